@@ -1,0 +1,91 @@
+"""`mlvc.toml`: the settings of a project, tracked by git and therefore possibly written by a stranger.
+
+    [project]
+    id = "…"                 # random, from `mlvc init`
+
+    [code]
+    untracked = "safe"       # safe | all | none
+
+    [env]
+    python = ".venv/bin/python"   # takes effect only from the user's own configuration
+
+    [image]
+    base = "python:3.11-slim"
+
+    [repro]
+    memory_mb = 8192
+
+Page: docs/reference/settings.md
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from mlvc.errors import FormatError
+
+__all__ = ["Config", "decode_config"]
+
+Untracked = Literal["safe", "all", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings that mlvc knows; unknown ones are an error, so that a typing mistake is found.
+
+    Attributes:
+        project_id: Random hexadecimal digits.
+        code_untracked: Which untracked files belong to the code tree.
+        env_python: The interpreter for `env`, `commit` and `status`.
+        image_base: The Docker image that a reproduction runs on.
+        repro_memory_mb: The memory limit of a reproduction; None sets none.
+    """
+
+    project_id: str = ""
+    code_untracked: Untracked = "safe"
+    env_python: str | None = None
+    image_base: str | None = None
+    repro_memory_mb: int | None = None
+
+
+_KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
+    ("project", "id"): ("project_id", str),
+    ("code", "untracked"): ("code_untracked", str),
+    ("env", "python"): ("env_python", str),
+    ("image", "base"): ("image_base", str),
+    ("repro", "memory_mb"): ("repro_memory_mb", int),
+}
+
+
+def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
+    """Returns the settings that a TOML text holds.
+
+    Args:
+        data: The text.
+        source: What to call it in an error.
+
+    Raises:
+        FormatError: It is no TOML, or holds an unknown setting or a value of the wrong type.
+    """
+    try:
+        document = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise FormatError(f"{source} cannot be read: {exc}") from None
+    values: dict[str, object] = {}
+    for section, settings in document.items():
+        if not isinstance(settings, dict):
+            raise FormatError(f"{source}: `{section}` is not a section")
+        for key, value in cast("dict[str, object]", settings).items():
+            known = _KEYS.get((section, key))
+            if known is None:
+                raise FormatError(f"{source}: unknown setting `{section}.{key}`", hint="see docs/reference/settings.md")
+            field_name, expected = known
+            if type(value) is not expected:
+                raise FormatError(f"{source}: `{section}.{key}` must be a {expected.__name__}")
+            values[field_name] = value
+    if values.get("code_untracked", "safe") not in {"safe", "all", "none"}:
+        raise FormatError(f"{source}: `code.untracked` must be safe, all or none")
+    return Config(**values)  # type: ignore[arg-type]  # every value was checked against the field's type above

@@ -1,0 +1,179 @@
+"""`mlvc.lock`: the one file that git tracks for the data.
+
+One line for each tracked path, sorted by path, fields separated by one space; the path comes last and is in text form:
+
+    mlvc-lock 1
+    environment b3:…
+    KIND ID FILES BYTES RUN PATH
+
+KIND is `file`, `executable`, `symlink` or `directory`; RUN is the run that made it, or `-`.
+The `environment` line is absent where none was captured.
+Format page: docs/format/lock.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mlvc.errors import FormatError, MlvcError, VersionError
+from mlvc.model.ids import BlobId, EnvironmentId, RunId, TreeId
+from mlvc.model.names import decode_name, encode_name
+from mlvc.model.tree import Kind, check_name
+
+__all__ = ["Lock", "LockConflictError", "TrackedPath", "check_path", "decode_lock", "encode_lock"]
+
+_FIRST_LINE = "mlvc-lock 1"
+_KINDS = {kind.word: kind for kind in Kind}
+_NO_RUN = "-"
+_CONFLICT_MARKS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+
+
+class LockConflictError(MlvcError):
+    """`mlvc.lock` holds git's conflict marks."""
+
+    code = "lock-conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPath:
+    """One tracked path.
+
+    Attributes:
+        path: Relative to the repository, `/` between components, as bytes.
+        kind: What stands at the path.
+        id: The tree of a directory, the blob of anything else.
+        files: Number of files and symlinks in it; 1 for a single file.
+        size_bytes: The sum of their sizes.
+        run: The run that made it, if one did.
+    """
+
+    path: bytes
+    kind: Kind
+    id: BlobId | TreeId
+    files: int
+    size_bytes: int
+    run: RunId | None = None
+
+    @property
+    def name(self) -> str:
+        """The path in text form."""
+        return encode_name(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The tracked paths and the environment of one revision.
+
+    Attributes:
+        entries: By path; no path lies below another.
+        environment: The captured environment, if any.
+    """
+
+    entries: Mapping[bytes, TrackedPath] = field(default_factory=dict)
+    environment: EnvironmentId | None = None
+
+    def with_entries(self, changed: Iterable[TrackedPath] = (), removed: Iterable[bytes] = ()) -> Lock:
+        """Returns a lock with some entries added or replaced and others removed."""
+        entries = dict(self.entries)
+        for path in removed:
+            entries.pop(path, None)
+        for entry in changed:
+            entries[entry.path] = entry
+        return Lock(entries, self.environment)
+
+
+def check_path(path: bytes) -> None:
+    """Refuses a path that is not a plain relative path of allowed names.
+
+    Raises:
+        FormatError: The path is empty, absolute, holds a newline, or a component that no tree may hold.
+    """
+    if b"\n" in path:
+        raise FormatError(f"a tracked path may hold no newline: {encode_name(path)!r}")
+    for component in path.split(b"/"):
+        check_name(component)
+
+
+def encode_lock(lock: Lock) -> bytes:
+    """Returns the text of `lock`."""
+    lines = [_FIRST_LINE]
+    if lock.environment is not None:
+        lines.append(f"environment {lock.environment}")
+    for path in sorted(lock.entries):
+        check_path(path)
+        entry = lock.entries[path]
+        run = _NO_RUN if entry.run is None else str(entry.run)
+        lines.append(f"{entry.kind.word} {entry.id} {entry.files} {entry.size_bytes} {run} {entry.name}")
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _decode_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(1 << 63)) or str(int(text)) != text:
+        raise FormatError(f"{text[:40]!r} is not a count")
+    return int(text)
+
+
+def _decode_entry(line: str) -> TrackedPath:
+    fields = line.split(" ", 5)
+    if len(fields) != 6:
+        raise FormatError(f"a line of mlvc.lock has too few fields: {line[:120]!r}")
+    word, id_text, files, size_bytes, run, name = fields
+    kind = _KINDS.get(word)
+    if kind is None:
+        raise FormatError(f"mlvc.lock names an unknown kind: {word[:40]!r}")
+    path = decode_name(name)
+    check_path(path)
+    entry_id = TreeId.parse(id_text) if kind is Kind.DIRECTORY else BlobId.parse(id_text)
+    return TrackedPath(
+        path,
+        kind,
+        entry_id,
+        _decode_count(files),
+        _decode_count(size_bytes),
+        None if run == _NO_RUN else RunId.parse(run),
+    )
+
+
+def decode_lock(data: bytes) -> Lock:
+    """Returns the lock that `data` holds; the order of lines does not matter, so that any line merge is readable.
+
+    Raises:
+        LockConflictError: Git's conflict marks stand in it.
+        FormatError: It is no lock, or two lines name one path or nested paths.
+        VersionError: The version is not known.
+    """
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError:
+        raise FormatError("mlvc.lock is not UTF-8 text") from None
+    if any(line.startswith(_CONFLICT_MARKS) for line in lines):
+        raise LockConflictError(
+            "mlvc.lock holds the marks of a merge conflict",
+            hint="take one side with `git checkout --ours mlvc.lock` or `--theirs`, then `mlvc checkout` or `mlvc add`",
+        )
+    if lines[0] != _FIRST_LINE:
+        if lines[0].startswith("mlvc-lock "):
+            raise VersionError(f"this mlvc does not know {lines[0][:40]!r}", hint="install a newer mlvc")
+        raise FormatError("mlvc.lock does not start with `mlvc-lock 1`")
+    entries: dict[bytes, TrackedPath] = {}
+    environment: EnvironmentId | None = None
+    for line in lines[1:]:
+        if not line:
+            continue
+        if line.startswith("environment "):
+            if environment is not None:
+                raise FormatError("mlvc.lock names two environments")
+            environment = EnvironmentId.parse(line.removeprefix("environment "))
+            continue
+        entry = _decode_entry(line)
+        if entry.path in entries:
+            raise FormatError(f"mlvc.lock names {entry.name!r} twice")
+        entries[entry.path] = entry
+    for path in entries:
+        parent = path
+        while b"/" in parent:
+            parent = parent.rpartition(b"/")[0]
+            if parent in entries:
+                raise FormatError(f"mlvc.lock tracks {encode_name(path)!r} inside {encode_name(parent)!r}")
+    return Lock(entries, environment)

@@ -1,0 +1,156 @@
+"""The canonical binary encoding of a tree: one directory.
+
+Entries are sorted by the bytes of their names, which are unique.
+
+    offset  size  field
+    0       8     magic "MLVCTREE"
+    8       2     version, little-endian, 1
+    10      4     number of entries, little-endian
+    14      ...   entries
+
+    entry   size  field
+            1     kind: 1 file, 2 executable, 3 symlink, 4 directory
+            2     length of the name, little-endian, 1 to 65535
+            n     name
+            32    id: of the blob (for a symlink, of its target's bytes), or of the tree
+            8     size in bytes, little-endian; of a directory, the sum of all below
+
+Format page: docs/format/tree.md
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mlvc.errors import FormatError, VersionError
+from mlvc.model.ids import DIGEST_BYTES, BlobId, TreeId
+from mlvc.model.names import encode_name
+
+__all__ = ["Kind", "TreeEntry", "check_name", "decode_tree", "encode_tree"]
+
+_MAGIC = b"MLVCTREE"
+_VERSION = 1
+_HEADER = struct.Struct("<8sHI")
+_ENTRY = struct.Struct("<BH")
+_TAIL = struct.Struct(f"<{DIGEST_BYTES}sQ")
+_SMALLEST_ENTRY = _ENTRY.size + 1 + _TAIL.size
+_MAX_NAME_BYTES = 0xFFFF
+_MAX_SIZE_BYTES = (1 << 63) - 1
+
+
+class Kind(enum.IntEnum):
+    """What a directory entry is; hard links are files, other mode bits are not kept."""
+
+    FILE = 1
+    EXECUTABLE = 2
+    SYMLINK = 3
+    DIRECTORY = 4
+
+    @property
+    def word(self) -> str:
+        """The kind as the lock, JSON and SQL spell it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One entry of a directory.
+
+    Attributes:
+        name: One path component, as bytes; never empty, `.`, `..`, and without `/` and NUL.
+        kind: What it is.
+        id: The blob of a file or executable, the blob of a symlink's target text, or the tree of a directory.
+        size_bytes: The file's length, the target's length, or the sum of all below.
+    """
+
+    name: bytes
+    kind: Kind
+    id: BlobId | TreeId
+    size_bytes: int
+
+
+def check_name(name: bytes) -> None:
+    """Refuses a name that could reach outside its directory or into a repository's own files.
+
+    Besides `..` and `/`, `.git` and `.mlvc` in any case are refused: a file system that folds case, or drops
+    trailing dots and spaces as Windows does, would take them for the repository's own.
+
+    Raises:
+        FormatError: The name is not allowed.
+    """
+    folded = name.rstrip(b". ").lower()
+    if (
+        name in {b"", b".", b".."}
+        or b"/" in name
+        or b"\0" in name
+        or len(name) > _MAX_NAME_BYTES
+        or folded in {b".git", b".mlvc", b"git~1"}
+    ):
+        raise FormatError(f"the name {encode_name(name[:200])!r} is not allowed in a tree")
+
+
+def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
+    """Returns the canonical encoding of a directory; `entries` may come in any order.
+
+    Raises:
+        FormatError: A name is not allowed or stands twice.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    parts = [_HEADER.pack(_MAGIC, _VERSION, len(ordered))]
+    previous = b""
+    for entry in ordered:
+        check_name(entry.name)
+        if entry.name == previous:
+            raise FormatError(f"the name {encode_name(entry.name)!r} stands twice in a tree")
+        previous = entry.name
+        parts += (
+            _ENTRY.pack(entry.kind, len(entry.name)),
+            entry.name,
+            _TAIL.pack(entry.id.digest, entry.size_bytes),
+        )
+    return b"".join(parts)
+
+
+def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:
+    """Returns the entries that `data` encodes, sorted by name.
+
+    Raises:
+        FormatError: `data` is not exactly the canonical encoding of a tree.
+        VersionError: The version is not known.
+    """
+    data = bytes(data)
+    if len(data) < _HEADER.size:
+        raise FormatError("a tree is cut short")
+    magic, version, count = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise FormatError("not a tree: the magic is wrong")
+    if version != _VERSION:
+        raise VersionError(f"this mlvc does not know version {version} of the tree format")
+    if count * _SMALLEST_ENTRY > len(data) - _HEADER.size:
+        raise FormatError("a tree is cut short")
+    entries: list[TreeEntry] = []
+    offset, previous = _HEADER.size, b""
+    for _ in range(count):
+        try:
+            kind_code, length = _ENTRY.unpack_from(data, offset)
+            offset += _ENTRY.size
+            name = data[offset : offset + length]
+            digest, size_bytes = _TAIL.unpack_from(data, offset + length)
+            kind = Kind(kind_code)
+        except (struct.error, ValueError):
+            raise FormatError("a tree is cut short or holds an unknown kind") from None
+        offset += length + _TAIL.size
+        check_name(name)
+        if name <= previous:
+            raise FormatError("the names of a tree are not sorted")
+        if size_bytes > _MAX_SIZE_BYTES:
+            raise FormatError("a size in a tree is out of range")
+        previous = name
+        entry_id = TreeId(digest) if kind is Kind.DIRECTORY else BlobId(digest)
+        entries.append(TreeEntry(name, kind, entry_id, size_bytes))
+    if offset != len(data):
+        raise FormatError("bytes follow the last entry of a tree")
+    return entries

@@ -1,0 +1,336 @@
+"""What one room needs of another, as Protocols; each docstring is a contract that a conformance test checks.
+
+Rooms on one line of the layer diagram never import each other: `mlvc/repo.py` hands the real thing in.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mlvc.model.ids import BlobId, ObjectId, TreeId
+from mlvc.model.objects import Base, StoredObject
+from mlvc.model.tree import TreeEntry
+
+__all__ = [
+    "ByteSource",
+    "Clock",
+    "Engine",
+    "EngineResult",
+    "Execution",
+    "LogSink",
+    "Mount",
+    "ObjectReader",
+    "ObjectWriter",
+    "ProgressTask",
+    "RecordKind",
+    "Reporter",
+    "Store",
+]
+
+
+class Clock(Protocol):
+    """Tells the wall time; the only source of it, so that tests can hold it still."""
+
+    def now(self) -> datetime.datetime:
+        """Returns the present time, aware, in UTC."""
+        ...
+
+
+class ProgressTask(Protocol):
+    """One running operation that can take more than a second."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Reports that `amount` more units are done; cheap, callable from any thread."""
+        ...
+
+    def set_total(self, total: int) -> None:
+        """Reports the number of units, once it is known."""
+        ...
+
+
+class Reporter(Protocol):
+    """Where verbs report progress and notes; a sink that the caller hands in. The library itself never prints."""
+
+    def task(
+        self, label: str, *, total: int | None = None, unit: str = "files"
+    ) -> AbstractContextManager[ProgressTask]:
+        """Begins an operation; leaving the context ends it, however it ended.
+
+        Args:
+            label: What is being done, as a participle: `adding data`.
+            total: Number of units, where known.
+            unit: `files`, `bytes`, `objects` or `steps`.
+        """
+        ...
+
+    def note(self, message: str) -> None:
+        """Tells the person something that is neither result nor error; one or more lines, no final newline."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Tells the person something that is likely to hurt later."""
+        ...
+
+
+class RecordKind(enum.IntEnum):
+    """What a record of a pack is; a kind of an index entry. Chunks are data, the rest is metadata."""
+
+    CHUNK = 1
+    TREE_CHUNK = 2
+    RECIPE = 3
+    TREE = 4
+    COMMIT = 5
+    RUN = 6
+    ENVIRONMENT = 7
+    VERDICT = 8
+
+    @property
+    def is_data(self) -> bool:
+        """Whether records of this kind go into data packs."""
+        return self is RecordKind.CHUNK
+
+
+class ByteSource(Protocol):
+    """Something to read bytes from, such as an open binary file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns at most `size` bytes; empty only at the end."""
+        ...
+
+
+class ObjectReader(Protocol):
+    """Reads objects. Safe for use from several threads. Never writes, deletes or repairs anything."""
+
+    def has_blob(self, blob: BlobId) -> bool:
+        """Returns whether the blob is here: its chunk or recipe is in an index, and so is each chunk of the recipe.
+
+        Reads no data.
+        """
+        ...
+
+    def has_tree(self, tree: TreeId) -> bool:
+        """Returns whether the tree itself (not what is below it) is here; reads no data."""
+        ...
+
+    def blob_size(self, blob: BlobId) -> int:
+        """Returns the length of the blob in bytes.
+
+        Raises:
+            ObjectMissingError: It is not here.
+        """
+        ...
+
+    def iter_blob(self, blob: BlobId) -> Iterator[bytes]:
+        """Yields the blob's bytes in order, in pieces of at most a few MiB; memory does not grow with the blob.
+
+        Every piece has passed the BLAKE3 of its chunk before it is yielded; the BLAKE3 of the whole is checked
+        before the iterator ends, so a caller that publishes what it wrote only after the end never shows wrong bytes.
+
+        Raises:
+            ObjectMissingError: The blob or a chunk of it is not here.
+            IntegrityError: Stored bytes are damaged; nothing wrong has been yielded.
+        """
+        ...
+
+    def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
+        """Returns the whole blob, verified.
+
+        Args:
+            blob: Which one.
+            limit_bytes: Refuse a larger one.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: Stored bytes are damaged.
+            MlvcError: It is larger than `limit_bytes`.
+        """
+        ...
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory, sorted by name, verified.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: Stored bytes are damaged.
+        """
+        ...
+
+    def has_object(self, object_id: ObjectId) -> bool:
+        """Returns whether a commit, run, environment or verdict is here; the type of the id says which."""
+        ...
+
+    def read_object(self, object_id: ObjectId) -> StoredObject:
+        """Returns a commit, run, environment or verdict, verified; the type of the id says which.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: Stored bytes are damaged.
+        """
+        ...
+
+    def iter_object_ids(self, kind: RecordKind) -> Iterator[ObjectId]:
+        """Yields the id of every commit, run, environment or verdict here, each once, as its own type of id."""
+        ...
+
+    def find_by_prefix(self, kind: RecordKind, digits: str) -> Sequence[ObjectId]:
+        """Returns the ids of that kind whose hexadecimal digits start with `digits` (at least 4)."""
+        ...
+
+
+class ObjectWriter(Protocol):
+    """Adds objects; obtained from `Store.writer()`. An object that is already stored is not written again.
+
+    Not safe for use from several threads unless the implementation says so.
+    What was added is durable, and visible to readers, only after the context of `Store.writer()` was left normally
+    or `flush` returned; a name (lock, row) for it may be written only then (promise 1).
+    """
+
+    def add_blob(self, data: bytes) -> BlobId:
+        """Adds a small blob that is in memory."""
+        ...
+
+    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+        """Adds the bytes that `source` yields until its end; memory does not grow with their number.
+
+        Returns:
+            The id and the length in bytes of exactly the bytes that were read.
+        """
+        ...
+
+    def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
+        """Adds one directory; what its entries name must have been added before or be stored."""
+        ...
+
+    def add_object(self, value: StoredObject) -> ObjectId:
+        """Adds a commit, run, environment or verdict."""
+        ...
+
+    def flush(self) -> None:
+        """Returns after everything added so far is durable and visible to readers."""
+        ...
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes this writer has written to packs so far (0 for what was already stored)."""
+        ...
+
+
+class Store(ObjectReader, Protocol):
+    """A store: reads as `ObjectReader`, writes through `writer()`."""
+
+    def writer(self) -> AbstractContextManager[ObjectWriter]:
+        """Begins adding objects.
+
+        Leaving the context normally flushes. Leaving it by an exception keeps what was flushed, drops the rest, and
+        leaves nothing that needs repair. Several writers, in several processes, may be open at once.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host directory or file made visible inside an execution.
+
+    Attributes:
+        source: On the host.
+        target: Absolute path inside.
+        writable: Whether the command may write below it.
+    """
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One command to run in isolation.
+
+    Attributes:
+        argv: The command; `argv[0]` is looked up on the inner PATH where it holds no slash. Bytes, because file
+            names are.
+        directory: Absolute working directory inside.
+        variables: The whole of the inner environment; nothing else is passed.
+        mounts: In the order in which they are made; a later one may lie below an earlier one.
+        cpus: CPU numbers of the host that the command may use; None for all.
+        memory_mb: Memory limit; None for none.
+        base: The Docker image to run on; engines without images ignore it.
+        hide: Absolute paths that must look empty inside.
+        timeout_s: Kill it after so long; None for never.
+    """
+
+    argv: tuple[bytes, ...]
+    directory: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    cpus: tuple[int, ...] | None = None
+    memory_mb: int | None = None
+    base: Base | None = None
+    hide: tuple[str, ...] = ()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """How an execution ended.
+
+    Attributes:
+        exit_code: The command's; 128 + n when signal n ended it.
+        duration_ms: Wall time of the command.
+        out_of_memory: Whether the memory limit killed it.
+    """
+
+    exit_code: int
+    duration_ms: int
+    out_of_memory: bool = False
+
+
+class LogSink(Protocol):
+    """Receives the output of a command while it runs."""
+
+    def __call__(self, data: bytes, *, is_error: bool) -> None:
+        """Takes a piece of standard output or, with `is_error`, of standard error; in the order it was read."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs a command in isolation: no network, no home, nothing of the caller's environment.
+
+    The command runs as an ordinary user without capabilities; the root file system is read-only except for the
+    writable mounts and `/tmp`, which are the only places where it can write. Where the engine has no base image,
+    the system directories of the host stand in for it.
+    """
+
+    name: str
+    """`docker`, `bubblewrap` or `none`."""
+
+    isolated: bool
+    """False only for `none`."""
+
+    def check(self) -> str | None:
+        """Returns None if the engine works here, found out by running something; else why not, in one line."""
+        ...
+
+    def resolve_base(self, reference: str) -> Base | None:
+        """Returns the image that `reference` names, pulling it if it is not local; None for engines without images.
+
+        Raises:
+            BaseMissingError: It is not local and cannot be pulled.
+        """
+        ...
+
+    def run(self, execution: Execution, log: LogSink) -> EngineResult:
+        """Runs the command to its end and returns how it ended; ends it when interrupted (KeyboardInterrupt).
+
+        Files that the command created in writable mounts belong to the caller or can be read and removed by it.
+
+        Raises:
+            EngineError: The command could not be started, for a reason that is not the command's own.
+        """
+        ...
