@@ -1,0 +1,1 @@
+"""The content-addressed object store: packs of checked records, each with its own index."""
