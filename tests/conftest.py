@@ -1,0 +1,129 @@
+"""Fixtures and rules that every test shares.
+
+A test that cannot run here is skipped with a reason that begins with NOT TESTED, and the summary names it in
+a section of its own. Where `tests/run.sh` found or started a container engine it sets
+MLVC_TESTS_REQUIRE_DOCKER, and then an engine that does not answer is a failure.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.command import Mlvc
+from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
+
+NOT_TESTED = "NOT TESTED: "
+REQUIREMENTS = {"docker": "docker_engine", "sandbox": "bubblewrap"}
+
+settings.register_profile(
+    "default",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", settings.get_profile("default"), derandomize=False, max_examples=5_000)
+settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A marker brings the fixture that it stands for; deep tests run only under the deep profile."""
+    for item in items:
+        for marker, fixture in REQUIREMENTS.items():
+            if item.get_closest_marker(marker) and fixture not in item.fixturenames:
+                item.fixturenames.append(fixture)
+    if config.getoption("--hypothesis-profile") != "deep":
+        deep = [item for item in items if item.get_closest_marker("deep")]
+        if deep:
+            config.hook.pytest_deselected(items=deep)
+            items[:] = [item for item in items if item not in deep]
+
+
+def pytest_terminal_summary(terminalreporter):
+    untested = [
+        (report.nodeid, report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NOT_TESTED in report.longrepr[2]
+    ]
+    if untested:
+        terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+        for nodeid, reason in untested:
+            terminalreporter.line(f"{nodeid}: {reason.partition(NOT_TESTED)[2]}")
+        terminalreporter.line(f"NOT TESTED: {len(untested)} tests; they did not pass.", red=True, bold=True)
+    steps = [
+        step.strip() for step in os.environ.get("MLVC_TESTS_FAILED_STEPS", "").split(";") if step.strip()
+    ]
+    if steps:
+        terminalreporter.section("FAILED BEFORE THE TESTS", sep="!", red=True, bold=True)
+        for step in steps:
+            terminalreporter.line(step, red=True)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """An empty home: no test sees or changes the configuration of whoever runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "XDG_", "MLVC_")) and not name.startswith("MLVC_TESTS_"):
+            monkeypatch.delenv(name)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHASHSEED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / ".gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return folder
+
+
+@pytest.fixture
+def git_repo(tmp_path, home):
+    """An empty git repository, on an unborn branch main."""
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["config", "user.name", "Test User"],
+        ["config", "user.email", "test@example.org"],
+        ["config", "commit.gpgsign", "false"],
+        ["config", "gc.auto", "0"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def run_mlvc(git_repo):
+    """Runs `python -m mlvc` as a user would; see tests.support.command.Mlvc."""
+    return Mlvc(cwd=git_repo)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Engine:
+    """A container engine that answers, and the name of a base image in it made from this machine."""
+    try:
+        return start_engine()
+    except EngineError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_DOCKER") == "1":
+            pytest.fail(f"a container engine is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> Path:
+    """A bwrap program that really can make a sandbox here."""
+    try:
+        return find_bubblewrap()
+    except EngineError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_SANDBOX") == "1":
+            pytest.fail(f"a sandbox is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of this project's checkout."""
+    return Path(__file__).resolve().parent.parent

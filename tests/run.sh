@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# run.sh [PYTEST ARGUMENTS]: lint, types, layers and every test, on a machine with Python 3.11+ and git.
+#
+# Makes its environment in .cache/ (git ignores it). Where no container engine answers and the machine is
+# Debian-like and ours (root), it installs docker.io and runs dockerd for as long as the tests last; where
+# that does not work, the tests that need an engine are reported as not tested, never as passed.
+# Exits 0 only if every step passed.
+set -uo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+cache=$PWD/.cache
+venv=$cache/venv
+python=$venv/bin/python
+mkdir -p "$cache"
+
+dockerd=
+failed=()
+
+stop_engine() {
+    if [ -n "$dockerd" ]; then
+        kill "$dockerd" 2>/dev/null
+        wait "$dockerd" 2>/dev/null
+    fi
+}
+trap stop_engine EXIT
+trap 'exit 130' INT TERM
+
+# step NAME COMMAND...: says whether the command passed; prints what it said only if it did not.
+step() {
+    local name=$1 log=$cache/step.log
+    shift
+    if "$@" >"$log" 2>&1; then
+        printf '%-24s ok\n' "$name"
+    else
+        printf '%-24s FAILED\n' "$name"
+        cat "$log"
+        failed+=("$name")
+    fi
+}
+
+engine_answers() {
+    "$python" tools/container_engine.py answers
+}
+
+# wait_for_engine SECONDS
+wait_for_engine() {
+    local second
+    for ((second = 0; second < $1; second++)); do
+        engine_answers && return 0
+        if [ -n "$dockerd" ] && ! kill -0 "$dockerd" 2>/dev/null; then return 1; fi
+        sleep 1
+    done
+    return 1
+}
+
+install_dockerd() {
+    export DEBIAN_FRONTEND=noninteractive
+    timeout 120 apt-get -qq update && timeout 400 apt-get -qq install -y --no-install-recommends docker.io
+}
+
+start_engine() {
+    engine_answers && return 0
+    if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ] || [ -n "${DOCKER_HOST:-}" ]; then
+        echo "no container engine answers, and none can be started here"
+        return 1
+    fi
+    if ! command -v dockerd >/dev/null; then
+        echo "no container engine answers: installing docker.io ..."
+        if ! install_dockerd >"$cache/apt.log" 2>&1; then
+            tail -n 5 "$cache/apt.log"
+            return 1
+        fi
+        wait_for_engine 5 && return 0
+    fi
+    echo "starting dockerd ..."
+    # No bridge and no packet filter: the tests' containers have no network, and many machines forbid both.
+    dockerd --iptables=false --ip6tables=false --bridge=none >"$cache/dockerd.log" 2>&1 &
+    dockerd=$!
+    wait_for_engine 60 && return 0
+    tail -n 5 "$cache/dockerd.log"
+    return 1
+}
+
+if ! bash tools/venv.sh "$venv" || ! "$venv/bin/uv" pip install --quiet --python "$python" -e '.[dev]'; then
+    echo "error: the environment for the tests could not be made" >&2
+    exit 2
+fi
+
+step "ruff check" "$venv/bin/ruff" check .
+step "ruff format --check" "$venv/bin/ruff" format --check .
+step "mypy" "$venv/bin/mypy"
+step "lint-imports" "$venv/bin/lint-imports"
+
+if start_engine; then
+    export MLVC_TESTS_REQUIRE_DOCKER=1
+fi
+
+export MLVC_TESTS_FAILED_STEPS="${failed[*]+${failed[*]/%/;}}"
+"$python" -m pytest -n 2 --dist worksteal "$@"
+status=$?
+if [ "$status" = 0 ] && [ "${#failed[@]}" != 0 ]; then
+    status=1
+fi
+exit "$status"
