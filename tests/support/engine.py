@@ -57,7 +57,7 @@ def find_bubblewrap() -> Path:
         if not program.exists():
             continue
         command = [
-            program,
+            str(program),
             "--unshare-all",
             "--unshare-user",
             "--ro-bind",
