@@ -1,0 +1,214 @@
+"""Opens a repository and wires the rooms together: the only place that chooses implementations.
+
+    <git common dir>/mlvc/      store, index, built environments, locks: shared by all worktrees
+    <git dir>/mlvc/             stat cache and journal of this worktree
+    mlvc.toml, mlvc.lock        tracked by git
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlvc import fsio
+from mlvc.code.repository import CodeRepository
+from mlvc.errors import NotFoundError, UsageError
+from mlvc.model.config import Config, decode_config
+from mlvc.model.lock import Lock, decode_lock, encode_lock
+from mlvc.model.names import encode_name
+from mlvc.store.local import LocalStore
+from mlvc.worktree.worktree import Worktree
+
+if TYPE_CHECKING:
+    from mlvc.index.database import MetadataIndex
+    from mlvc.ports import Clock, Reporter
+
+__all__ = ["LOCK_NAME", "SETTINGS_NAME", "NotInitialisedError", "Repo", "SystemClock"]
+
+SETTINGS_NAME = b"mlvc.toml"
+LOCK_NAME = b"mlvc.lock"
+_PRIVATE_DIRECTORY = "mlvc"
+
+
+class NotInitialisedError(NotFoundError):
+    """The git repository has no `mlvc.toml`."""
+
+    code = "not-initialised"
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime.datetime:
+        """Returns the present time, aware, in UTC."""
+        return datetime.datetime.now(datetime.UTC)
+
+
+class Repo:
+    """One work tree of a git repository that mlvc was initialised in.
+
+    Not safe for use from several threads; any number of processes may have the same repository open.
+
+    Attributes:
+        environment: The caller's environment variables, as handed in; the library reads no others.
+        reporter: Where progress and notes go.
+        clock: The source of the time.
+        cwd: The directory that a person's relative paths start from.
+    """
+
+    def __init__(
+        self,
+        code: CodeRepository,
+        *,
+        cwd: Path,
+        reporter: Reporter,
+        environment: Mapping[str, str],
+        clock: Clock | None = None,
+    ) -> None:
+        self.code = code
+        self.cwd = cwd
+        self.reporter = reporter
+        self.environment = environment
+        self.clock: Clock = clock if clock is not None else SystemClock()
+
+    @classmethod
+    def open(
+        cls,
+        start: Path,
+        *,
+        reporter: Reporter,
+        environment: Mapping[str, str],
+        clock: Clock | None = None,
+    ) -> Repo:
+        """Opens the repository that `start` lies in. Costs one git child; the rooms open at their first use.
+
+        Raises:
+            NotAGitRepositoryError: `start` lies in none.
+            NotInitialisedError: It has no `mlvc.toml`.
+        """
+        code = CodeRepository.open(start)
+        if not (code.root / os.fsdecode(SETTINGS_NAME)).is_file():
+            raise NotInitialisedError(
+                f"{encode_name(os.fsencode(code.root))} has no mlvc.toml", hint="run `mlvc init` there"
+            )
+        return cls(code, cwd=start.absolute(), reporter=reporter, environment=environment, clock=clock)
+
+    @property
+    def root(self) -> Path:
+        """The top of the work tree."""
+        return self.code.root
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """mlvc's private directory, shared by all worktrees; made if missing (a fresh git clone has none)."""
+        return self._private(self.code.common_dir)
+
+    @cached_property
+    def state_dir(self) -> Path:
+        """mlvc's private directory of this worktree; made if missing."""
+        return self._private(self.code.git_dir)
+
+    @staticmethod
+    def _private(git_directory: Path) -> Path:
+        directory = git_directory / _PRIVATE_DIRECTORY
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    @cached_property
+    def store(self) -> LocalStore:
+        """The object store; made empty if missing."""
+        directory = self.common_dir / "store"
+        if directory.is_dir():
+            return LocalStore(directory, on_wait=self.reporter.note)
+        return LocalStore.create(directory, on_wait=self.reporter.note)
+
+    @cached_property
+    def worktree(self) -> Worktree:
+        """The files."""
+        return Worktree(self.root, self.state_dir, self.store, self.reporter)
+
+    @cached_property
+    def index(self) -> MetadataIndex:
+        """The metadata index, not yet caught up; its library is loaded only by commands that ask a question."""
+        from mlvc.index.database import MetadataIndex  # noqa: PLC0415  # 150 ms that `status` must not pay
+
+        return MetadataIndex(self.common_dir / "index.db", self.store, self.config.project_id)
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings: `mlvc.toml`, and over it the user's own file where a setting decides what is executed."""
+        shared = decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
+        own = self._user_config()
+        # Which interpreter runs is the user's choice alone: mlvc.toml may come from a stranger's branch.
+        return Config(
+            project_id=shared.project_id,
+            code_untracked=shared.code_untracked,
+            env_python=own.env_python,
+            image_base=own.image_base or shared.image_base,
+            repro_memory_mb=own.repro_memory_mb or shared.repro_memory_mb,
+        )
+
+    def _user_config(self) -> Config:
+        home = self.environment.get("XDG_CONFIG_HOME") or os.path.join(self.environment.get("HOME", "/"), ".config")
+        path = Path(home) / "mlvc" / "config.toml"
+        try:
+            return decode_config(path.read_bytes(), source=str(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return Config()
+
+    def read_lock(self) -> Lock:
+        """Returns what `mlvc.lock` says; an empty lock where there is no file.
+
+        Raises:
+            FormatError: It cannot be read.
+            LockConflictError: A merge left conflict marks in it.
+        """
+        try:
+            return decode_lock((self.root / os.fsdecode(LOCK_NAME)).read_bytes())
+        except FileNotFoundError:
+            return Lock()
+
+    def write_lock(self, lock: Lock) -> None:
+        """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2)."""
+        with fsio.translate_os_errors("write mlvc.lock"):
+            fsio.atomic_write(self.root / os.fsdecode(LOCK_NAME), encode_lock(lock))
+
+    def lock_at(self, rev: str) -> Lock:
+        """Returns the lock of a git revision; empty where the revision has none.
+
+        Raises:
+            RevisionMissingError: Git knows no such revision.
+        """
+        data = self.code.read_file(rev, LOCK_NAME)
+        return Lock() if data is None else decode_lock(data)
+
+    @contextlib.contextmanager
+    def editing(self) -> Iterator[None]:
+        """Holds this worktree's lock while the files, `mlvc.lock` and `.gitignore` are changed together."""
+        with fsio.file_lock(
+            self.state_dir / "worktree.lock",
+            on_wait=lambda: self.reporter.note("waiting for another mlvc command in this worktree"),
+        ):
+            yield
+
+    def path_of(self, argument: str) -> bytes:
+        """Returns the path below the repository that a person's argument names; follows no link in its last part.
+
+        Raises:
+            UsageError: It lies outside the repository, is the repository itself, or inside `.git`.
+        """
+        joined = Path(os.path.abspath(self.cwd / argument))
+        # The parent is resolved as the root is, so that a link on the way to the repository does not look outside.
+        resolved = Path(os.path.realpath(joined.parent)) / joined.name
+        root = Path(os.path.realpath(self.root))
+        if not resolved.is_relative_to(root) or resolved == root or ".git" in resolved.relative_to(root).parts:
+            raise UsageError(
+                f"{encode_name(os.fsencode(argument))} is not inside the repository {encode_name(os.fsencode(root))}",
+                hint="data must lie below the repository's top, and not be the top itself",
+            )
+        return os.fsencode(resolved.relative_to(root))

@@ -1,0 +1,33 @@
+"""Lays the scripts of `mlvc/runtime` and the client into a directory, for the path of a recorded command."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from mlvc.model.ids import BlobId
+
+__all__ = ["lay_runtime", "runtime_sources"]
+
+
+def runtime_sources() -> dict[str, bytes]:
+    """Returns the files by their path in the runtime directory."""
+    package = resources.files("mlvc")
+    return {
+        "sitecustomize.py": package.joinpath("runtime/sitecustomize.py").read_bytes(),
+        "fingerprint.py": package.joinpath("runtime/fingerprint.py").read_bytes(),
+        "client/mlvc.py": package.joinpath("client.py").read_bytes(),
+    }
+
+
+def lay_runtime(parent: Path) -> Path:
+    """Makes the runtime directory below `parent`, named by its contents, and returns it; safe in several processes."""
+    sources = runtime_sources()
+    digest = BlobId.of(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(sources.items())))
+    directory = parent / digest.short
+    for name, text in sources.items():
+        path = directory / name
+        if not path.exists() or path.read_bytes() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+    return directory

@@ -1,0 +1,72 @@
+"""Digests of a battery of small numeric operations, to name the layer that computes differently elsewhere.
+
+Run in the environment and with the variables of a recorded command; prints one JSON object, name to digest.
+The inputs come from integer arithmetic, not from a random generator, so that they are the same everywhere.
+"""
+
+import hashlib
+import json
+import math
+import struct
+
+_N = 96
+
+
+def _inputs(count):
+    state, values = 12345, []
+    for _ in range(count):
+        state = (state * 1103515245 + 12345) % 2**31
+        values.append(state / 2**31 * 8 - 4)
+    return values
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _math_digests():
+    values = _inputs(2000)
+    functions = {
+        "exp": math.exp,
+        "sin": math.sin,
+        "tanh": math.tanh,
+        "erf": math.erf,
+        "log": lambda x: math.log(abs(x) + 1e-3),
+        "pow": lambda x: (abs(x) + 0.5) ** 1.7,
+    }
+    return {
+        f"math.{name}": _digest(b"".join(struct.pack("<d", function(x)) for x in values))
+        for name, function in functions.items()
+    }
+
+
+def _numpy_digests():
+    try:
+        import numpy as np
+    except ImportError:
+        return {}
+    f64 = np.array(_inputs(_N * _N)).reshape(_N, _N)
+    f32 = f64.astype(np.float32)
+    positive = np.abs(f64) + 1e-3
+    results = {
+        "dgemm": f64 @ f64,
+        "sgemm": f32 @ f32,
+        "dot": np.dot(f64.ravel(), f64.ravel()),
+        "sum64": f64.sum(),
+        "sum32": f32.sum(),
+        "exp": np.exp(f64),
+        "log": np.log(positive),
+        "sin": np.sin(f64),
+        "tanh": np.tanh(f64),
+        "cbrt": np.cbrt(f64),
+        "sqrt32": np.sqrt(positive.astype(np.float32)),
+        "svd": np.linalg.svd(f64[:32, :32])[1],
+        "solve": np.linalg.solve(f64 + 10 * np.eye(_N), f64[0]),
+        "legacy_normal": np.random.RandomState(7).randn(1000),
+        "pcg64_normal": np.random.default_rng(7).standard_normal(1000),
+    }
+    return {f"numpy.{name}": _digest(np.ascontiguousarray(value).tobytes()) for name, value in results.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps({**_math_digests(), **_numpy_digests()}, sort_keys=True))
