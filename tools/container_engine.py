@@ -2,6 +2,7 @@
 
     container_engine.py answers           exit 0 if an engine answers, 1 if none does
     container_engine.py has IMAGE         exit 0 if the engine has the image
+    container_engine.py pull IMAGE        get it from its registry; exit 2 if that cannot be done
     container_engine.py build-base IMAGE  make a base image from this machine, with no registry
 
 A base image made here holds what the running machine has: its dynamic loader and C library, a shell and the
@@ -117,6 +118,20 @@ def answers() -> bool:
 def find_image(name: str) -> dict | None:
     status, body = request("GET", f"/images/{urllib.parse.quote(name)}/json")
     return json.loads(body) if status == http.client.OK else None
+
+
+def pull(name: str) -> str:
+    """Gets an image from its registry, and returns a line about it.
+
+    Raises:
+        OSError: no engine answers, or it cannot get the image.
+    """
+    repository, _, tag = name.partition(":")
+    query = urllib.parse.urlencode({"fromImage": repository, "tag": tag or "latest"})
+    status, body = request("POST", f"/images/create?{query}")
+    if status != http.client.OK or find_image(name) is None:
+        raise OSError(f"{name} cannot be pulled: {body.decode(errors='replace').strip()}")
+    return f"{name} is here"
 
 
 # ---------------------------------------------------------------------------- what goes into a base image
@@ -288,7 +303,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("answers")
-    for command in ("has", "build-base"):
+    for command in ("has", "pull", "build-base"):
         commands.add_parser(command).add_argument("image")
     arguments = parser.parse_args()
     if arguments.command == "answers":
@@ -296,7 +311,7 @@ def main() -> int:
     try:
         if arguments.command == "has":
             return 0 if find_image(arguments.image) else 1
-        print(build_base(arguments.image))
+        print({"pull": pull, "build-base": build_base}[arguments.command](arguments.image))
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
