@@ -1,0 +1,1 @@
+"""What a person types and reads: the only room that prints or reads the process environment."""

@@ -1,0 +1,86 @@
+"""`mlvc`: turns arguments into a call, and whatever comes back into an exit status.
+
+The one place where an exception becomes a message. Exit statuses: docs/reference/errors.md
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from mlvc.cli.framework import LazyGroup
+from mlvc.cli.session import Session
+from mlvc.cli.table import COMMANDS
+from mlvc.errors import MlvcError
+
+__all__ = ["main", "run_command_line"]
+
+_SUMMARY = "Git for data and models: records what made each model, and proves that it can be made again."
+
+DONE, NOT_DONE, INTERRUPTED = 0, 2, 128 + signal.SIGINT
+READER_GONE = 128 + signal.SIGPIPE
+
+
+def main() -> NoReturn:
+    """Runs the command line of this process and ends it with the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names are printed as UTF-8 whatever the locale says; DESIGN: one text form.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(run_command_line(sys.argv[1:], Session()))
+
+
+def run_command_line(arguments: Sequence[str], session: Session) -> int:
+    """Runs one command and returns the exit status; every error has been told when it returns."""
+    group = LazyGroup("mlvc", _SUMMARY, COMMANDS)
+    try:
+        try:
+            if not arguments:
+                arguments = ["--help"]
+            with group.make_context("mlvc", list(arguments), obj=session) as context:
+                group.invoke(context)
+            status = DONE
+        except typer.Exit as exc:
+            status = exc.exit_code
+        except MlvcError as exc:
+            session.fail(exc.code, exc.message, exc.hint)
+            status = getattr(exc, "exit_status", NOT_DONE)
+        except typer.TyperException as exc:
+            _fail_usage(session, arguments, exc)
+            status = NOT_DONE
+        session.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        session.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output is gone (`mlvc log | head`); Python must not complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), session.stdout.fileno())
+        return READER_GONE
+    except Exception as exc:  # noqa: BLE001  # the last resort: a traceback is for those who asked for it
+        session.fail(
+            "bug",
+            f"this is a bug in mlvc: {type(exc).__name__}: {exc}",
+            "repeat with -v for the traceback, and report it",
+        )
+        if session.verbose:
+            traceback.print_exc(file=session.stderr)
+        return NOT_DONE
+
+
+def _fail_usage(session: Session, arguments: Sequence[str], error: typer.TyperException) -> None:
+    # The parser may have stopped before it came to `--json`.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    session.json = session.json or "--json" in own
+    context = getattr(error, "ctx", None)
+    hint = f"see `{'mlvc' if context is None else context.command_path} --help`"
+    if near := getattr(error, "possibilities", None):
+        message, hint = error.message, f"did you mean `{near[0]}`?"
+    else:
+        message = error.format_message()
+    session.fail("usage", message[:1].lower() + message[1:].rstrip("."), hint)

@@ -1,0 +1,105 @@
+"""One call of the command line: its common options, its two streams, and the place of errors.
+
+Results go to stdout, everything else to stderr. Knows neither repositories nor commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TextIO
+
+import typer
+
+from mlvc.cli.progress import TerminalReporter
+
+__all__ = ["Session", "session_of"]
+
+_BOLD_RED, _BOLD_YELLOW, _CYAN, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[36m", "\x1b[0m"
+
+
+@dataclass
+class Session:
+    """What the options before and after a command's name decided.
+
+    Attributes:
+        environment: The process environment.
+        quiet: Whether notes and progress are left out.
+        verbose: Whether a bug shows its traceback.
+        json: Whether the result is one JSON object.
+        stdout: Takes results.
+        stderr: Takes everything else.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    quiet: bool = False
+    verbose: bool = False
+    json: bool = False
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
+    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+
+    @property
+    def bytes_out(self) -> BinaryIO:
+        """Standard output for bytes that are a result; nothing else may be written beside them."""
+        self.stdout.flush()
+        return self.stdout.buffer
+
+    def reporter(self) -> TerminalReporter:
+        """Returns the sink for the progress and the notes of verbs."""
+        return TerminalReporter(self.stderr, self.paint, quiet=self.quiet)
+
+    def answer(self, as_json: Callable[[], Mapping[str, Any]], lines: Iterable[str]) -> None:
+        """Writes the result: one JSON object with `--json`, else lines of text.
+
+        Args:
+            as_json: Called only for `--json`.
+            lines: Consumed only without it, one at a time; no final newlines.
+        """
+        if self.json:
+            self.write_json(as_json())
+            return
+        for line in lines:
+            self.stdout.write(line + "\n")
+
+    def write_json(self, value: Mapping[str, Any]) -> None:
+        """Writes one JSON object to stdout, indented, its keys in the order given."""
+        json.dump(value, self.stdout, ensure_ascii=False, indent=2)
+        self.stdout.write("\n")
+
+    def tell(self, message: str) -> None:
+        """Writes something that is neither result nor error to stderr, unless `-q` was given."""
+        if not self.quiet:
+            self.stderr.write(message + "\n")
+
+    def fail(self, code: str, message: str, hint: str | None) -> None:
+        """Writes an error: to stdout as JSON with `--json`, else to stderr with its hint."""
+        if self.json:
+            self.write_json({"error": {"code": code, "message": message, "hint": hint}})
+            return
+        self.stderr.write(f"{self.paint('error:')} {message}\n")
+        if hint is not None:
+            self.stderr.write(f"{self.paint('hint:')} {hint}\n")
+
+    def paint(self, word: str) -> str:
+        """Returns `error:`, `warning:` or `hint:`, in its colour where stderr is a terminal that shows colours.
+
+        `NO_COLOR` (https://no-color.org) turns colours off.
+        """
+        if (
+            self.environment.get("NO_COLOR")
+            or self.environment.get("TERM") == "dumb"
+            or not self.stderr.isatty()
+        ):
+            return word
+        colours = {"error:": _BOLD_RED, "warning:": _BOLD_YELLOW}
+        return f"{colours.get(word, _CYAN)}{word}{_PLAIN}"
+
+
+def session_of(context: typer.Context) -> Session:
+    """Returns the session that `mlvc.cli.main` gave to this call."""
+    session = context.obj
+    assert isinstance(session, Session)  # noqa: S101  # main() hands it to every context
+    return session
