@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlvc.errors import IntegrityError, MlvcError, NotFoundError, UsageError, VersionError
+from mlvc.errors import IntegrityError, MlvcError, NotFoundError, VersionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlobTooLargeError",
-    "DamagedPackError",
+    "DamagedFileError",
     "NotAStoreError",
     "ObjectDamagedError",
     "ObjectMissingError",
-    "StoreExistsError",
     "UnknownFormatError",
 ]
 
@@ -39,14 +38,14 @@ class ObjectMissingError(NotFoundError):
         self.object_id = object_id
 
 
-class DamagedPackError(IntegrityError):
+class DamagedFileError(IntegrityError):
     """A pack, its index or the store's format file holds other bytes than were written.
 
     Attributes:
         path: The damaged file.
     """
 
-    code = "damaged-pack"
+    code = "damaged-file"
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path} is damaged: {what}", hint="`mlvc fsck` names everything that is damaged")
@@ -95,20 +94,6 @@ class NotAStoreError(NotFoundError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is no store: it holds no `format` file", hint="run `mlvc init`")
-        self.path = path
-
-
-class StoreExistsError(UsageError):
-    """A store was to be made where one is.
-
-    Attributes:
-        path: The directory.
-    """
-
-    code = "store-exists"
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is a store already")
         self.path = path
 
 

@@ -1,0 +1,199 @@
+"""Which records the published packs hold: all their indexes, loaded at the first question.
+
+One dictionary maps the first eight bytes of every id to its pack (about 100 bytes of memory a record, a tenth of a
+second for a million); the pack's index, mapped into memory, has the rest.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlvc.errors import FormatError, MlvcError, VersionError
+from mlvc.fsio import translate_os_errors
+from mlvc.store.errors import DamagedFileError, UnknownFormatError
+from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout, parse_pack_name
+from mlvc.store.pack_index import KEY_BYTES, PackIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mlvc.model.ids import PackId
+    from mlvc.store.pack import Entry
+
+__all__ = ["Catalog", "Location", "load_index"]
+
+_COARSEST_MTIME_S = 1.0
+"""How long two changes of a directory can share one mtime, on the coarsest of the usual file systems."""
+
+
+class Location(NamedTuple):
+    """Where a record stands."""
+
+    pack: PackId
+    entry: Entry
+
+
+def load_index(path: Path) -> PackIndex:
+    """Returns an index, mapped into memory.
+
+    Raises:
+        DamagedFileError: It is no index, or damaged.
+        UnknownFormatError: Its version is not known.
+        FileUnreadableError: It cannot be opened.
+    """
+    with translate_os_errors(f"read {path}"), path.open("rb") as file:
+        # An empty file cannot be mapped.
+        data = (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
+        )
+    try:
+        index = PackIndex(data)
+    except FormatError as exc:
+        raise DamagedFileError(path, exc.message) from exc
+    except VersionError as exc:
+        raise UnknownFormatError(path, exc.message) from exc
+    if index.info.id != parse_pack_name(path.name, INDEX_SUFFIX):
+        raise DamagedFileError(path, "it is the index of another pack")
+    return index
+
+
+class _Table:
+    """What is known at one time; it only grows, so a reader may go on using one that was replaced."""
+
+    def __init__(self) -> None:
+        self.packs: list[PackIndex] = []
+        self.names: set[PackId] = set()
+        self.first: dict[int, int] = {}
+        self.others: dict[int, list[int]] = {}
+        self.failures: dict[PackId, MlvcError] = {}
+
+    def add(self, index: PackIndex) -> None:
+        number = len(self.packs)
+        new = dict.fromkeys(index.keys(), number)
+        self.packs.append(index)
+        for key in self.first.keys() & new.keys():
+            self.others.setdefault(key, []).append(number)
+            del new[key]
+        self.first.update(new)
+        self.names.add(index.info.id)
+
+
+class Catalog:
+    """The indexes of one store's packs. Safe for use from several threads.
+
+    An index that cannot be used hides nothing: whatever is found elsewhere is found, and a question that only it
+    could answer raises what is wrong with it, instead of calling the object missing.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = threading.RLock()
+        self._loaded = False
+        self._table = _Table()
+        self._seen_mtime_ns = -1
+        self._seen_at = 0.0
+        self._listed_at = 0.0
+
+    # ------------------------------------------------------------------------------------------ loading
+
+    def _listing_is_current(self, mtime_ns: int) -> bool:
+        return mtime_ns == self._seen_mtime_ns and self._listed_at - self._seen_at > _COARSEST_MTIME_S
+
+    def refresh(self) -> bool:
+        """Takes notice of packs that came or went since; returns whether there were any. Cheap when none did."""
+        with self._lock:
+            with translate_os_errors(f"list {self._layout.packs}"):
+                mtime_ns = self._layout.packs.stat().st_mtime_ns
+                if self._loaded and self._listing_is_current(mtime_ns):
+                    return False
+                self._listed_at = time.monotonic()
+                if mtime_ns != self._seen_mtime_ns:
+                    self._seen_mtime_ns, self._seen_at = mtime_ns, self._listed_at
+                names = set(os.listdir(self._layout.packs))
+            present = {
+                pack
+                for name in names
+                if (pack := parse_pack_name(name, INDEX_SUFFIX)) is not None
+                and pack.hex + PACK_SUFFIX in names
+            }
+            changed = False
+            if self._table.names - present or self._table.failures:
+                self._table = _Table()
+                changed = True
+            for pack in sorted(present - self._table.names):
+                self._load(pack)
+                changed = True
+            self._loaded = True
+            return changed
+
+    def _load(self, pack: PackId) -> None:
+        try:
+            self._table.add(load_index(self._layout.index(pack)))
+        except MlvcError as exc:
+            self._table.names.add(pack)
+            self._table.failures[pack] = exc
+
+    def add(self, index: PackIndex) -> None:
+        """Adds one published pack, if it is not known yet."""
+        with self._lock:
+            if index.info.id not in self._table.names:
+                self._table.add(index)
+
+    def _ensure_loaded(self) -> None:
+        if not self._loaded:
+            self.refresh()
+
+    # ---------------------------------------------------------------------------------------- questions
+
+    def find(self, digest: bytes, kind: int, part: int = 0) -> Location | None:
+        """Returns where a record stands in the packs known so far, or None."""
+        self._ensure_loaded()
+        key = int.from_bytes(digest[:KEY_BYTES], "little")
+        table = self._table
+        number = table.first.get(key)
+        if number is None:
+            return None
+        for candidate in (number, *table.others.get(key, ())):
+            index = table.packs[candidate]
+            entry = self._find_in(index, digest, kind, part)
+            if entry is not None:
+                return Location(index.info.id, entry)
+        return None
+
+    def _find_in(self, index: PackIndex, digest: bytes, kind: int, part: int) -> Entry | None:
+        try:
+            return index.find(digest, kind, part)
+        except FormatError as exc:
+            raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc
+
+    def raise_failure(self) -> None:
+        """Raises what is wrong with the first index that cannot be used, if there is one."""
+        failures = self._table.failures
+        for pack in sorted(failures):
+            raise failures[pack]
+
+    def packs(self) -> Sequence[PackIndex]:
+        """Returns the indexes of all packs.
+
+        Raises:
+            MlvcError: One of them cannot be used; the answer would not be whole.
+        """
+        self.refresh()
+        self.raise_failure()
+        return tuple(self._table.packs)
+
+    def iter_entries(self, index: PackIndex, start: bytes = b"") -> Iterator[Entry]:
+        """Yields the entries of one pack in order of id, from the first whose id is not less than `start`.
+
+        Raises:
+            DamagedFileError: An entry cannot be read.
+        """
+        try:
+            yield from index.entries_from(start)
+        except FormatError as exc:
+            raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc

@@ -1,0 +1,291 @@
+"""The object store of one repository: a directory of packs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from blake3 import blake3
+
+from mlvc import fsio
+from mlvc.errors import FormatError
+from mlvc.fsio import translate_os_errors
+from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
+from mlvc.model.objects import StoredObject, decode_object
+from mlvc.model.tree import TreeEntry, decode_tree
+from mlvc.ports import RecordKind
+from mlvc.store.catalog import Location
+from mlvc.store.errors import (
+    BlobTooLargeError,
+    DamagedFileError,
+    NotAStoreError,
+    ObjectDamagedError,
+    ObjectMissingError,
+    UnknownFormatError,
+)
+from mlvc.store.kinds import KIND_OF, OBJECT_ID_TYPES
+from mlvc.store.layout import Layout
+from mlvc.store.pack_index import PackInfo
+from mlvc.store.recipe import Recipe
+from mlvc.store.records import RecordReader
+from mlvc.store.temporaries import remove_leftovers
+from mlvc.store.writer import LocalWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Sequence
+    from pathlib import Path
+
+    from mlvc.ports import ObjectWriter
+
+__all__ = ["LocalStore"]
+
+_FORMAT_NAME = b"mlvc-store "
+_FORMAT = _FORMAT_NAME + b"1\n"
+
+
+class _Form(NamedTuple):
+    """The kinds of record that an object is kept in: whole, or in pieces that a recipe names."""
+
+    whole: RecordKind
+    piece: RecordKind
+
+
+_BLOB = _Form(RecordKind.CHUNK, RecordKind.CHUNK)
+_TREE = _Form(RecordKind.TREE, RecordKind.TREE_CHUNK)
+
+
+class LocalStore:
+    """A `ports.Store` in a directory. Reading is safe from several threads, and writing from several processes.
+
+    Readers take no lock: a published pack never changes, and what is missing is looked for once more among the
+    packs that were published since.
+    """
+
+    def __init__(self, directory: Path, *, on_wait: Callable[[str], None] | None = None) -> None:
+        """Opens an existing store.
+
+        Args:
+            directory: Where it is.
+            on_wait: Told, possibly from another thread, when a writer has to wait for another process.
+
+        Raises:
+            NotAStoreError: There is none.
+            UnknownFormatError: It was made by a newer mlvc.
+            DamagedFileError: Its format file says something else.
+        """
+        self.layout = Layout(directory)
+        self._on_wait = on_wait
+        self._check_format()
+        self._records = RecordReader(self.layout)
+
+    @classmethod
+    def create(cls, directory: Path, *, on_wait: Callable[[str], None] | None = None) -> Self:
+        """Makes a store and opens it; completes one that a killed process began, and opens one that is there.
+
+        Raises:
+            DiskFullError: There is no room for it.
+            FileUnreadableError: The directory cannot be made.
+        """
+        layout = Layout(directory)
+        with translate_os_errors(f"make a store in {directory}"):
+            for path in (layout.packs, layout.temporaries):
+                path.mkdir(parents=True, exist_ok=True)
+            if not layout.format.exists():
+                # It comes last: a directory with this file is a whole store.
+                fsio.atomic_write(layout.format, _FORMAT)
+                fsio.sync_directory(directory.parent)
+        return cls(directory, on_wait=on_wait)
+
+    def _check_format(self) -> None:
+        path = self.layout.format
+        if not path.exists():
+            raise NotAStoreError(self.layout.directory)
+        with translate_os_errors(f"read {path}"):
+            content = path.read_bytes()
+        if content == _FORMAT:
+            return
+        if content.startswith(_FORMAT_NAME) and content[len(_FORMAT_NAME) : -1].isdigit():
+            raise UnknownFormatError(path, f"version {content[len(_FORMAT_NAME) : -1].decode()}")
+        raise DamagedFileError(path, "it does not say `mlvc-store` and a version")
+
+    # -------------------------------------------------------------------------------------------- writing
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[ObjectWriter]:
+        """Begins adding objects; see `ports.Store.writer`."""
+        with translate_os_errors(f"write to the store {self.layout.directory}"):
+            remove_leftovers(self.layout.temporaries)
+        self._records.catalog.refresh()
+        writer = LocalWriter(self.layout, self._records.catalog, self._on_wait)
+        try:
+            yield writer
+            writer.flush()
+        finally:
+            writer.close()
+
+    # -------------------------------------------------------------------------------------- blobs, trees
+
+    def _locate(self, object_id: ObjectId, form: _Form) -> Location | Recipe | None:
+        """Returns where the one record of a blob or tree is, or its recipe, or None if it has neither."""
+        location = self._records.catalog.find(object_id.digest, form.whole)
+        if location is not None:
+            return location
+        recipe = self._records.find(object_id.digest, RecordKind.RECIPE, form.piece)
+        if recipe is not None:
+            return self._read_recipe(recipe, object_id)
+        return self._records.find(object_id.digest, form.whole)
+
+    def _read_recipe(self, location: Location, object_id: ObjectId) -> Recipe:
+        try:
+            return Recipe(self._records.read(location, object_id))
+        except FormatError as exc:
+            raise ObjectDamagedError(object_id, exc.message) from exc
+
+    def _has(self, object_id: ObjectId, form: _Form) -> bool:
+        found = self._locate(object_id, form)
+        if isinstance(found, Recipe):
+            return all(self._records.find(digest, form.piece) is not None for digest, _ in found.chunks())
+        return found is not None
+
+    def _iter(self, object_id: ObjectId, form: _Form) -> Iterator[bytes]:
+        found = self._locate(object_id, form)
+        if found is None:
+            raise ObjectMissingError(object_id)
+        if isinstance(found, Location):
+            yield self._records.read_verified(found, object_id)
+            return
+        hasher = blake3()
+        for digest, length in found.chunks():
+            chunk = ChunkId(digest)
+            location = self._records.find(digest, form.piece)
+            if location is None:
+                raise ObjectMissingError(chunk)
+            data = self._records.read_verified(location, chunk)
+            if len(data) != length:
+                raise ObjectDamagedError(object_id, "a chunk has another length than the recipe says")
+            hasher.update(data)
+            yield data
+        if hasher.digest() != object_id.digest:
+            raise ObjectDamagedError(object_id, "its chunks are intact, and make other bytes")
+
+    def has_blob(self, blob: BlobId) -> bool:
+        """Returns whether the blob is here; see `ports.ObjectReader`."""
+        return self._has(blob, _BLOB)
+
+    def blob_size(self, blob: BlobId) -> int:
+        """Returns the length of the blob in bytes."""
+        found = self._locate(blob, _BLOB)
+        if found is None:
+            raise ObjectMissingError(blob)
+        return found.entry.length if isinstance(found, Location) else found.size_bytes
+
+    def iter_blob(self, blob: BlobId) -> Iterator[bytes]:
+        """Yields the blob's bytes in order, chunk by chunk; see `ports.ObjectReader`."""
+        return self._iter(blob, _BLOB)
+
+    def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
+        """Returns the whole blob, verified.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: Stored bytes are damaged.
+            BlobTooLargeError: It is larger than `limit_bytes`.
+        """
+        if limit_bytes is not None and (size_bytes := self.blob_size(blob)) > limit_bytes:
+            raise BlobTooLargeError(blob, size_bytes, limit_bytes)
+        return b"".join(self._iter(blob, _BLOB))
+
+    def has_tree(self, tree: TreeId) -> bool:
+        """Returns whether the tree itself is here; see `ports.ObjectReader`."""
+        return self._has(tree, _TREE)
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory, sorted by name, verified."""
+        data = b"".join(self._iter(tree, _TREE))
+        try:
+            return decode_tree(data)
+        except FormatError as exc:
+            raise ObjectDamagedError(tree, exc.message) from exc
+
+    # -------------------------------------------------------------------------------------- small objects
+
+    def has_object(self, object_id: ObjectId) -> bool:
+        """Returns whether a commit, run, environment or verdict is here; the type of the id says which."""
+        return self._records.find(object_id.digest, KIND_OF[type(object_id)]) is not None
+
+    def read_object(self, object_id: ObjectId) -> StoredObject:
+        """Returns a commit, run, environment or verdict, verified; the type of the id says which."""
+        kind = KIND_OF[type(object_id)]
+        location = self._records.find(object_id.digest, kind)
+        if location is None:
+            raise ObjectMissingError(object_id)
+        try:
+            value = decode_object(self._records.read_verified(location, object_id))
+        except FormatError as exc:
+            raise ObjectDamagedError(object_id, exc.message) from exc
+        if value.id_type is not type(object_id):
+            raise ObjectDamagedError(object_id, f"it is a {value.type_name}")
+        return value
+
+    def iter_object_ids(self, kind: RecordKind) -> Iterator[ObjectId]:
+        """Yields the id of every commit, run, environment or verdict here, each once."""
+        id_type = OBJECT_ID_TYPES[kind]
+        seen: set[bytes] = set()
+        for index in self._records.catalog.packs():
+            if index.info.is_data:
+                continue
+            for entry in self._records.catalog.iter_entries(index):
+                if entry.kind == kind and entry.digest not in seen:
+                    seen.add(entry.digest)
+                    yield id_type(entry.digest)
+
+    def find_by_prefix(self, kind: RecordKind, digits: str) -> Sequence[ObjectId]:
+        """Returns the ids of that kind whose hexadecimal digits start with `digits`, sorted."""
+        if digits.strip("0123456789abcdef") or len(digits) > 2 * DIGEST_BYTES:
+            return ()
+        start = bytes.fromhex(digits.ljust(2 * DIGEST_BYTES, "0"))
+        found: set[bytes] = set()
+        for index in self._records.catalog.packs():
+            if index.info.is_data:
+                continue
+            for entry in self._records.catalog.iter_entries(index, start):
+                if not entry.digest.hex().startswith(digits):
+                    break
+                if entry.kind == kind:
+                    found.add(entry.digest)
+        return [OBJECT_ID_TYPES[kind](digest) for digest in sorted(found)]
+
+    # ---------------------------------------------------------------------------------------------- packs
+
+    def packs(self) -> Sequence[PackInfo]:
+        """Returns the packs that are published, sorted by id.
+
+        Raises:
+            IntegrityError: An index is damaged.
+        """
+        return sorted(index.info for index in self._records.catalog.packs())
+
+    def iter_new_objects(self, known_packs: Container[PackId]) -> Iterator[tuple[PackId, list[ObjectId]]]:
+        """Yields each metadata pack not in `known_packs`, with the commits, runs, environments and verdicts in it.
+
+        A pack without any of them is yielded too, with an empty list, so that it can be remembered as known.
+
+        Raises:
+            IntegrityError: An index is damaged.
+        """
+        for index in self._records.catalog.packs():
+            if index.info.is_data or index.info.id in known_packs:
+                continue
+            yield (
+                index.info.id,
+                [
+                    id_type(entry.digest)
+                    for entry in self._records.catalog.iter_entries(index)
+                    if (id_type := _ID_TYPE_BY_CODE.get(entry.kind)) is not None
+                ],
+            )
+
+
+_ID_TYPE_BY_CODE: dict[int, type[ObjectId]] = {
+    int(kind): id_type for kind, id_type in OBJECT_ID_TYPES.items()
+}

@@ -1,0 +1,204 @@
+"""The format of a pack's index: which record stands where.
+
+All integers are little-endian.
+
+    offset  size  field
+    0       8     magic "MLVCPIDX"
+    8       2     version, 1
+    10      1     class of the pack: 1 data, 2 metadata
+    11      5     zero
+    16      32    id of the pack
+    48      8     size of the pack in bytes
+    56      4     number of entries n
+    60      4     number of bases m
+    64      52 n  entries, sorted by id, then kind, then part
+    ...     32 m  ids that deltas are based on
+    ...     8     xxh3-64 of everything before
+
+    entry   size  field
+    0       32    id
+    32      4     offset of the record in the pack
+    36      4     length of the payload as stored
+    40      4     length of the record's bytes once decoded
+    44      4     base: zero, or the number (from 1) of the base that a delta is based on
+    48      1     kind
+    49      1     encoding
+    50      1     part: of a recipe, the kind of its chunks; zero otherwise
+    51      1     zero
+
+Format page: docs/format/index.md
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from mlvc.errors import FormatError, VersionError
+from mlvc.model.ids import DIGEST_BYTES, PackId
+from mlvc.store.pack import PACK_HEADER_BYTES, Encoding, Entry
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["PackIndex", "PackInfo", "decode_index", "encode_index"]
+
+_MAGIC = b"MLVCPIDX"
+_VERSION = 1
+_HEADER = struct.Struct("<8sHB5x32sQII")
+_ENTRY = struct.Struct("<32sIIIIBBBx")
+_KEY = struct.Struct("<Q44x")
+_CHECKSUM = struct.Struct("<Q")
+_DATA, _METADATA = 1, 2
+KEY_BYTES = 8
+
+
+class PackInfo(NamedTuple):
+    """A pack as others need to know it."""
+
+    id: PackId
+    is_data: bool
+    size_bytes: int
+    records: int
+
+
+def encode_index(info: PackInfo, entries: Iterable[Entry]) -> bytes:
+    """Returns the index of a pack; `entries` may come in any order."""
+    ordered = sorted(entries, key=lambda entry: (entry.digest, entry.kind, entry.part, entry.offset))
+    bases = sorted({entry.base for entry in ordered if entry.base})
+    numbers = {base: number for number, base in enumerate(bases, start=1)} | {b"": 0}
+    parts = [
+        _HEADER.pack(
+            _MAGIC,
+            _VERSION,
+            _DATA if info.is_data else _METADATA,
+            info.id.digest,
+            info.size_bytes,
+            len(ordered),
+            len(bases),
+        )
+    ]
+    parts += (
+        _ENTRY.pack(
+            entry.digest,
+            entry.offset,
+            entry.stored_length,
+            entry.length,
+            numbers[entry.base],
+            entry.kind,
+            entry.encoding,
+            entry.part,
+        )
+        for entry in ordered
+    )
+    parts += bases
+    body = b"".join(parts)
+    return body + _CHECKSUM.pack(xxh3_64_intdigest(body))
+
+
+class PackIndex:
+    """A loaded index, read in place; thread-safe, because nothing in it changes.
+
+    Attributes:
+        info: The pack that it describes.
+    """
+
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        """Checks the frame and the checksum of `data`, which must not change afterwards.
+
+        Raises:
+            FormatError: It is no index, or damaged.
+            VersionError: The version is not known.
+        """
+        if len(data) < _HEADER.size + _CHECKSUM.size or data[: len(_MAGIC)] != _MAGIC:
+            raise FormatError("it does not start like the index of a pack")
+        _, version, pack_class, pack, size_bytes, count, bases = _HEADER.unpack_from(data)
+        if version != _VERSION:
+            raise VersionError(f"version {version}")
+        end = _HEADER.size + count * _ENTRY.size + bases * DIGEST_BYTES
+        if len(data) != end + _CHECKSUM.size:
+            raise FormatError("its length is not that of its entries")
+        with memoryview(data) as view:
+            if _CHECKSUM.unpack_from(data, end)[0] != xxh3_64_intdigest(view[:end]):
+                raise FormatError("its checksum is wrong")
+        if pack_class not in {_DATA, _METADATA}:
+            raise FormatError("its pack is of no known class")
+        self._data = data
+        self._bases = bases
+        self.info = PackInfo(PackId(pack), pack_class == _DATA, size_bytes, count)
+
+    def keys(self) -> Iterator[int]:
+        """Returns the first eight bytes of every id, as little-endian numbers."""
+        count = self.info.records
+        view = memoryview(self._data)[_HEADER.size : _HEADER.size + count * _ENTRY.size]
+        return itertools.chain.from_iterable(_KEY.iter_unpack(view))
+
+    def _entry(self, number: int) -> Entry:
+        digest, offset, stored_length, length, base, kind, encoding, part = _ENTRY.unpack_from(
+            self._data, _HEADER.size + number * _ENTRY.size
+        )
+        if base:
+            if base > self._bases:
+                raise FormatError("an entry names a base that is not there")
+            start = _HEADER.size + self.info.records * _ENTRY.size + (base - 1) * DIGEST_BYTES
+            return Entry(
+                digest,
+                offset,
+                stored_length,
+                length,
+                kind,
+                encoding,
+                part,
+                self._data[start : start + DIGEST_BYTES],
+            )
+        return Entry(digest, offset, stored_length, length, kind, encoding, part)
+
+    def entries_from(self, digest: bytes) -> Iterator[Entry]:
+        """Yields the entries in order, from the first whose id is not less than `digest`."""
+        data, low, high = self._data, 0, self.info.records
+        while low < high:
+            middle = (low + high) // 2
+            start = _HEADER.size + middle * _ENTRY.size
+            if data[start : start + DIGEST_BYTES] < digest:
+                low = middle + 1
+            else:
+                high = middle
+        for number in range(low, self.info.records):
+            yield self._entry(number)
+
+    def find(self, digest: bytes, kind: int, part: int) -> Entry | None:
+        """Returns the entry of a record, or None."""
+        for entry in self.entries_from(digest):
+            if entry.digest != digest:
+                return None
+            if entry.kind == kind and entry.part == part:
+                return entry
+        return None
+
+
+def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:
+    """Returns everything that an index holds, checked further than a lookup does: order, classes and bounds.
+
+    Raises:
+        FormatError: It is no index, damaged, or contradicts itself.
+        VersionError: The version is not known.
+    """
+    index = PackIndex(data)
+    info = index.info
+    entries = list(index.entries_from(b""))
+    if encode_index(info, entries) != data:
+        raise FormatError("its entries are not in order")
+    expected = PACK_HEADER_BYTES
+    for entry in sorted(entries, key=lambda entry: entry.offset):
+        if entry.offset != expected:
+            raise FormatError("its entries leave gaps or overlap")
+        if (entry.encoding == Encoding.DELTA) != bool(entry.base):
+            raise FormatError("an entry's base does not fit its encoding")
+        expected = entry.end
+    if expected != info.size_bytes:
+        raise FormatError("its entries do not fill the pack")
+    return info, entries

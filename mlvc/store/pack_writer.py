@@ -1,0 +1,104 @@
+"""Writes packs: a temporary file, synced, then renamed into place, and its index after it (promise 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from mlvc.errors import FormatError
+from mlvc.model.ids import PackId
+from mlvc.store.catalog import load_index
+from mlvc.store.errors import DamagedFileError
+from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout
+from mlvc.store.pack import encode_pack_header
+from mlvc.store.pack_index import PackIndex, PackInfo, decode_index, encode_index
+from mlvc.store.temporaries import Temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from mlvc.store.pack import Entry
+
+__all__ = ["PackWriter"]
+
+
+class PackWriter:
+    """One pack that is being written. Not safe for use from several threads; raises OSError as the system does."""
+
+    def __init__(self, layout: Layout, *, is_data: bool) -> None:
+        self._layout = layout
+        self._is_data = is_data
+        self._entries: list[Entry] = []
+        self._hasher = blake3()
+        self._file = Temporary.create(layout.temporaries, PACK_SUFFIX)
+        self._write(encode_pack_header(is_data=is_data))
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the pack is by now."""
+        return self._file.size_bytes
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hasher.update(data)
+
+    def append(self, records: bytes, entries: Sequence[Entry]) -> None:
+        """Appends encoded records.
+
+        Args:
+            records: As `encode_records` made them.
+            entries: Theirs, with offsets counted from the first of them.
+        """
+        start = self._file.size_bytes
+        self._write(records)
+        self._entries += [entry._replace(offset=start + entry.offset) for entry in entries]
+
+    def publish(self, lock: AbstractContextManager[None]) -> PackIndex:
+        """Makes the pack, and then its index, durable and visible.
+
+        Args:
+            lock: Held while names appear.
+
+        Returns:
+            The index, as read back from its file.
+
+        Raises:
+            DamagedFileError: What was written reads back as something else.
+        """
+        info = PackInfo(
+            PackId(self._hasher.digest()), self._is_data, self._file.size_bytes, len(self._entries)
+        )
+        self._file.sync()
+        index_file = Temporary.create(self._layout.temporaries, INDEX_SUFFIX)
+        try:
+            index_file.write(encode_index(info, self._entries))
+            index_file.sync()
+            with lock:
+                self._file.publish(self._layout.pack(info.id))
+                index_file.publish(self._layout.index(info.id))
+        finally:
+            index_file.discard()
+        return self._read_back(info)
+
+    def _read_back(self, info: PackInfo) -> PackIndex:
+        # No switch turns this off: an index that says something else than was meant makes every later read fail,
+        # and reading it now costs a hundredth of writing the pack.
+        path = self._layout.index(info.id)
+        try:
+            decoded = decode_index(path.read_bytes())
+        except FormatError as exc:
+            raise DamagedFileError(path, f"it was written just now, and {exc.message}") from exc
+        if decoded != (info, sorted(self._entries, key=lambda entry: (entry.digest, entry.kind, entry.part))):
+            raise DamagedFileError(path, "it was written just now, and reads back as something else")
+        size_bytes = self._layout.pack(info.id).stat().st_size
+        if size_bytes != info.size_bytes:
+            raise DamagedFileError(
+                self._layout.pack(info.id), f"it was written just now, and has {size_bytes} bytes"
+            )
+        return load_index(path)
+
+    def discard(self) -> None:
+        """Removes what was written, unless it was published; may be called more than once."""
+        self._file.discard()

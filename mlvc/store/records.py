@@ -1,0 +1,146 @@
+"""Reads single records from published packs, checked; knows nothing of blobs and trees."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import zstandard
+from blake3 import blake3
+
+from mlvc.errors import FormatError, VersionError
+from mlvc.fsio import FileUnreadableError, translate_os_errors
+from mlvc.store.catalog import Catalog, Location
+from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
+from mlvc.store.pack import RECORD_HEADER_BYTES, decode_payload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlvc.model.ids import ObjectId, PackId
+    from mlvc.ports import RecordKind
+    from mlvc.store.layout import Layout
+
+__all__ = ["PackFile", "RecordReader"]
+
+_MAX_OPEN_PACKS = 64
+
+
+class PackFile:
+    """An open pack. It is closed when nobody uses it any more, so that a cache may drop one that a thread reads.
+
+    Attributes:
+        path: Where it is.
+        size_bytes: Its length.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with translate_os_errors(f"read {path}"):
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size_bytes = os.fstat(self._fd).st_size
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            os.close(self._fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Returns `size` bytes from `offset`.
+
+        Raises:
+            DamagedFileError: The file ends before.
+            FileUnreadableError: It cannot be read.
+        """
+        if offset + size > self.size_bytes:
+            raise DamagedFileError(
+                self.path, f"it ends at {self.size_bytes}, a record in it at {offset + size}"
+            )
+        with translate_os_errors(f"read {self.path}"):
+            return os.pread(self._fd, size, offset)
+
+
+class RecordReader:
+    """Finds records through the catalog and reads them. Safe for use from several threads.
+
+    Attributes:
+        catalog: The indexes of the packs.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.catalog = Catalog(layout)
+        self._layout = layout
+        self._per_thread = threading.local()
+        self._open = functools.lru_cache(_MAX_OPEN_PACKS)(self._open_pack)
+
+    def _open_pack(self, pack: PackId) -> PackFile:
+        return PackFile(self._layout.pack(pack))
+
+    @property
+    def _decompressor(self) -> zstandard.ZstdDecompressor:
+        try:
+            decompressor: zstandard.ZstdDecompressor = self._per_thread.decompressor
+        except AttributeError:
+            decompressor = self._per_thread.decompressor = zstandard.ZstdDecompressor()
+        return decompressor
+
+    def find(self, digest: bytes, kind: RecordKind, part: int = 0) -> Location | None:
+        """Returns where a record is, also in packs that appeared since the last look; None if it is nowhere.
+
+        Raises:
+            MlvcError: It is in no index that can be used, and there is one that cannot be used.
+        """
+        location = self.catalog.find(digest, kind, part)
+        if location is None and self.catalog.refresh():
+            location = self.catalog.find(digest, kind, part)
+        if location is None:
+            self.catalog.raise_failure()
+        return location
+
+    def read(self, location: Location, object_id: ObjectId) -> bytes:
+        """Returns the bytes of a record, checked by its checksum; of a recipe, that is all that can be checked.
+
+        Args:
+            location: Where it is.
+            object_id: What to name in an error.
+
+        Raises:
+            ObjectMissingError: Its pack is gone, and no other has it.
+            IntegrityError: It is damaged.
+        """
+        try:
+            file = self._open(location.pack)
+        except FileUnreadableError:
+            if self._layout.pack(location.pack).exists():
+                raise
+            # The pack was replaced since its index was read.
+            self.catalog.refresh()
+            entry = location.entry
+            again = self.catalog.find(entry.digest, entry.kind, entry.part)
+            if again is None or again.pack == location.pack:
+                raise ObjectMissingError(object_id) from None
+            location, file = again, self._open(again.pack)
+        entry = location.entry
+        record = file.read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+        try:
+            return decode_payload(record, entry, self._decompressor)
+        except FormatError as exc:
+            raise DamagedFileError(file.path, f"{exc.message}, at offset {entry.offset}") from exc
+        except VersionError as exc:
+            raise UnknownFormatError(file.path, exc.message) from exc
+
+    def read_verified(self, location: Location, object_id: ObjectId) -> bytes:
+        """Returns the bytes of a record whose id is the BLAKE3 of them, checked by that too.
+
+        Raises:
+            ObjectMissingError: Its pack is gone, and no other has it.
+            IntegrityError: It is damaged.
+        """
+        data = self.read(location, object_id)
+        if blake3(data).digest() != object_id.digest:
+            raise ObjectDamagedError(
+                object_id, f"its record in {self._layout.pack(location.pack)} holds other bytes"
+            )
+        return data

@@ -1,0 +1,97 @@
+"""Files that are being written: each is locked by its writer until it is published, and gone if the writer dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from typing import TYPE_CHECKING, Self
+
+from mlvc import fsio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Temporary", "remove_leftovers"]
+
+
+class Temporary:
+    """A file under a random name in the store's directory for temporaries.
+
+    Not safe for use from several threads. Its methods raise OSError as the system calls do.
+    """
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+        self.size_bytes = 0
+
+    @classmethod
+    def create(cls, directory: Path, suffix: str) -> Self:
+        """Creates and locks a file."""
+        while True:
+            path = directory / (secrets.token_hex(8) + suffix)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+            if _lock(fd) and _is_same_file(path, fd):
+                return cls(path, fd)
+            # Another process took the file for a leftover before it was locked, and removes it.
+            os.close(fd)
+
+    def write(self, data: bytes) -> None:
+        """Appends all of `data`."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        self.size_bytes += len(data)
+
+    def sync(self) -> None:
+        """Returns after everything written is durable."""
+        fsio.sync_file(self._fd)
+
+    def publish(self, target: Path) -> None:
+        """Gives the file, which must be synced, its final name, durably, and closes it."""
+        fsio.publish(self._path, target)
+        self._close()
+
+    def discard(self) -> None:
+        """Removes the file unless it was published; may be called at any time, more than once."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same_file(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes the temporaries of processes that are no more; those of living ones are locked and stay."""
+    for name in os.listdir(directory):
+        path = directory / name
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            # It was published or removed since, or belongs to another user: not ours to judge.
+            continue
+        try:
+            if _lock(fd) and _is_same_file(path, fd):
+                path.unlink()
+        finally:
+            os.close(fd)

@@ -1,0 +1,265 @@
+"""Adds objects to a local store: hashing in the caller's thread, compression in several, file writes in one.
+
+Records go through in batches of about a MiB, so that what Python spends on handing over is spread over many records.
+The number of batches on their way is bounded, and with it the memory.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from mlvc.errors import MlvcError
+from mlvc.fsio import LockTimeoutError, file_lock, translate_os_errors
+from mlvc.model.ids import BlobId, ObjectId, TreeId
+from mlvc.model.tree import encode_tree
+from mlvc.ports import RecordKind
+from mlvc.store.chunking import WHOLE_BYTES, cut, cut_stream
+from mlvc.store.errors import BlobTooLargeError
+from mlvc.store.kinds import KIND_OF
+from mlvc.store.pack import MAX_RECORD_BYTES, Entry, NewRecord, encode_records
+from mlvc.store.pack_writer import PackWriter
+from mlvc.store.recipe import MAX_RECIPE_CHUNKS, RecipeBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mlvc.model.objects import StoredObject
+    from mlvc.model.tree import TreeEntry
+    from mlvc.ports import ByteSource
+    from mlvc.store.catalog import Catalog
+    from mlvc.store.layout import Layout
+
+__all__ = ["LocalWriter"]
+
+_PACK_BYTES = 48 << 20
+_BATCH_BYTES = 1 << 20
+_MAX_COMPRESSORS = 8
+_LOCK_POLL_S = 1.0
+
+_Encoded = tuple[bytes, list[Entry]]
+_Key = tuple[int, int, bytes]
+
+
+class LocalWriter:
+    """An `ObjectWriter`; not safe for use from several threads. Obtained from `LocalStore.writer()`."""
+
+    def __init__(self, layout: Layout, catalog: Catalog, on_wait: Callable[[str], None] | None) -> None:
+        self._layout = layout
+        self._catalog = catalog
+        self._on_wait = on_wait
+        self._failure: MlvcError | None = None
+        self._stopped = threading.Event()
+        compressors = min(_MAX_COMPRESSORS, os.cpu_count() or 1)
+        self._compressors = ThreadPoolExecutor(compressors, thread_name_prefix="mlvc-compress")
+        self._io = ThreadPoolExecutor(1, thread_name_prefix="mlvc-write")
+        self._max_on_their_way = 2 * compressors + 2
+        self._on_their_way: collections.deque[Future[None]] = collections.deque()
+        self._batches: dict[bool, list[NewRecord]] = {True: [], False: []}
+        self._batch_bytes = {True: 0, False: 0}
+        # Records added here that no index names yet; the thread that publishes takes them out again.
+        self._unpublished: set[_Key] = set()
+        # The rest belongs to the thread that writes.
+        self._packs: dict[bool, PackWriter | None] = {True: None, False: None}
+        self._keys: dict[bool, list[_Key]] = {True: [], False: []}
+        self._stored_bytes = 0
+
+    # ------------------------------------------------------------------------------------ what callers do
+
+    def add_blob(self, data: bytes) -> BlobId:
+        """Adds a small blob that is in memory."""
+        digest = blake3(data).digest()
+        if len(data) <= WHOLE_BYTES:
+            self._add(RecordKind.CHUNK, 0, digest, data)
+        else:
+            self._add_pieces(RecordKind.CHUNK, digest, cut(data))
+        return BlobId(digest)
+
+    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+        """Adds the bytes that `source` yields until its end; holds a few MiB of them at a time.
+
+        Raises:
+            OSError: As `source.read` raises it.
+            BlobTooLargeError: It has more chunks than a recipe can name, about nine terabytes.
+        """
+        whole = blake3()
+        recipe = RecipeBuilder()
+        digest = b""
+        for chunk in cut_stream(source):
+            whole.update(chunk)
+            digest = self._add_chunk(RecordKind.CHUNK, recipe, chunk)
+        blob = BlobId(whole.digest())
+        self._add_recipe(RecordKind.CHUNK, recipe, blob.digest, only_chunk=digest)
+        return blob, recipe.size_bytes
+
+    def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
+        """Adds one directory; what its entries name must have been added before or be stored."""
+        data = encode_tree(entries)
+        tree = TreeId.of(data)
+        if len(data) <= WHOLE_BYTES:
+            self._add(RecordKind.TREE, 0, tree.digest, data)
+        else:
+            self._add_pieces(RecordKind.TREE_CHUNK, tree.digest, cut(data))
+        return tree
+
+    def add_object(self, value: StoredObject) -> ObjectId:
+        """Adds a commit, run, environment or verdict."""
+        data = value.encode()
+        object_id = value.id_type.of(data)
+        self._add(KIND_OF[value.id_type], 0, object_id.digest, data)
+        return object_id
+
+    def flush(self) -> None:
+        """Returns after everything added so far is durable and visible to readers.
+
+        Raises:
+            DiskFullError: There is no room; nothing that was stored before is lost.
+            FileUnreadableError: The store cannot be written.
+        """
+        for is_data in (True, False):
+            self._submit(is_data=is_data)
+        self._on_their_way.append(self._io.submit(self._guarded, self._publish_all))
+        self._drain(0)
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes this writer has written to packs so far; waits for what is on its way."""
+        for is_data in (True, False):
+            self._submit(is_data=is_data)
+        self._drain(0)
+        return self._stored_bytes
+
+    def close(self) -> None:
+        """Drops what was not flushed and ends the threads."""
+        self._stopped.set()
+        self._io.shutdown(cancel_futures=True)
+        self._compressors.shutdown(cancel_futures=True)
+        for pack in self._packs.values():
+            if pack is not None:
+                pack.discard()
+
+    # --------------------------------------------------------------------------------- the caller's thread
+
+    def _is_known(self, kind: RecordKind, part: int, digest: bytes) -> bool:
+        return (kind, part, digest) in self._unpublished or self._catalog.find(digest, kind, part) is not None
+
+    def _add(self, kind: RecordKind, part: int, digest: bytes, data: bytes) -> None:
+        if self._is_known(kind, part, digest):
+            return
+        if len(data) > MAX_RECORD_BYTES:
+            raise BlobTooLargeError(ObjectId(digest), len(data), MAX_RECORD_BYTES)
+        is_data = kind is RecordKind.CHUNK
+        self._unpublished.add((kind, part, digest))
+        self._batches[is_data].append(NewRecord(kind, part, digest, data))
+        self._batch_bytes[is_data] += len(data)
+        if self._batch_bytes[is_data] >= _BATCH_BYTES:
+            self._submit(is_data=is_data)
+
+    def _add_chunk(self, kind: RecordKind, recipe: RecipeBuilder, chunk: bytes) -> bytes:
+        digest = blake3(chunk).digest()
+        self._add(kind, 0, digest, chunk)
+        recipe.append(digest, len(chunk))
+        return digest
+
+    def _add_pieces(self, kind: RecordKind, whole: bytes, chunks: Iterable[bytes]) -> None:
+        recipe = RecipeBuilder()
+        digest = b""
+        for chunk in chunks:
+            digest = self._add_chunk(kind, recipe, chunk)
+        self._add_recipe(kind, recipe, whole, only_chunk=digest)
+
+    def _add_recipe(
+        self, kind: RecordKind, recipe: RecipeBuilder, whole: bytes, *, only_chunk: bytes
+    ) -> None:
+        """Adds what is needed besides the chunks; a blob that is its own only chunk needs nothing more."""
+        if kind is RecordKind.CHUNK:
+            if not recipe.size_bytes:
+                self._add(RecordKind.CHUNK, 0, whole, b"")
+                return
+            if only_chunk == whole:
+                return
+        if len(recipe) > MAX_RECIPE_CHUNKS:
+            raise BlobTooLargeError(ObjectId(whole), recipe.size_bytes, MAX_RECIPE_CHUNKS)
+        self._add(RecordKind.RECIPE, kind, whole, recipe.encode())
+
+    def _submit(self, *, is_data: bool) -> None:
+        """Sends the present batch on its way."""
+        batch = self._batches[is_data]
+        if not batch:
+            return
+        self._batches[is_data], self._batch_bytes[is_data] = [], 0
+        keys = [(record.kind, record.part, record.digest) for record in batch]
+        encoded = self._compressors.submit(encode_records, batch)
+        self._on_their_way.append(self._io.submit(self._guarded, self._append, is_data, keys, encoded))
+        self._drain(self._max_on_their_way)
+
+    def _drain(self, allowed: int) -> None:
+        """Waits until at most `allowed` batches are on their way; raises what went wrong with one, for ever after."""
+        while len(self._on_their_way) > allowed:
+            self._on_their_way.popleft().result()
+        if self._failure is not None:
+            raise self._failure
+
+    # ------------------------------------------------------------------------------ the thread that writes
+
+    def _guarded(self, step: Callable[..., None], *args: object) -> None:
+        """Runs one step, unless an earlier one failed: a pack with a gap must not be published."""
+        if self._failure is not None:
+            return
+        try:
+            with translate_os_errors(f"write to the store {self._layout.directory}"):
+                step(*args)
+        except MlvcError as exc:
+            self._failure = exc
+
+    def _append(self, is_data: bool, keys: list[_Key], encoded: Future[_Encoded]) -> None:  # noqa: FBT001  # run by an executor
+        records, entries = encoded.result()
+        pack = self._packs[is_data]
+        if pack is not None and pack.size_bytes + len(records) > _PACK_BYTES:
+            self._publish(is_data=is_data)
+            pack = None
+        if pack is None:
+            pack = self._packs[is_data] = PackWriter(self._layout, is_data=is_data)
+        pack.append(records, entries)
+        self._keys[is_data] += keys
+        self._stored_bytes += len(records)
+
+    def _publish(self, *, is_data: bool) -> None:
+        if not is_data:
+            # Metadata names data: it never becomes visible first.
+            self._publish(is_data=True)
+        pack = self._packs[is_data]
+        if pack is None:
+            return
+        self._catalog.add(pack.publish(self._locked()))
+        self._packs[is_data] = None
+        self._unpublished.difference_update(self._keys[is_data])
+        self._keys[is_data] = []
+
+    def _publish_all(self) -> None:
+        self._publish(is_data=False)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Holds the store's lock, waiting for it until the writer is closed."""
+        on_wait: Callable[[], None] | None = self._say_waiting
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(file_lock(self._layout.lock, on_wait=on_wait, timeout_s=_LOCK_POLL_S))
+                    break
+                except LockTimeoutError:
+                    if self._stopped.is_set():
+                        raise
+                    on_wait = None
+            yield
+
+    def _say_waiting(self) -> None:
+        if self._on_wait is not None:
+            self._on_wait("waiting for another mlvc that is writing to the store")
