@@ -36,7 +36,7 @@ from mlvc.errors import FormatError, VersionError
 from mlvc.ports import RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "MAX_CHUNK_BYTES",
@@ -145,34 +145,54 @@ def decode_pack_header(data: bytes) -> bool:
     return bool(pack_class == _DATA)
 
 
-def _compress(compressor: zstandard.ZstdCompressor, data: bytes) -> bytes | None:
-    """Returns the compressed form of `data` if it is worth having."""
-    length = len(data)
-    if length > _MAX_COMPRESSED_LENGTH:
-        return None
-    if length > _SAMPLED_FROM_BYTES:
-        first, second = length // 4, length - length // 4 - _SAMPLE_BYTES
-        sample = data[first : first + _SAMPLE_BYTES] + data[second : second + _SAMPLE_BYTES]
-        if len(compressor.compress(sample)) > len(sample) - len(sample) // _SMALLEST_SAVING:
-            return None
-    compressed = compressor.compress(data)
-    return compressed if len(compressed) < length - length // _SMALLEST_SAVING else None
+def _compress_all(blocks: Sequence[bytes]) -> list[bytes | None]:
+    """Returns the compressed form of each block that is worth having in that form, and None for the others."""
+    tried = [number for number, block in enumerate(blocks) if 0 < len(block) <= _MAX_COMPRESSED_LENGTH]
+    sampled = [number for number in tried if len(blocks[number]) > _SAMPLED_FROM_BYTES]
+    refused = {
+        number
+        for number, compressed in zip(
+            sampled, _multi_compress([_sample(blocks[n]) for n in sampled]), strict=True
+        )
+        if not _pays(len(compressed), 2 * _SAMPLE_BYTES)
+    }
+    tried = [number for number in tried if number not in refused]
+    result: list[bytes | None] = [None] * len(blocks)
+    for number, compressed in zip(tried, _multi_compress([blocks[n] for n in tried]), strict=True):
+        if _pays(len(compressed), len(blocks[number])):
+            result[number] = compressed.tobytes()
+    return result
 
 
-def encode_records(records: Iterable[NewRecord]) -> tuple[bytes, list[Entry]]:
+def _multi_compress(blocks: list[bytes]) -> Iterable[zstandard.BufferSegment]:
+    # One call for a whole batch gives the GIL up once. With a call for each block, the thread that hashes and those
+    # that compress pass it to and fro, and small files take twice as long.
+    if not blocks:
+        return ()
+    collection = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL).multi_compress_to_buffer(blocks)
+    return (collection[number] for number in range(len(collection)))
+
+
+def _sample(block: bytes) -> bytes:
+    first, second = len(block) // 4, len(block) - len(block) // 4 - _SAMPLE_BYTES
+    return block[first : first + _SAMPLE_BYTES] + block[second : second + _SAMPLE_BYTES]
+
+
+def _pays(compressed_length: int, length: int) -> bool:
+    return compressed_length < length - length // _SMALLEST_SAVING
+
+
+def encode_records(records: Sequence[NewRecord]) -> tuple[bytes, list[Entry]]:
     """Returns records as they stand in a pack, one after the other, and their entries counted from offset 0.
 
     Safe for use from several threads.
     """
-    compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
     parts: list[bytes] = []
     entries: list[Entry] = []
     offset = 0
-    for kind, part, digest, data in records:
-        encoding, payload = Encoding.RAW, data
-        compressed = _compress(compressor, data)
-        if compressed is not None:
-            encoding, payload = Encoding.ZSTD, compressed
+    payloads = _compress_all([record.data for record in records])
+    for (kind, part, digest, data), compressed in zip(records, payloads, strict=True):
+        encoding, payload = (Encoding.RAW, data) if compressed is None else (Encoding.ZSTD, compressed)
         checked = _RECORD_FIELDS.pack(kind, encoding, part, len(payload), len(data), digest) + payload
         parts += (_CHECKSUM.pack(xxh3_64_intdigest(checked)), checked)
         entries.append(Entry(digest, offset, len(payload), len(data), kind, encoding, part))

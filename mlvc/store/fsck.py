@@ -1,0 +1,277 @@
+"""Reads everything a store holds and names what is damaged; never writes.
+
+First every pack by itself: its name, its index, each record's checksum, encoding and id, and whether trees and
+objects can be decoded. Then every recipe: whether its chunks are there and make the bytes that its id names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import zstandard
+from blake3 import blake3
+
+from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
+from mlvc.fsio import FileUnreadableError, translate_os_errors
+from mlvc.model.ids import BlobId, ChunkId, ObjectId, PackId, TreeId
+from mlvc.model.objects import decode_object
+from mlvc.model.tree import decode_tree
+from mlvc.ports import RecordKind
+from mlvc.store.errors import DamagedFileError
+from mlvc.store.kinds import OBJECT_ID_TYPES
+from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
+from mlvc.store.pack import (
+    PACK_HEADER_BYTES,
+    RECORD_HEADER_BYTES,
+    decode_pack_header,
+    decode_payload,
+    decode_record_header,
+)
+from mlvc.store.pack_index import decode_index
+from mlvc.store.recipe import Recipe
+from mlvc.store.records import PackFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlvc.ports import ProgressTask, Reporter
+    from mlvc.store.layout import Layout
+    from mlvc.store.local import LocalStore
+    from mlvc.store.pack import Entry
+
+__all__ = ["Damage", "check"]
+
+_PIECE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: `damaged-pack`, `damaged-index`, `damaged-record`, `damaged-object`, `missing-pack`, `missing-index`,
+            `missing-chunk`, `unknown-version`, `unreadable` or `stray-file`.
+        pack: The pack it is in, where it is in one.
+        object_kind: What kind of object it reaches, where it is known.
+        object_id: The object, where it is known.
+        message: A sentence for a person, which names the file.
+    """
+
+    kind: str
+    pack: PackId | None
+    object_kind: RecordKind | None
+    object_id: ObjectId | None
+    message: str
+
+
+def check(store: LocalStore, reporter: Reporter) -> Sequence[Damage]:
+    """Reads every pack, index and recipe of a store, and returns everything that is wrong with them.
+
+    Args:
+        store: The store.
+        reporter: Told the progress, in bytes.
+
+    Raises:
+        FileUnreadableError: The directory of packs cannot be listed.
+    """
+    with reporter.task("checking the store", unit="bytes") as task:
+        return _Check(store, task).run()
+
+
+class _Check:
+    def __init__(self, store: LocalStore, task: ProgressTask) -> None:
+        self._store = store
+        self._layout: Layout = store.layout
+        self._task = task
+        self._damages: list[Damage] = []
+        self._recipes: dict[tuple[bytes, int], tuple[PackId, int]] = {}
+        self._total = 0
+
+    def run(self) -> Sequence[Damage]:
+        with translate_os_errors(f"list {self._layout.packs}"):
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._layout.packs)}
+        packs = {pack for name in sizes if (pack := parse_pack_name(name, PACK_SUFFIX)) is not None}
+        indexes = {pack for name in sizes if (pack := parse_pack_name(name, INDEX_SUFFIX)) is not None}
+        known = {*map(self._layout.pack, packs), *map(self._layout.index, indexes)}
+        for name in sorted(sizes):
+            path = self._layout.packs / name
+            if path not in known:
+                self._report("stray-file", f"{path} has no name that a pack or an index can have")
+        for pack in sorted(indexes - packs):
+            path = self._layout.pack(pack)
+            self._report("missing-pack", f"{path} is missing, and its index is there", pack)
+        # Each pack is read twice: for its name, and record by record.
+        self._total = sum(2 * sizes[pack.hex + PACK_SUFFIX] for pack in packs)
+        self._task.set_total(self._total)
+        for pack in sorted(packs):
+            self._check_pack(pack, has_index=pack in indexes)
+        self._task.set_total(self._total)
+        for (digest, part), (pack, _) in sorted(self._recipes.items()):
+            self._check_whole(digest, part, pack)
+        return tuple(self._damages)
+
+    def _report(
+        self,
+        kind: str,
+        message: str,
+        pack: PackId | None = None,
+        object_kind: RecordKind | None = None,
+        object_id: ObjectId | None = None,
+    ) -> None:
+        self._damages.append(Damage(kind, pack, object_kind, object_id, message))
+
+    def _report_error(
+        self,
+        exc: MlvcError,
+        kind: str,
+        pack: PackId,
+        object_kind: RecordKind | None = None,
+        object_id: ObjectId | None = None,
+    ) -> None:
+        match exc:
+            case VersionError():
+                kind = "unknown-version"
+            case FileUnreadableError():
+                kind = "unreadable"
+            case NotFoundError():
+                kind = "missing-chunk"
+            case _:
+                pass
+        self._report(kind, exc.message, pack, object_kind, object_id)
+
+    # --------------------------------------------------------------------------------------------- packs
+
+    def _check_pack(self, pack: PackId, *, has_index: bool) -> None:
+        try:
+            file = PackFile(self._layout.pack(pack))
+            is_data = self._check_file(pack, file)
+        except MlvcError as exc:
+            self._report_error(exc, "damaged-pack", pack)
+            return
+        entries = self._read_index(pack, file, is_data=is_data) if has_index else None
+        if not has_index:
+            path = self._layout.index(pack)
+            self._report("missing-index", f"{path} is missing, so nothing in its pack can be found", pack)
+        decompressor = zstandard.ZstdDecompressor()
+        try:
+            for entry in self._walk(file) if entries is None else entries:
+                self._check_record(pack, file, entry, decompressor, is_data=is_data)
+        except MlvcError as exc:
+            self._report_error(exc, "damaged-pack", pack)
+
+    def _check_file(self, pack: PackId, file: PackFile) -> bool:
+        """Checks a pack's header and name; returns whether it holds data."""
+        hasher = blake3()
+        for offset in range(0, file.size_bytes, _PIECE_BYTES):
+            piece = file.read(offset, min(_PIECE_BYTES, file.size_bytes - offset))
+            hasher.update(piece)
+            self._task.advance(len(piece))
+        if hasher.digest() != pack.digest:
+            self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
+        try:
+            return decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes)))
+        except FormatError as exc:
+            raise DamagedFileError(file.path, exc.message) from exc
+
+    def _read_index(self, pack: PackId, file: PackFile, *, is_data: bool) -> list[Entry] | None:
+        """Returns the entries by offset, or None if the index is of no use."""
+        path = self._layout.index(pack)
+        try:
+            with translate_os_errors(f"read {path}"):
+                data = path.read_bytes()
+            info, entries = decode_index(data)
+        except FileUnreadableError as exc:
+            self._report_error(exc, "unreadable", pack)
+            return None
+        except (FormatError, VersionError) as exc:
+            self._report_error(type(exc)(f"{path}: {exc.message}"), "damaged-index", pack)
+            return None
+        if info.id != pack or info.size_bytes != file.size_bytes or info.is_data != is_data:
+            self._report("damaged-index", f"{path} describes another pack", pack)
+            return None
+        return sorted(entries, key=lambda entry: entry.offset)
+
+    def _walk(self, file: PackFile) -> Iterator[Entry]:
+        """Yields the records of a pack that has no usable index, each from the lengths of the one before."""
+        offset = PACK_HEADER_BYTES
+        while offset < file.size_bytes:
+            entry = decode_record_header(file.read(offset, RECORD_HEADER_BYTES), offset)
+            yield entry
+            offset = entry.end
+
+    # ------------------------------------------------------------------------------------------- records
+
+    def _check_record(
+        self,
+        pack: PackId,
+        file: PackFile,
+        entry: Entry,
+        decompressor: zstandard.ZstdDecompressor,
+        *,
+        is_data: bool,
+    ) -> None:
+        size_bytes = entry.end - entry.offset
+        record = file.read(entry.offset, size_bytes)
+        self._task.advance(size_bytes)
+        where = f"{file.path}, at offset {entry.offset}"
+        kind = RecordKind(entry.kind) if entry.kind in _KINDS else None
+        object_id = _ID_TYPES.get(entry.kind, ObjectId)(entry.digest)
+        if kind is RecordKind.RECIPE:
+            object_id = _WHOLE_TYPES.get(entry.part, ObjectId)(entry.digest)
+        try:
+            data = decode_payload(record, entry, decompressor)
+        except FormatError as exc:
+            self._report("damaged-record", f"{where}: {exc.message}", pack, kind, object_id)
+            return
+        except VersionError as exc:
+            self._report("unknown-version", f"{where}: {exc.message}", pack, kind, object_id)
+            return
+        if RecordKind(entry.kind).is_data != is_data:
+            self._report("damaged-record", f"{where}: data and metadata share a pack", pack, kind, object_id)
+        try:
+            self._check_content(pack, entry, data)
+        except (FormatError, VersionError) as exc:
+            self._report_error(type(exc)(f"{where}: {exc.message}"), "damaged-object", pack, kind, object_id)
+
+    def _check_content(self, pack: PackId, entry: Entry, data: bytes) -> None:
+        if entry.kind == RecordKind.RECIPE:
+            recipe = Recipe(data)
+            if entry.part not in _WHOLE_TYPES:
+                raise FormatError("a recipe of no known kind")
+            self._recipes[entry.digest, entry.part] = (pack, recipe.size_bytes)
+            self._total += recipe.size_bytes
+            return
+        if blake3(data).digest() != entry.digest:
+            raise FormatError("the bytes are not those that the id names")
+        if entry.kind == RecordKind.TREE:
+            decode_tree(data)
+        elif entry.kind in OBJECT_ID_TYPES:
+            value = decode_object(data)
+            if value.id_type is not _ID_TYPES[entry.kind]:
+                raise FormatError(f"it is a {value.type_name}")
+
+    def _check_whole(self, digest: bytes, part: int, pack: PackId) -> None:
+        """Reads a blob or a large tree through its recipe."""
+        try:
+            if part == RecordKind.CHUNK:
+                for piece in self._store.iter_blob(BlobId(digest)):
+                    self._task.advance(len(piece))
+            else:
+                self._store.read_tree(TreeId(digest))
+        except (IntegrityError, NotFoundError, VersionError, FileUnreadableError) as exc:
+            whole = _WHOLE_TYPES[part](digest)
+            kind = "missing-chunk" if isinstance(exc, NotFoundError) else "damaged-object"
+            message = f"the {whole.noun} {whole} cannot be read: {exc.message}"
+            self._report(kind, message, pack, RecordKind.RECIPE, whole)
+
+
+_KINDS = frozenset(map(int, RecordKind))
+_ID_TYPES: dict[int, type[ObjectId]] = {
+    RecordKind.CHUNK: ChunkId,
+    RecordKind.TREE_CHUNK: ChunkId,
+    RecordKind.TREE: TreeId,
+    **{int(kind): id_type for kind, id_type in OBJECT_ID_TYPES.items()},
+}
+_WHOLE_TYPES: dict[int, type[ObjectId]] = {RecordKind.CHUNK: BlobId, RecordKind.TREE_CHUNK: TreeId}
