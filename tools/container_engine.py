@@ -6,8 +6,8 @@
     container_engine.py build-base IMAGE  make a base image from this machine, with no registry
 
 A base image made here holds what the running machine has: its dynamic loader and C library, a shell and the
-everyday programs, the shared libraries that Python and its extension modules link to, and, where the Python
-that runs this script lives below /usr, that Python and its standard library. The same machine gives the same
+everyday programs, the shared libraries that Python and its extension modules link to, and the system's Python
+(also the one that runs this script, where it lives below /usr). The same machine gives the same
 layer, and an image that is already up to date is left alone.
 
 It knows the Engine API on a Unix socket or plain TCP (DOCKER_HOST), which Podman speaks as well. It needs no
@@ -20,12 +20,10 @@ import http.client
 import io
 import json
 import os
-import platform
 import re
 import socket
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import urllib.parse
 from collections.abc import Iterable, Iterator
@@ -194,6 +192,22 @@ def known_libraries() -> Iterator[str]:
             yield path
 
 
+def interpreters() -> list[tuple[str, str, str]]:
+    """Returns prefix, version and standard library of the Python that runs this and of the system's."""
+    told = (
+        "import sys, sysconfig; print(sys.base_prefix, '%d.%d' % sys.version_info[:2],"
+        " sysconfig.get_path('stdlib', vars={'installed_base': sys.base_prefix}), sep='\\n')"
+    )
+    found = set()
+    for program in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(program):
+            command = [program, "-I", "-c", told]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            prefix, version, stdlib = answer.splitlines()
+            found.add((prefix, version, stdlib))
+    return sorted(found)
+
+
 def collect() -> list[str]:
     """Returns the machine's paths for the image, sorted."""
     root = Root()
@@ -207,20 +221,20 @@ def collect() -> list[str]:
     for path in known_libraries():
         root.add(path)
 
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stdlib = sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix})
-    interpreter = os.path.join(sys.base_prefix, "bin", f"python{version}")
-    modules = [str(path) for path in Path(stdlib, "lib-dynload").glob("*.so")]
-    outside = list(libraries_of([interpreter, *modules]))
-    if Path(sys.base_prefix).is_relative_to("/usr"):
-        for name in (f"python{version}", "python3", "python"):
-            root.add(os.path.join(sys.base_prefix, "bin", name))
-        root.add_tree(stdlib, frozenset(LEFT_OUT))
-        root.add_tree(f"/etc/python{version}")
-    else:
-        outside = [path for path in outside if not path.startswith(sys.base_prefix + "/")]
-    for path in outside:
-        root.add(path)
+    for prefix, version, stdlib in interpreters():
+        interpreter = os.path.join(prefix, "bin", f"python{version}")
+        modules = [str(path) for path in Path(stdlib, "lib-dynload").glob("*.so")]
+        libraries = libraries_of([interpreter, *modules])
+        if Path(prefix).is_relative_to("/usr"):
+            for name in (f"python{version}", "python3", "python"):
+                root.add(os.path.join(prefix, "bin", name))
+            root.add_tree(stdlib, frozenset(LEFT_OUT))
+            root.add_tree(f"/etc/python{version}")
+        else:
+            # Such an interpreter is brought along by whoever uses the image.
+            libraries = (path for path in libraries if not path.startswith(prefix + "/"))
+        for path in libraries:
+            root.add(path)
     for path in list(libraries_of(root.programs())):
         root.add(path)
     return sorted(root.paths - {"/"})
@@ -294,7 +308,8 @@ def build_base(name: str) -> str:
     if status != http.client.OK or b'"error"' in body:
         raise OSError(f"the engine refused the image: {body.decode(errors='replace').strip()}")
     size = find_image(name)["Size"] / 1e6
-    return f"{name}: {size:.0f} MB, Python {platform.python_version()} of {sys.base_prefix}"
+    pythons = ", ".join(f"{version} of {prefix}" for prefix, version, _ in interpreters())
+    return f"{name}: {size:.0f} MB, with what these need: Python {pythons}"
 
 
 def main() -> int:
