@@ -86,10 +86,10 @@ if ! bash tools/venv.sh "$venv" || ! "$venv/bin/uv" pip install --quiet --python
     exit 2
 fi
 
-step "ruff check" "$venv/bin/ruff" check .
+step "ruff check" "$venv/bin/ruff" check --output-format=concise .
 step "ruff format --check" "$venv/bin/ruff" format --check .
 step "mypy" "$venv/bin/mypy"
-step "lint-imports" "$venv/bin/lint-imports"
+step "lint-imports" "$venv/bin/lint-imports" --no-logo
 
 if start_engine; then
     export MLVC_TESTS_REQUIRE_DOCKER=1
