@@ -9,7 +9,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typer._click import Context as ClickContext
     from typer._click import HelpFormatter
 
-__all__ = ["Command", "Group", "LazyGroup", "after_dashes", "command"]
+__all__ = ["Command", "Group", "LazyGroup", "after_dashes", "make_command"]
 
 _PATHS_KEY = "mlvc.after_dashes"
 
@@ -82,7 +82,7 @@ def _common_options() -> list[TyperOption]:
             expose_value=False,
             is_eager=True,
             callback=_flag("verbose"),
-            help="Show the traceback of a bug.",
+            help="Tell more, such as the traceback of a bug.",
         ),
         TyperOption(
             param_decls=["--json"],
@@ -108,10 +108,21 @@ def _version_option() -> TyperOption:
 
 
 class Command(TyperCommand):
-    """A command with the common options."""
+    """A command with the common options.
+
+    Attributes:
+        failure_status: The exit status of mlvc's own failure, from the first wrong option on.
+    """
+
+    failure_status = 2
 
     def __init__(self, name: str | None, *, params: Sequence[Any] = (), **settings: Any) -> None:  # noqa: ANN401
         super().__init__(name, params=[*params, *_common_options()], **settings)
+
+    def parse_args(self, ctx: ClickContext, args: list[str]) -> list[str]:
+        """Tells the session which status a failure has, then parses."""
+        session_of(ctx).failure_status = self.failure_status
+        return super().parse_args(ctx, args)
 
 
 class PathsCommand(Command):
@@ -131,32 +142,39 @@ class PathsCommand(Command):
 
 
 def after_dashes(context: typer.Context) -> tuple[str, ...]:
-    """Returns the arguments after `--` of a command made with `paths_after_dashes`."""
+    """Returns the arguments after `--` of a command that takes paths there."""
     return tuple(context.meta.get(_PATHS_KEY, ()))
 
 
-def command(
-    *examples: str, name: str | None = None, paths_after_dashes: bool = False, options_first: bool = False
-) -> Callable[[Callable[..., None]], ClickCommand]:
+def make_command(
+    name: str,
+    *examples: str,
+    paths_after_dashes: bool = False,
+    options_first: bool = False,
+    failure_status: int = Command.failure_status,
+) -> Callable[[Callable[..., None]], Command]:
     """Returns a decorator that makes a command of a function whose docstring is its help.
 
     Args:
+        name: The command's name.
         examples: Command lines for the end of the help; at least one.
-        name: The command's name, where it is not the function's.
         paths_after_dashes: Whether `-- PATH...` may follow; the function asks `after_dashes` for it.
         options_first: Whether the first argument ends the options, so that another command's can follow.
+        failure_status: The exit status of mlvc's own failure.
     """
     epilog = "\b\nExamples:\n" + "".join(f"  {example}\n" for example in examples)
 
-    def make(function: Callable[..., None]) -> ClickCommand:
+    def make(function: Callable[..., None]) -> Command:
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(
-            name or function.__name__,
+            name,
             cls=PathsCommand if paths_after_dashes else Command,
             epilog=epilog,
             context_settings={"allow_interspersed_args": not options_first},
         )(function)
-        return get_command(app)
+        made = cast("Command", get_command(app))
+        made.failure_status = failure_status
+        return made
 
     return make
 

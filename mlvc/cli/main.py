@@ -23,7 +23,7 @@ __all__ = ["main", "run_command_line"]
 
 _SUMMARY = "Git for data and models: records what made each model, and proves that it can be made again."
 
-DONE, NOT_DONE, INTERRUPTED = 0, 2, 128 + signal.SIGINT
+DONE, INTERRUPTED = 0, 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
 
@@ -49,10 +49,10 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
             status = exc.exit_code
         except MlvcError as exc:
             session.fail(exc.code, exc.message, exc.hint)
-            status = getattr(exc, "exit_status", NOT_DONE)
+            status = session.failure_status
         except typer.TyperException as exc:
             _fail_usage(session, arguments, exc)
-            status = NOT_DONE
+            status = session.failure_status
         session.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -70,7 +70,7 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
         )
         if session.verbose:
             traceback.print_exc(file=session.stderr)
-        return NOT_DONE
+        return session.failure_status
 
 
 def _fail_usage(session: Session, arguments: Sequence[str], error: typer.TyperException) -> None:

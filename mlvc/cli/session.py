@@ -28,8 +28,9 @@ class Session:
     Attributes:
         environment: The process environment.
         quiet: Whether notes and progress are left out.
-        verbose: Whether a bug shows its traceback.
+        verbose: Whether to tell more, such as the traceback of a bug.
         json: Whether the result is one JSON object.
+        failure_status: The exit status of an error.
         stdout: Takes results.
         stderr: Takes everything else.
     """
@@ -38,6 +39,7 @@ class Session:
     quiet: bool = False
     verbose: bool = False
     json: bool = False
+    failure_status: int = 2
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 
@@ -46,6 +48,21 @@ class Session:
         """Standard output for bytes that are a result; nothing else may be written beside them."""
         self.stdout.flush()
         return self.stdout.buffer
+
+    def stream(self, *, to_stderr: bool) -> Callable[..., None]:
+        """Returns a `mlvc.ports.LogSink` that passes a command's output on at once, bytes as they are.
+
+        Args:
+            to_stderr: Whether its standard output goes to stderr as well, because stdout takes a result.
+        """
+        out, error = self.stdout.buffer, self.stderr.buffer
+
+        def pass_on(data: bytes, *, is_error: bool) -> None:
+            target = error if is_error or to_stderr else out
+            target.write(data)
+            target.flush()
+
+        return pass_on
 
     def reporter(self) -> TerminalReporter:
         """Returns the sink for the progress and the notes of verbs."""

@@ -1,0 +1,83 @@
+"""`mlvc lineage`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from mlvc.cli.framework import make_command
+from mlvc.cli.render import command_line, indented, tracked_json
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import session_of
+from mlvc.model.objects import Run
+from mlvc.verbs.lineage import Made, lineage
+
+__all__ = ["command"]
+
+
+@make_command("lineage", "mlvc lineage models/model.joblib", "mlvc lineage HEAD --json")
+def command(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A tracked path, a run, a commit or a revision.")
+    ],
+) -> None:
+    """Shows what something was made from, and what was made from it.
+
+    Data leads to the run that made it, with that run's code, environment and inputs, and so on to data that was added.
+    """
+    session = session_of(context)
+    result = lineage(open_repository(session), target)
+    session.answer(
+        lambda: {"targets": [_json(made) for made in result.targets]},
+        (line for made in result.targets for line in _lines(made)),
+    )
+
+
+def _lines(made: Made) -> Iterator[str]:
+    yield f"{made.entry.name}  {made.entry.id.short}"
+    if made.run is None:
+        yield "  added as it is"
+    else:
+        yield from indented(_run_lines(made.run, repeated=made.repeated))
+        for item in made.inputs:
+            yield from indented(_lines(item), "    ")
+    for user in made.used_by:
+        yield f"  used by run {user.id.short} {user.name or command_line(user.argv)}"
+
+
+def _run_lines(run: Run, *, repeated: bool) -> Iterator[str]:
+    yield f"made by run {run.id.short}{'' if run.name is None else ' ' + run.name}"
+    if repeated:
+        yield "  (shown above)"
+        return
+    edited = ", with uncommitted changes" if run.code.dirty else ""
+    yield f"  command      {command_line(run.argv)}"
+    yield f"  code         {(run.code.sha or 'no commit yet')[:12]}{edited}"
+    if run.environment is not None:
+        yield f"  environment  {run.environment.short}"
+    if run.inputs:
+        yield "  from"
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    return {
+        "id": str(run.id),
+        "name": run.name,
+        "argv": list(run.argv),
+        "status": run.status,
+        "code_sha": run.code.sha,
+        "code_dirty": run.code.dirty,
+        "environment": None if run.environment is None else str(run.environment),
+    }
+
+
+def _json(made: Made) -> dict[str, Any]:
+    return {
+        **tracked_json(made.entry),
+        "run": None if made.run is None else _run_json(made.run),
+        "inputs": [_json(item) for item in made.inputs],
+        "used_by": [_run_json(run) for run in made.used_by],
+    }

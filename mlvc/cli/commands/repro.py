@@ -1,0 +1,111 @@
+"""`mlvc repro`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mlvc.cli.framework import make_command
+from mlvc.cli.render import as_json, table
+from mlvc.cli.report import check_report_name, write_report
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import session_of
+from mlvc.verbs.repro import Reproduced, ReproOptions, reproduce
+
+__all__ = ["command"]
+
+_SAME = "identical"
+
+
+@make_command(
+    "repro",
+    "mlvc repro models/model.joblib",
+    "mlvc repro HEAD --engine bubblewrap --report verdict.xml",
+)
+def command(
+    context: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="Runs, commits, revisions or tracked paths; by default the runs that made what the lock tracks.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "docker", "bubblewrap", "none"],
+        typer.Option(help="What isolates the command; auto takes Docker where it answers and has the base."),
+    ] = "auto",
+    times: Annotated[int, typer.Option(metavar="N", min=1, help="Execute each run so often.")] = 1,
+    diagnose: Annotated[
+        Literal["off", "cheap"], typer.Option(help="Whether to look for causes where outputs differ.")
+    ] = "cheap",
+    reports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write a report: .json, or .xml for JUnit. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Runs a record again in isolation, and compares the outputs.
+
+    Code, inputs and environment come from the record alone, without network.
+    Exit 0 only if every output is identical. With -v the command's own output is shown on stderr.
+    """
+    session = session_of(context)
+    for path in reports or ():
+        check_report_name(path)
+
+    def drop(data: bytes, *, is_error: bool) -> None:
+        """The verdict keeps the log; a person sees it only on demand."""
+
+    result = reproduce(
+        open_repository(session),
+        ReproOptions(tuple(targets or ()), engine, times, diagnose=diagnose != "off"),
+        session.stream(to_stderr=True) if session.verbose else drop,
+    )
+    answer = {"verdict": result.verdict, "runs": [_json(item) for item in result.runs]}
+    for path in reports or ():
+        write_report(path, answer)
+    session.answer(
+        lambda: answer,
+        (line for part in (map(_lines, result.runs), [[result.verdict]]) for lines in part for line in lines),
+    )
+    raise typer.Exit(0 if result.verdict == _SAME else 1)
+
+
+def _lines(item: Reproduced) -> Iterator[str]:
+    verdict = item.verdict
+    where = verdict.engine if verdict.isolated else f"{verdict.engine}, not isolated"
+    base = "" if verdict.base is None else f" on {verdict.base.reference}"
+    name = "" if item.run.name is None else f" {item.run.name}"
+    yield f"run {item.run.id.short}{name}: {verdict.verdict} ({where}{base})"
+    yield from table(
+        ("  output", "verdict", "recorded", "reproduced", ""),
+        [
+            (f"  {o.path}", o.verdict, _short(o.recorded), _short(o.reproduced), o.detail)
+            for o in verdict.outputs
+        ],
+    )
+    for cause in verdict.diagnosis:
+        yield f"  cause: {cause.cause}: {cause.detail}"
+    for name in verdict.extra_files:
+        yield f"  also written: {name}"
+
+
+def _short(text: str | None) -> str:
+    return "-" if text is None else text.removeprefix("b3:")[:12]
+
+
+def _json(item: Reproduced) -> dict[str, Any]:
+    verdict = as_json(item.verdict)
+    return {
+        "id": str(item.run.id),
+        "name": item.run.name,
+        "verdict_id": str(item.verdict_id),
+        **{key: value for key, value in verdict.items() if key not in {"run", "outputs", "diagnosis"}},
+        "outputs": verdict["outputs"],
+        "diagnosis": verdict["diagnosis"],
+    }

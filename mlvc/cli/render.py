@@ -1,0 +1,105 @@
+"""What results look like: values as JSON, tables and sizes as text. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mlvc.model.ids import ObjectId
+from mlvc.model.lock import TrackedPath
+from mlvc.model.objects import Run
+
+__all__ = [
+    "as_json",
+    "command_line",
+    "indented",
+    "object_json",
+    "plural",
+    "run_json",
+    "size",
+    "table",
+    "tracked_json",
+]
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_THOUSAND = 1000
+
+
+def as_json(value: Any) -> Any:  # noqa: ANN401  # any value of the model
+    """Returns a value of the model as JSON, with every field, also those that a stored encoding leaves out."""
+    if isinstance(value, ObjectId):
+        return str(value)
+    if isinstance(value, TrackedPath):
+        return tracked_json(value)
+    if dataclasses.is_dataclass(value):
+        return {item.name: as_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [as_json(item) for item in value]
+    return value
+
+
+def tracked_json(entry: TrackedPath) -> dict[str, Any]:
+    """Returns a tracked path as JSON."""
+    return {
+        "path": entry.name,
+        "id": str(entry.id),
+        "kind": entry.kind.word,
+        "files": entry.files,
+        "bytes": entry.size_bytes,
+        "run": None if entry.run is None else str(entry.run),
+    }
+
+
+def object_json(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a commit, run, environment or verdict
+    """Returns a stored object as JSON, with its type and id first."""
+    if isinstance(value, Run):
+        return run_json(value)
+    return {"type": value.type_name, "id": str(value.id), **as_json(value)}
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Returns a run as JSON; what the record keeps as JSON text (parameters, metrics, probes) is opened."""
+    opened = {
+        name: {key: json.loads(text) for key, text in getattr(run, name).items()}
+        for name in ("params", "metrics", "effective")
+    }
+    return {"type": "run", "id": str(run.id), **as_json(run), **opened}
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """Returns a recorded command as one would type it."""
+    return shlex.join(argv)
+
+
+def size(count: int) -> str:
+    """Returns a number of bytes for a person: `12 B`, `3.4 MB`."""
+    value, unit = float(count), _UNITS[0]
+    for unit in _UNITS:
+        if value < _THOUSAND or unit == _UNITS[-1]:
+            break
+        value /= _THOUSAND
+    return f"{count} B" if unit == _UNITS[0] else f"{value:.1f} {unit}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns `1 file`, `2 files`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def indented(lines: Iterable[str], by: str = "  ") -> Iterator[str]:
+    """Yields the lines, moved to the right."""
+    return (by + line for line in lines)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yields the lines of a table whose columns are as wide as they must be; nothing where there are no rows."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
