@@ -164,7 +164,7 @@ def _compress_all(blocks: Sequence[bytes]) -> list[bytes | None]:
     return result
 
 
-def _multi_compress(blocks: list[bytes]) -> Iterable[zstandard.BufferSegment]:
+def _multi_compress(blocks: list[bytes | bytearray | memoryview[int]]) -> Iterable[zstandard.BufferSegment]:
     # One call for a whole batch gives the GIL up once. With a call for each block, the thread that hashes and those
     # that compress pass it to and fro, and small files take twice as long.
     if not blocks:
