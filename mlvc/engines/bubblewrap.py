@@ -23,6 +23,7 @@ from mlvc.ports import EngineResult, Execution, LogSink
 __all__ = ["BubblewrapEngine"]
 
 _USER = 1000
+_FAILED = 1
 _STATUS_BYTES = 1 << 12
 _ERROR_BYTES = 1 << 14
 _SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -156,7 +157,8 @@ def _run(program: Path, execution: Execution, log: LogSink) -> EngineResult:
             )
         except OSError as exc:
             raise EngineError(f"{program} cannot be executed: {exc.strerror}") from exc
-        if not _command_was_started(os.pread(status, _STATUS_BYTES, 0)):
+        # A bwrap that was killed, by the time limit for example, reports nothing either.
+        if result.exit_code == _FAILED and not _command_was_started(os.pread(status, _STATUS_BYTES, 0)):
             lines = errors.decode(errors="replace").strip().splitlines() or [f"exit {result.exit_code}"]
             raise EngineError(f"the sandbox could not be made: {lines[-1].removeprefix('bwrap: ')}")
         return result

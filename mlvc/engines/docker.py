@@ -37,6 +37,8 @@ _PIDS = 4096
 _SHARED_MEMORY = "1g"
 _HOSTNAME = "mlvc"
 _LABEL = "org.mlvc.execution"
+_STDERR = 2
+"""The number of that stream in the frames of an attached container."""
 
 
 class DockerEngine:
@@ -137,7 +139,7 @@ class DockerEngine:
 
         assert execution.base is not None  # noqa: S101  # `run` refused that
         uid, gid = self._user
-        hidden = dict.fromkeys(execution.hide, "ro")
+        memory = {"/tmp": "rw,exec,nosuid,nodev,mode=1777", **dict.fromkeys(execution.hide, "ro")}  # noqa: S108
         try:
             image = client.images.get(execution.base.image_id)
             return client.containers.create(
@@ -153,7 +155,7 @@ class DockerEngine:
                 ipc_mode="private",
                 read_only=True,
                 init=True,
-                tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777", **hidden},  # noqa: S108  # inside
+                tmpfs=memory,
                 shm_size=_SHARED_MEMORY,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
@@ -174,24 +176,36 @@ class DockerEngine:
 
 def _attend(container: Container, execution: Execution, log: LogSink) -> EngineResult:
     """Starts a container, passes its output on, and returns how it ended."""
-    # Attached before it starts, so that nothing it prints is lost.
-    output = container.attach(stream=True, logs=False, stdout=True, stderr=True, demux=True)
-    started = time.monotonic()
-    container.start()
     timer = threading.Timer(execution.timeout_s or 0, _kill, [container])
-    if execution.timeout_s is not None:
-        timer.start()
-    try:
-        for out, err in output:
-            for data, is_error in ((out, False), (err, True)):
-                if data:
-                    log(data, is_error=is_error)
-        exit_code = int(container.wait()["StatusCode"])
-    finally:
-        timer.cancel()
-    duration_ms = round((time.monotonic() - started) * 1000)
+    # Attached before it starts, so that nothing it prints is lost.
+    with _attached(container) as frames:
+        started = time.monotonic()
+        container.start()
+        if execution.timeout_s is not None:
+            timer.start()
+        try:
+            for stream, data in frames:
+                log(data, is_error=stream == _STDERR)
+            exit_code = int(container.wait()["StatusCode"])
+        finally:
+            timer.cancel()
+        duration_ms = round((time.monotonic() - started) * 1000)
     container.reload()
     return EngineResult(exit_code, duration_ms, bool(container.attrs["State"].get("OOMKilled")))
+
+
+@contextlib.contextmanager
+def _attached(container: Container) -> Iterator[Iterator[tuple[int, bytes]]]:
+    """Yields the frames that the container prints: the stream's number, and what was printed to it."""
+    from docker.utils.socket import frames_iter  # noqa: PLC0415  # only where Docker is used
+
+    connection = container.attach_socket(params={"stdout": 1, "stderr": 1, "stream": 1})
+    # The answer that the socket was taken from owns the connection, where the transport is a socket of this machine.
+    owner = getattr(connection, "_response", connection)
+    try:
+        yield frames_iter(connection, tty=False)  # type: ignore[no-untyped-call]
+    finally:
+        owner.close()
 
 
 def _kill(container: Container) -> None:
@@ -249,7 +263,12 @@ def _environment(execution: Execution, image: dict[str, Any]) -> list[str]:
 def _mounts(execution: Execution) -> list[Mount]:
     from docker.types import Mount  # noqa: PLC0415  # only where Docker is used
 
-    return [
+    mounts = []
+    if any(mount.target.startswith("/root/") for mount in execution.mounts):
+        # Images keep root's home to root; a project that was recorded below it must be reachable. An empty volume
+        # is root's with mode 755, where a tmpfs would take over the image's mode. It is removed with the container.
+        mounts.append(Mount("/root", None, type="volume", no_copy=True))
+    mounts += [
         Mount(
             _text(mount.target, "a mount"),
             _text(str(mount.source), "a mount"),
@@ -258,6 +277,7 @@ def _mounts(execution: Execution) -> list[Mount]:
         )
         for mount in execution.mounts
     ]
+    return mounts
 
 
 def _text(value: str, what: str) -> str:
