@@ -82,9 +82,15 @@ def sync_directory(path: Path | str) -> None:
         os.close(fd)
 
 
-def rename(source: Path | str, target: Path | str) -> None:
-    """Renames atomically over whatever `target` was; durable only after `sync_directory` of both parents."""
-    os.replace(source, target)
+def rename(source: Path | str | bytes, target: Path | str | bytes, *, dir_fd: int | None = None) -> None:
+    """Renames atomically over whatever `target` was; durable only after `sync_directory` of both parents.
+
+    Args:
+        source: What to rename.
+        target: Its new name, on the same file system.
+        dir_fd: An open directory that both are relative to.
+    """
+    os.replace(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
 def publish(source: Path, target: Path) -> None:

@@ -21,7 +21,16 @@ from mlvc.model.ids import BlobId, EnvironmentId, RunId, TreeId
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.tree import Kind, check_name
 
-__all__ = ["Lock", "LockConflictError", "TrackedPath", "check_path", "decode_lock", "encode_lock"]
+__all__ = [
+    "Lock",
+    "LockConflictError",
+    "TrackedPath",
+    "check_path",
+    "decode_entry",
+    "decode_lock",
+    "encode_entry",
+    "encode_lock",
+]
 
 _FIRST_LINE = "mlvc-lock 1"
 _KINDS = {kind.word: kind for kind in Kind}
@@ -95,6 +104,12 @@ def check_path(path: bytes) -> None:
         check_name(component)
 
 
+def encode_entry(entry: TrackedPath) -> str:
+    """Returns the line of one tracked path, without its end."""
+    run = _NO_RUN if entry.run is None else str(entry.run)
+    return f"{entry.kind.word} {entry.id} {entry.files} {entry.size_bytes} {run} {entry.name}"
+
+
 def encode_lock(lock: Lock) -> bytes:
     """Returns the text of `lock`."""
     lines = [_FIRST_LINE]
@@ -102,9 +117,7 @@ def encode_lock(lock: Lock) -> bytes:
         lines.append(f"environment {lock.environment}")
     for path in sorted(lock.entries):
         check_path(path)
-        entry = lock.entries[path]
-        run = _NO_RUN if entry.run is None else str(entry.run)
-        lines.append(f"{entry.kind.word} {entry.id} {entry.files} {entry.size_bytes} {run} {entry.name}")
+        lines.append(encode_entry(lock.entries[path]))
     return "".join(line + "\n" for line in lines).encode()
 
 
@@ -114,7 +127,12 @@ def _decode_count(text: str) -> int:
     return int(text)
 
 
-def _decode_entry(line: str) -> TrackedPath:
+def decode_entry(line: str) -> TrackedPath:
+    """Returns the tracked path that a line names; the inverse of `encode_entry`.
+
+    Raises:
+        FormatError: It is no such line.
+    """
     fields = line.split(" ", 5)
     if len(fields) != 6:
         raise FormatError(f"a line of mlvc.lock has too few fields: {line[:120]!r}")
@@ -166,7 +184,7 @@ def decode_lock(data: bytes) -> Lock:
                 raise FormatError("mlvc.lock names two environments")
             environment = EnvironmentId.parse(line.removeprefix("environment "))
             continue
-        entry = _decode_entry(line)
+        entry = decode_entry(line)
         if entry.path in entries:
             raise FormatError(f"mlvc.lock names {entry.name!r} twice")
         entries[entry.path] = entry

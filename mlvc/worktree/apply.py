@@ -1,0 +1,189 @@
+"""Carrying out a plan: the only code of this room that changes the user's files.
+
+Every directory is opened by its name in the one above it and no link is followed, so a hostile tree, or a link that
+appears meanwhile, cannot lead outside. A file is written under a temporary name beside its place and renamed when
+all of its bytes were verified. Before anything is replaced its stat data is compared with what the plan was made
+from, so that an edit in between is not lost either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+
+from mlvc import fsio
+from mlvc.errors import FormatError
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind, TreeEntry
+from mlvc.ports import ObjectReader
+from mlvc.worktree.plan import DirectoryPlan
+from mlvc.worktree.scan import TEMPORARY_PREFIX, Directory, FileChangedError, lstat_at, open_directory
+from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.trees import blob_of
+
+__all__ = ["Applier"]
+
+_LINK_TARGET_BYTES = 1 << 16
+_EXECUTE_BITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+
+
+class Applier:
+    """Carries out plans.
+
+    Attributes:
+        written: How many files and links were written, or had their executable bit set.
+        deleted: How many files and links were deleted.
+    """
+
+    def __init__(self, store: ObjectReader, advance: Callable[[int], None]) -> None:
+        self._store = store
+        self._advance = advance
+        self._temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+        self.written = 0
+        self.deleted = 0
+
+    def apply(self, fd: int, path: bytes, plan: DirectoryPlan) -> None:
+        """Makes the directory what the plan says, and the plan's `seen` what the directory then is.
+
+        Raises:
+            FileChangedError: Something changed since the plan was made; what was not reached is untouched.
+            IntegrityError: Stored bytes are damaged; no wrong byte became visible.
+            FileUnreadableError: Something cannot be written.
+            DiskFullError: There is no room.
+        """
+        seen = plan.seen
+        prefix = path + b"/" if path else b""
+        for name in plan.removals:
+            self._remove_directory(fd, name, prefix + os.fsencode(name), seen.children.pop(name))
+        for name in plan.deletes:
+            self._delete(fd, name, prefix + os.fsencode(name), seen.entries.pop(name))
+        for name, entry in plan.writes:
+            below = prefix + os.fsencode(name)
+            with _writing(below):
+                self._check_unchanged(fd, name, below, seen.entries.get(name))
+                seen.entries[name] = self._write(fd, name, below, entry)
+            self.written += 1
+        for name, entry in plan.modes:
+            below = prefix + os.fsencode(name)
+            with _writing(below):
+                self._check_unchanged(fd, name, below, seen.entries[name])
+                seen.entries[name] = _set_executable(fd, name, entry)
+            self.written += 1
+        for name, child in plan.children.items():
+            seen.children[name] = child.seen
+            self._apply_child(fd, name, prefix + os.fsencode(name), child)
+        for name in plan.prunes:
+            if _remove_if_empty(fd, name):
+                seen.children.pop(name, None)
+
+    def _apply_child(self, fd: int, name: str, path: bytes, plan: DirectoryPlan) -> None:
+        with _writing(path):
+            try:
+                child_fd = open_directory(name, fd)
+            except FileNotFoundError:
+                os.mkdir(name, dir_fd=fd)
+                child_fd = open_directory(name, fd)
+        try:
+            self.apply(child_fd, path, plan)
+        finally:
+            os.close(child_fd)
+
+    def _write(self, fd: int, name: str, path: bytes, entry: TreeEntry) -> Stamp:
+        temporary = self._temporary
+        try:
+            if entry.kind is Kind.SYMLINK:
+                self._make_link(fd, temporary, path, entry)
+            else:
+                self._make_file(fd, temporary, path, entry)
+            fsio.rename(temporary, name, dir_fd=fd)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=fd)
+            raise
+        return Stamp.of(os.stat(name, dir_fd=fd, follow_symlinks=False), entry.id.digest)
+
+    def _make_file(self, fd: int, temporary: str, path: bytes, entry: TreeEntry) -> None:
+        mode = 0o777 if entry.kind is Kind.EXECUTABLE else 0o666
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file_fd = os.open(temporary, flags, mode, dir_fd=fd)
+        try:
+            for piece in self._store.iter_blob(blob_of(path, entry)):
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(file_fd, view) :]
+                self._advance(len(piece))
+        finally:
+            os.close(file_fd)
+
+    def _make_link(self, fd: int, temporary: str, path: bytes, entry: TreeEntry) -> None:
+        target = self._store.read_blob(blob_of(path, entry), limit_bytes=_LINK_TARGET_BYTES)
+        if not target or b"\0" in target:
+            raise FormatError(f"the link {encode_name(path)} has no valid target")
+        os.symlink(target, os.fsencode(temporary), dir_fd=fd)
+        self._advance(len(target))
+
+    def _delete(self, fd: int, name: str, path: bytes, stamp: Stamp) -> None:
+        with _writing(path):
+            self._check_unchanged(fd, name, path, stamp)
+            os.unlink(name, dir_fd=fd)
+        self.deleted += 1
+
+    def _remove_directory(self, fd: int, name: str, path: bytes, seen: Directory) -> None:
+        with _writing(path):
+            child_fd = open_directory(name, fd)
+        try:
+            for item, stamp in seen.entries.items():
+                self._delete(child_fd, item, path + b"/" + os.fsencode(item), stamp)
+            for item, child in seen.children.items():
+                self._remove_directory(child_fd, item, path + b"/" + os.fsencode(item), child)
+        finally:
+            os.close(child_fd)
+        if not _remove_if_empty(fd, name):
+            raise FileChangedError(path)
+
+    @staticmethod
+    def _check_unchanged(fd: int, name: str, path: bytes, expected: Stamp | None) -> None:
+        status = lstat_at(name, fd)
+        if (status is None) != (expected is None) or (
+            status is not None and expected is not None and not expected.is_same_file(status)
+        ):
+            raise FileChangedError(path)
+
+
+def _set_executable(fd: int, name: str, entry: TreeEntry) -> Stamp:
+    file_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        mode = stat.S_IMODE(os.fstat(file_fd).st_mode)
+        # Whoever may read it may execute it, as git does it and as a new file would come out.
+        bits = (mode & (stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)) >> 2 | stat.S_IXUSR
+        os.fchmod(file_fd, mode | bits if entry.kind is Kind.EXECUTABLE else mode & ~_EXECUTE_BITS)
+        return Stamp.of(os.fstat(file_fd), entry.id.digest)
+    finally:
+        os.close(file_fd)
+
+
+def _remove_if_empty(fd: int, name: str) -> bool:
+    try:
+        os.rmdir(name, dir_fd=fd)
+    except FileNotFoundError:
+        return True
+    except OSError as exc:
+        if exc.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _writing(path: bytes) -> Iterator[None]:
+    try:
+        yield
+    except NotADirectoryError:
+        raise FileChangedError(path) from None
+    except OSError as exc:
+        with fsio.translate_os_errors(f"write {encode_name(path)}"):
+            raise exc from None

@@ -1,0 +1,245 @@
+"""What has to be written and deleted so that the files are what a lock says; decides, and touches nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlvc.errors import NotFoundError
+from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind, TreeEntry
+from mlvc.ports import ObjectReader
+from mlvc.worktree.contents import ObstructedError, hash_contents
+from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
+from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.trees import blob_of, change_of, read_directory
+
+__all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk"]
+
+_NAMED = 20
+
+
+class MissingObjectsError(NotFoundError):
+    """Objects that a checkout needs are not in the store.
+
+    Attributes:
+        paths: The paths that need them.
+    """
+
+    code = "object-missing"
+
+    def __init__(self, paths: list[bytes]) -> None:
+        names = ", ".join(encode_name(path) for path in paths[:_NAMED])
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        super().__init__(
+            f"the contents of {names}{more} are not in the store; nothing was changed",
+            hint="get them from a remote, or see `mlvc fsck`",
+        )
+        self.paths = paths
+
+
+Node = TreeEntry | Mapping[str, "Node"]
+"""What a lock wants at a name: a tree's entry, or a directory that only leads to tracked paths."""
+
+
+@dataclass(slots=True)
+class DirectoryPlan:
+    """What happens in one directory.
+
+    Attributes:
+        seen: What is there; kept up to date while the plan is carried out.
+        removals: Directories to delete with all that was seen in them.
+        deletes: Files and links to delete.
+        writes: Files and links to put there, over whatever of theirs is there.
+        modes: Files whose bytes are right and whose executable bit is not.
+        children: Directories in which something happens, or that have to be made.
+        prunes: Directories to delete if they are empty in the end.
+    """
+
+    seen: Directory
+    removals: list[str] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
+    writes: list[tuple[str, TreeEntry]] = field(default_factory=list)
+    modes: list[tuple[str, TreeEntry]] = field(default_factory=list)
+    children: dict[str, DirectoryPlan] = field(default_factory=dict)
+    prunes: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happens."""
+        return not (
+            self.removals or self.deletes or self.writes or self.modes or self.children or self.prunes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """A present file that the plan overwrites or deletes and whose bytes are in no object."""
+
+    path: bytes
+    stamp: Stamp
+
+
+class Planner:
+    """Compares what locks want with what is there.
+
+    Attributes:
+        risks: Present files that would be lost.
+        missing: Paths whose contents are not in the store.
+        unchanged: How many files are right already.
+        write_bytes: How many bytes will be written.
+    """
+
+    def __init__(self, store: ObjectReader) -> None:
+        self._store = store
+        self.risks: list[Risk] = []
+        self.missing: list[bytes] = []
+        self.unchanged = 0
+        self.write_bytes = 0
+
+    def plan(
+        self,
+        fd: int | None,
+        path: bytes,
+        seen: Directory,
+        target: Mapping[str, Node],
+        current: Mapping[str, Node],
+    ) -> DirectoryPlan:
+        """Returns what has to happen in a directory.
+
+        Args:
+            fd: The directory; None where it does not exist.
+            path: Its path; empty for the root.
+            seen: What is in it, at least under the names in question.
+            target: What shall be there.
+            current: What mlvc put there; what is not wanted any more is deleted. Everything else is left alone.
+
+        Raises:
+            ObstructedError: A special file, or a file that is not mlvc's, stands where a directory must.
+            FileUnreadableError: A present file cannot be read.
+        """
+        plan = DirectoryPlan(seen)
+        for name in sorted(target.keys() | current.keys()):
+            below = path + b"/" + os.fsencode(name) if path else os.fsencode(name)
+            want, had = target.get(name), current.get(name)
+            if want is None:
+                self._plan_absent(fd, name, below, plan, had)
+            elif isinstance(want, TreeEntry) and want.kind is not Kind.DIRECTORY:
+                self._plan_file(fd, name, below, plan, want)
+            else:
+                self._plan_directory(fd, name, below, plan, (want, had))
+        if not plan.is_empty:
+            seen.tree, seen.is_cached = b"", False
+        return plan
+
+    def _plan_absent(
+        self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, had: Node | None
+    ) -> None:
+        """Deletes what mlvc put there, if it is still the same kind of thing."""
+        if had is None or fd is None:
+            return
+        child = plan.seen.children.get(name)
+        if not _is_directory(had):
+            if name in plan.seen.entries:
+                self._give_up(fd, name, path, plan.seen)
+                plan.deletes.append(name)
+        elif child is not None:
+            with open_child(name, fd, path) as child_fd:
+                below = self.plan(child_fd, path, child, {}, self._current_entries(path, had))
+            if not below.is_empty:
+                plan.children[name] = below
+            if isinstance(had, TreeEntry):
+                plan.prunes.append(name)
+
+    def _plan_directory(
+        self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, nodes: tuple[Node, Node | None]
+    ) -> None:
+        want, had = nodes
+        child = plan.seen.children.get(name)
+        if child is not None and fd is not None:
+            if isinstance(want, TreeEntry) and child.tree == want.id.digest:
+                self.unchanged += child.files
+                return
+            current = self._current_entries(path, had) if had is not None else {}
+            with open_child(name, fd, path) as child_fd:
+                below = self.plan(child_fd, path, child, self._target_entries(path, want), current)
+            if not below.is_empty:
+                plan.children[name] = below
+            return
+        if name in plan.seen.entries and fd is not None:
+            if had is None and not isinstance(want, TreeEntry):
+                # A link or file of the user's on the way to a tracked path: never replaced, never followed.
+                raise ObstructedError(path, "link or file that is not tracked")
+            self._give_up(fd, name, path, plan.seen)
+            plan.deletes.append(name)
+        plan.children[name] = self.plan(None, path, Directory(), self._target_entries(path, want), {})
+
+    def _plan_file(
+        self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, want: TreeEntry
+    ) -> None:
+        stamp, child = plan.seen.entries.get(name), plan.seen.children.get(name)
+        if stamp is not None and fd is not None:
+            kind = kind_of(stamp.mode)
+            if kind is not None and change_of(want, kind) == "modified":
+                if not stamp.digest and stamp.size == want.size_bytes:
+                    stamp = plan.seen.entries[name] = hash_contents(fd, name, path, _ignore)
+                if stamp.digest == want.id.digest:
+                    if kind is want.kind:
+                        self.unchanged += 1
+                    else:
+                        plan.modes.append((name, want))
+                    return
+            self._give_up(fd, name, path, plan.seen)
+        elif child is not None and fd is not None:
+            self._give_up_directory(fd, name, path, child)
+            plan.removals.append(name)
+        if not self._store.has_blob(blob_of(path, want)):
+            self.missing.append(path)
+        plan.writes.append((name, want))
+        self.write_bytes += want.size_bytes
+
+    def _give_up(self, fd: int, name: str, path: bytes, seen: Directory) -> None:
+        """Notes a present file as at risk, unless the store has its bytes (promise 5)."""
+        stamp = seen.entries[name]
+        if kind_of(stamp.mode) is None:
+            raise ObstructedError(path, special_word(stamp.mode))
+        if not stamp.digest:
+            stamp = seen.entries[name] = hash_contents(fd, name, path, _ignore)
+        if not self._store.has_blob(BlobId(stamp.digest)):
+            self.risks.append(Risk(path, stamp))
+
+    def _give_up_directory(self, fd: int, name: str, path: bytes, seen: Directory) -> None:
+        with open_child(name, fd, path) as child_fd:
+            for item in seen.entries:
+                self._give_up(child_fd, item, path + b"/" + os.fsencode(item), seen)
+            for item, child in seen.children.items():
+                self._give_up_directory(child_fd, item, path + b"/" + os.fsencode(item), child)
+
+    def _target_entries(self, path: bytes, node: Node) -> Mapping[str, Node]:
+        if not isinstance(node, TreeEntry):
+            return node
+        if not self._has_tree(node):
+            self.missing.append(path)
+            return {}
+        return {os.fsdecode(item.name): item for item in read_directory(self._store, path, node)}
+
+    def _current_entries(self, path: bytes, node: Node) -> Mapping[str, Node]:
+        """Returns what mlvc put there; nothing where that is not known, so that nothing is deleted."""
+        if isinstance(node, TreeEntry):
+            if node.kind is not Kind.DIRECTORY or not self._has_tree(node):
+                return {}
+            return {os.fsdecode(item.name): item for item in read_directory(self._store, path, node)}
+        return node
+
+    def _has_tree(self, node: TreeEntry) -> bool:
+        return isinstance(node.id, TreeId) and self._store.has_tree(node.id)
+
+
+def _is_directory(node: Node) -> bool:
+    return not isinstance(node, TreeEntry) or node.kind is Kind.DIRECTORY
+
+
+def _ignore(_amount: int) -> None:
+    """Hashing while planning has no bar of its own."""

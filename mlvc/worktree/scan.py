@@ -1,0 +1,283 @@
+"""What stands in the work tree now, held against the stat cache; reads directories and stat data, never contents.
+
+Names are `str` as `os.fsdecode` spells them while they are file system names, and `bytes` in trees and paths.
+No symbolic link is followed below the root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlvc import fsio
+from mlvc.errors import MlvcError, UsageError
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind
+from mlvc.worktree.statcache import CachedDirectory, Stamp, StatCache
+
+__all__ = [
+    "MAX_DEPTH",
+    "TEMPORARY_PREFIX",
+    "BeyondLinkError",
+    "Directory",
+    "FileChangedError",
+    "TooDeepError",
+    "kind_of",
+    "lstat_at",
+    "open_child",
+    "open_directory",
+    "open_parent",
+    "remember",
+    "scan_directory",
+    "special_word",
+]
+
+TEMPORARY_PREFIX = ".mlvc-tmp-"
+"""How the names of half-written files begin; one that a crash left behind is no content."""
+
+MAX_DEPTH = 200
+"""How deep directories may nest: below Python's recursion limit and the usual limit of 1,024 open files."""
+
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_SPECIAL_WORDS = {
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+class BeyondLinkError(UsageError):
+    """A path leads through a symbolic link or through a file."""
+
+    code = "beyond-link"
+
+
+class FileChangedError(MlvcError):
+    """A file was being written while it was looked at."""
+
+    code = "file-changed"
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(
+            f"{encode_name(path)} keeps changing while it is read", hint="repeat when nothing writes to it"
+        )
+        self.path = path
+
+
+class TooDeepError(MlvcError):
+    """Directories nest too deeply."""
+
+    code = "too-deep"
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(f"{encode_name(path[:200])}… lies more than {MAX_DEPTH} directories deep")
+
+
+class Directory:
+    """One directory as it was seen.
+
+    Attributes:
+        entries: Everything in it but directories; the digest of a stamp is empty where it is not known.
+        children: The directories in it.
+        tree: The digest of its tree, where that is known without reading anything; else empty.
+        size: The sum of all sizes below; set with `tree`.
+        files: The number of files and symlinks below; set with `tree`.
+        is_cached: Whether the stat cache holds exactly this already.
+    """
+
+    __slots__ = ("children", "entries", "files", "is_cached", "size", "tree")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Stamp] = {}
+        self.children: dict[str, Directory] = {}
+        self.tree = b""
+        self.size = 0
+        self.files = 0
+        self.is_cached = False
+
+
+def kind_of(mode: int) -> Kind | None:
+    """Returns what an entry of that mode is in a tree; None for sockets, pipes and devices."""
+    if stat.S_ISREG(mode):
+        return Kind.EXECUTABLE if mode & stat.S_IXUSR else Kind.FILE
+    if stat.S_ISLNK(mode):
+        return Kind.SYMLINK
+    return Kind.DIRECTORY if stat.S_ISDIR(mode) else None
+
+
+def special_word(mode: int) -> str:
+    """Returns what to call a file that no tree can hold."""
+    return _SPECIAL_WORDS.get(stat.S_IFMT(mode), "special file")
+
+
+def open_directory(name: str | bytes, dir_fd: int) -> int:
+    """Opens a directory by its name in another; follows no link."""
+    return os.open(name, _DIRECTORY_FLAGS, dir_fd=dir_fd)
+
+
+@contextlib.contextmanager
+def open_child(name: str, dir_fd: int, path: bytes) -> Iterator[int]:
+    """Opens a directory that was just seen in another.
+
+    Raises:
+        FileChangedError: It is no directory any more.
+        FileUnreadableError: It cannot be opened.
+    """
+    try:
+        fd = open_directory(name, dir_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileChangedError(path) from None
+    except OSError as exc:
+        raise _unreadable_directory(path, exc) from exc
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _unreadable_directory(path: bytes, exc: OSError) -> fsio.FileUnreadableError:
+    return fsio.FileUnreadableError(
+        f"cannot read the directory {encode_name(path)}: {exc.strerror}", hint="check its permissions"
+    )
+
+
+@contextlib.contextmanager
+def open_parent(root: Path, path: bytes, *, create: bool = False) -> Iterator[int]:
+    """Opens the directory that holds `path`, following no link below `root`.
+
+    Raises:
+        BeyondLinkError: A component is a link or a file.
+        FileNotFoundError: A component is missing, and `create` is off.
+        FileUnreadableError: It cannot be opened.
+    """
+    components = path.split(b"/")[:-1]
+    root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fd = fsio.open_beneath(root_fd, components, create=create)
+        except FileNotFoundError:
+            raise
+        except NotADirectoryError as exc:
+            raise BeyondLinkError(
+                f"{encode_name(path)} lies beyond a symbolic link or a file",
+                hint="name the path that it leads to",
+            ) from exc
+        except OSError as exc:
+            raise _unreadable_directory(path.rpartition(b"/")[0], exc) from exc
+    finally:
+        os.close(root_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def lstat_at(name: str | bytes, dir_fd: int) -> os.stat_result | None:
+    """Returns the stat data of an entry, of a link itself; None where there is none."""
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def scan_directory(fd: int, path: str, cache: StatCache) -> Directory:
+    """Returns what stands in and below an open directory.
+
+    An unchanged directory of 100,000 files costs one `lstat` and one comparison for each.
+
+    Args:
+        fd: The directory.
+        path: Its path relative to the work tree.
+        cache: What is known.
+
+    Raises:
+        FileUnreadableError: A directory cannot be read.
+        FileChangedError: One disappeared meanwhile.
+        TooDeepError: They nest too deeply.
+    """
+    return _scan(fd, path, cache, path.count("/"))
+
+
+def _scan(fd: int, path: str, cache: StatCache, depth: int) -> Directory:
+    if depth > MAX_DEPTH:
+        raise TooDeepError(os.fsencode(path))
+    known = cache.get(path)
+    seen = Directory()
+    entries, children, recall = seen.entries, seen.children, known.entries.get
+    # `same` counts the entries that are as the cache knows them.
+    same = size = files = 0
+    try:
+        with os.scandir(fd) as listing:
+            for item in listing:
+                name = item.name
+                try:
+                    status = item.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # It was deleted since the listing began.
+                mode = status.st_mode
+                stamp = recall(name)
+                if stat.S_ISDIR(mode):
+                    child_path = f"{path}/{name}"
+                    with open_child(name, fd, os.fsencode(child_path)) as child_fd:
+                        child = _scan(child_fd, child_path, cache, depth + 1)
+                    children[name] = child
+                    if child.tree and stamp is not None and stamp[5] == child.tree:
+                        same += 1
+                        size += child.size
+                        files += child.files
+                elif (
+                    stamp is not None
+                    and stamp[2] == status.st_mtime_ns
+                    and stamp[3] == status.st_ctime_ns
+                    and stamp[1] == status.st_size
+                    and stamp[4] == status.st_ino
+                    and stamp[0] == mode
+                ):
+                    entries[name] = stamp
+                    same += 1
+                    size += stamp[1]
+                    files += 1
+                elif not name.startswith(TEMPORARY_PREFIX):
+                    entries[name] = Stamp.of(status)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileChangedError(os.fsencode(path)) from None
+    except OSError as exc:
+        raise _unreadable_directory(os.fsencode(path), exc) from exc
+    if known.tree and same == len(known.entries) == len(entries) + len(children):
+        seen.tree, seen.size, seen.files, seen.is_cached = known.tree, size, files, True
+    return seen
+
+
+def remember(cache: StatCache, path: str, seen: Directory, now: int | None) -> None:
+    """Makes the stat cache know what was seen of a whole directory, and no more than can be trusted.
+
+    Args:
+        cache: The stat cache.
+        path: The directory's path relative to the work tree.
+        seen: The directory, with the digests that were found out.
+        now: `cache.now()` from before the contents were read. An entry that changed at that time or after is not
+            remembered: a second change within the same time stamp would not show.
+    """
+    if now is None:
+        return
+    known: dict[str, CachedDirectory | None] = {}
+    _collect(path, seen, now, known)
+    cache.replace(path, known)
+
+
+def _collect(path: str, seen: Directory, now: int, known: dict[str, CachedDirectory | None]) -> None:
+    for name, child in seen.children.items():
+        _collect(f"{path}/{name}", child, now, known)
+    if seen.is_cached:
+        known[path] = None
+        return
+    entries = {name: stamp for name, stamp in seen.entries.items() if stamp.digest and stamp.ctime_ns < now}
+    tree = seen.tree if len(entries) == len(seen.entries) else b""
+    if tree:
+        entries |= {name: Stamp.of_directory(child.size, child.tree) for name, child in seen.children.items()}
+    known[path] = CachedDirectory(entries, tree, seen.size, seen.files)

@@ -1,0 +1,252 @@
+"""The stat cache: which bytes a file held when its stat data was what it still is.
+
+One flat file, read whole and decoded directory by directory on demand, integers little-endian:
+
+    offset  size  field
+    0       8     magic "MLVCSTAT"
+    8       2     version, 1
+    10      4     number of directories
+    14      8     xxh3 (64 bits) of everything that follows
+    22      ...   directories
+
+    directory   size  field
+                4     length of the path (relative to the work tree), p
+                4     length of the names, n
+                4     number of entries, e
+                1     1 if the id of its tree is known, else 0
+                32    that id, or zeros
+                8     sum of the sizes of all files below
+                8     number of files and symlinks below
+                p     path
+                n     names, separated by NUL
+                68 e  entries
+
+    entry       4 mode, 8 size, 8 mtime_ns, 8 ctime_ns, 8 inode, 32 id
+
+It is only a cache: whatever cannot be read is as good as absent. It must not know what the ids are used for.
+Format page: docs/format/statcache.md
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+from mlvc import fsio
+
+__all__ = ["EMPTY", "CachedDirectory", "Stamp", "StatCache"]
+
+_MAGIC = b"MLVCSTAT"
+_VERSION = 1
+_HEADER = struct.Struct("<8sHIQ")
+_DIRECTORY = struct.Struct("<IIIB32sQQ")
+_ENTRY = struct.Struct("<IQqqQ32s")
+_NO_DIGEST = bytes(32)
+
+
+class Stamp(NamedTuple):
+    """The stat data of one directory entry, and the digest of what it held then.
+
+    Attributes:
+        mode: Type and permission bits.
+        size: In bytes; of a directory, the sum of all below.
+        mtime_ns: 0 for a directory.
+        ctime_ns: 0 for a directory.
+        inode: 0 for a directory.
+        digest: Of the blob (a symlink's target text) or of the tree; empty while it is not known.
+    """
+
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    digest: bytes
+
+    @classmethod
+    def of(cls, status: os.stat_result, digest: bytes = b"") -> Stamp:
+        """Returns the stamp of an entry that is no directory."""
+        return cls(
+            status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, digest
+        )
+
+    @classmethod
+    def of_directory(cls, size: int, digest: bytes) -> Stamp:
+        """Returns the stamp under which a directory stands in its parent."""
+        return cls(stat.S_IFDIR, size, 0, 0, 0, digest)
+
+    def is_same_file(self, status: os.stat_result) -> bool:
+        """Whether `status` shows the same file, unchanged since."""
+        return self[:5] == Stamp.of(status)[:5]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedDirectory:
+    """What is known of one directory.
+
+    Attributes:
+        entries: Its entries by name (as `os.fsdecode` spells it), each with a digest.
+        tree: The digest of its tree if it held exactly `entries`; empty where that is not known.
+        size: The sum of the sizes of all files below; meaningful with `tree`.
+        files: The number of files and symlinks below; meaningful with `tree`.
+    """
+
+    entries: Mapping[str, Stamp] = field(default_factory=dict)
+    tree: bytes = b""
+    size: int = 0
+    files: int = 0
+
+
+EMPTY = CachedDirectory()
+
+
+class StatCache:
+    """The stat cache of one work tree. Not safe for use from several threads; processes may share the file.
+
+    Two processes that save at the same time both leave a valid file; the later one's knowledge wins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._encoded: dict[str, memoryview] = {}
+        self._decoded: dict[str, CachedDirectory] = {}
+        self._changed = False
+        self._load()
+
+    def get(self, path: str) -> CachedDirectory:
+        """Returns what is known of the directory at `path`; `EMPTY` where nothing is."""
+        known = self._decoded.get(path)
+        if known is None:
+            block = self._encoded.get(path)
+            known = EMPTY if block is None else _decode_directory(block)
+            self._decoded[path] = known
+        return known
+
+    def replace(self, path: str, directories: Mapping[str, CachedDirectory | None]) -> None:
+        """Makes `directories` all that is known at and below `path`; None keeps what was known of one."""
+        below = path + "/"
+        for known in (self._encoded, self._decoded):
+            for name in [name for name in known if name == path or name.startswith(below)]:
+                if name not in directories:
+                    del known[name]
+                    self._changed = True
+        for name, directory in directories.items():
+            if directory is not None:
+                self._set(name, directory)
+
+    def set_file(self, parent: str, name: str, stamp: Stamp | None) -> None:
+        """Remembers one file that stands in a directory which is not tracked itself; None forgets it."""
+        known = self.get(parent)
+        if known.entries.get(name) == stamp:
+            return
+        entries = {**known.entries}
+        entries.pop(name, None)
+        if stamp is not None:
+            entries[name] = stamp
+        self._set(parent, CachedDirectory(entries))
+
+    def _set(self, path: str, directory: CachedDirectory) -> None:
+        self._encoded.pop(path, None)
+        self._decoded[path] = directory
+        self._changed = True
+
+    def now(self) -> int | None:
+        """Returns the file system's present time stamp, as a file that changed now would get it.
+
+        A file that changed before it will show any later change in its ctime; a file that changed at it or after may
+        change again without a trace, because a time stamp lasts for some milliseconds. None where no file can be made.
+        """
+        probe = self._temporary()
+        try:
+            fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError:
+            return None
+        try:
+            return os.fstat(fd).st_ctime_ns
+        finally:
+            os.close(fd)
+            probe.unlink()
+
+    def save(self) -> None:
+        """Replaces the file if anything changed. A cache that cannot be written costs time and nothing else."""
+        if not self._changed:
+            return
+        blocks: list[bytes | memoryview] = [*self._encoded.values()]
+        blocks += [
+            _encode_directory(path, directory)
+            for path, directory in self._decoded.items()
+            if path not in self._encoded and (directory.entries or directory.tree)
+        ]
+        body = b"".join(blocks)
+        header = _HEADER.pack(_MAGIC, _VERSION, len(blocks), xxhash.xxh3_64_intdigest(body))
+        temporary = self._temporary()
+        try:
+            # Not synced: the checksum tells a file that a crash cut short.
+            with temporary.open("xb") as file:
+                file.write(header)
+                file.write(body)
+            fsio.rename(temporary, self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            return
+        self._changed = False
+
+    def _temporary(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
+
+    def _load(self) -> None:
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return
+        if len(data) < _HEADER.size:
+            return
+        magic, version, count, checksum = _HEADER.unpack_from(data)
+        body = memoryview(data)[_HEADER.size :]
+        if magic != _MAGIC or version != _VERSION or xxhash.xxh3_64_intdigest(body) != checksum:
+            return
+        offset = 0
+        for _ in range(count):
+            path_length, names_length, entries, *_rest = _DIRECTORY.unpack_from(body, offset)
+            path_start = offset + _DIRECTORY.size
+            end = path_start + path_length + names_length + entries * _ENTRY.size
+            path = os.fsdecode(bytes(body[path_start : path_start + path_length]))
+            self._encoded[path] = body[offset:end]
+            offset = end
+
+
+def _decode_directory(block: memoryview) -> CachedDirectory:
+    path_length, names_length, _count, has_tree, tree, size, files = _DIRECTORY.unpack_from(block)
+    names_start = _DIRECTORY.size + path_length
+    entries_start = names_start + names_length
+    names = os.fsdecode(bytes(block[names_start:entries_start])).split("\0")
+    stamps = map(Stamp._make, _ENTRY.iter_unpack(block[entries_start:]))
+    # An empty directory splits into one empty name, which the missing stamp drops.
+    return CachedDirectory(dict(zip(names, stamps, strict=False)), tree if has_tree else b"", size, files)
+
+
+def _encode_directory(path: str, directory: CachedDirectory) -> bytes:
+    encoded_path = os.fsencode(path)
+    names = os.fsencode("\0".join(directory.entries))
+    fixed = _DIRECTORY.pack(
+        len(encoded_path),
+        len(names),
+        len(directory.entries),
+        bool(directory.tree),
+        directory.tree or _NO_DIGEST,
+        directory.size,
+        directory.files,
+    )
+    return b"".join(
+        [fixed, encoded_path, names, *(_ENTRY.pack(*stamp) for stamp in directory.entries.values())]
+    )

@@ -1,0 +1,156 @@
+"""Walking and comparing trees in a store, without a work tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mlvc.errors import FormatError
+from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.lock import TrackedPath
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind, TreeEntry
+from mlvc.ports import ObjectReader
+from mlvc.worktree.scan import MAX_DEPTH, TooDeepError
+
+__all__ = [
+    "Change",
+    "PathChange",
+    "as_tree_entry",
+    "blob_of",
+    "change_of",
+    "diff_trees",
+    "flatten",
+    "only_side",
+    "read_directory",
+]
+
+Change = Literal["added", "modified", "deleted", "type"]
+"""`modified` is other contents or another executable bit; `type` is another kind, such as a link for a file."""
+
+_FILES = {Kind.FILE, Kind.EXECUTABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class PathChange:
+    """One path that differs.
+
+    Attributes:
+        path: Relative to the repository.
+        change: How it differs.
+        before: What it was; None where it was not there.
+        after: What it is; None where it is not there, or where its bytes were not read.
+    """
+
+    path: bytes
+    change: Change
+    before: TreeEntry | None = None
+    after: TreeEntry | None = None
+
+    @property
+    def name(self) -> str:
+        """The path in text form."""
+        return encode_name(self.path)
+
+
+def as_tree_entry(entry: TrackedPath) -> TreeEntry:
+    """Returns a tracked path as the entry that it would be in its directory's tree."""
+    return TreeEntry(entry.path.rpartition(b"/")[2], entry.kind, entry.id, entry.size_bytes)
+
+
+def change_of(before: TreeEntry, after_kind: Kind) -> Change:
+    """Returns what a difference is called when something stands in both places."""
+    same_type = before.kind is after_kind or {before.kind, after_kind} <= _FILES
+    return "modified" if same_type else "type"
+
+
+def read_directory(reader: ObjectReader, path: bytes, entry: TreeEntry) -> tuple[TreeEntry, ...]:
+    """Returns the entries of a directory entry at `path`, and none of anything else.
+
+    Raises:
+        TooDeepError: It lies too deep, as only a hostile tree does.
+        FormatError: The entry is no directory's.
+    """
+    if entry.kind is not Kind.DIRECTORY:
+        return ()
+    if path.count(b"/") > MAX_DEPTH:
+        raise TooDeepError(path)
+    if not isinstance(entry.id, TreeId):
+        raise FormatError(f"{encode_name(path)} is a directory without a tree")
+    return tuple(reader.read_tree(entry.id))
+
+
+def blob_of(path: bytes, entry: TreeEntry) -> BlobId:
+    """Returns the blob of an entry that is no directory.
+
+    Raises:
+        FormatError: It has none.
+    """
+    if not isinstance(entry.id, BlobId):
+        raise FormatError(f"{encode_name(path)} is no directory and has no blob")
+    return entry.id
+
+
+def flatten(reader: ObjectReader, entry: TrackedPath) -> Iterator[tuple[bytes, TreeEntry]]:
+    """Yields the entry itself and everything below it, each directory before what is in it, in the order of names.
+
+    Raises:
+        ObjectMissingError: A tree is not in the store.
+    """
+    yield from _flatten(reader, entry.path, as_tree_entry(entry))
+
+
+def _flatten(reader: ObjectReader, path: bytes, entry: TreeEntry) -> Iterator[tuple[bytes, TreeEntry]]:
+    yield path, entry
+    for item in read_directory(reader, path, entry):
+        yield from _flatten(reader, path + b"/" + item.name, item)
+
+
+def only_side(
+    reader: ObjectReader, path: bytes, entry: TreeEntry, change: Literal["added", "deleted"]
+) -> Iterator[PathChange]:
+    """Yields a change for each file and empty directory of something that only one side has."""
+    items = read_directory(reader, path, entry)
+    for item in items:
+        yield from only_side(reader, path + b"/" + item.name, item, change)
+    if not items:
+        before, after = (None, entry) if change == "added" else (entry, None)
+        yield PathChange(path, change, before, after)
+
+
+def diff_trees(
+    reader: ObjectReader, before: TrackedPath | None, after: TrackedPath | None
+) -> Iterator[PathChange]:
+    """Yields how one tracked path differs between two locks, by file; equal subtrees are not read.
+
+    Directories are named only where they are empty, or became or ceased to be something else.
+
+    Raises:
+        ObjectMissingError: A tree is not in the store.
+    """
+    if before is None and after is None:
+        return
+    path = (before or after).path  # type: ignore[union-attr]  # one of them is there
+    old = None if before is None else as_tree_entry(before)
+    new = None if after is None else as_tree_entry(after)
+    yield from _diff(reader, path, old, new)
+
+
+def _diff(
+    reader: ObjectReader, path: bytes, before: TreeEntry | None, after: TreeEntry | None
+) -> Iterator[PathChange]:
+    if before is None or after is None:
+        if after is not None:
+            yield from only_side(reader, path, after, "added")
+        if before is not None:
+            yield from only_side(reader, path, before, "deleted")
+        return
+    if before.id == after.id and before.kind is after.kind:
+        return
+    if before.kind is not Kind.DIRECTORY or after.kind is not Kind.DIRECTORY:
+        yield PathChange(path, change_of(before, after.kind), before, after)
+    old = {item.name: item for item in read_directory(reader, path, before)}
+    new = {item.name: item for item in read_directory(reader, path, after)}
+    for name in sorted(old.keys() | new.keys()):
+        yield from _diff(reader, path + b"/" + name, old.get(name), new.get(name))

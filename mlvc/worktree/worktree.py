@@ -1,0 +1,434 @@
+"""The work tree of one repository: what a verb sees of this room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mlvc import fsio
+from mlvc.errors import FormatError, NotFoundError, UnsavedError
+from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.lock import TrackedPath, check_path
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind, TreeEntry
+from mlvc.ports import ObjectWriter, Reporter, Store
+from mlvc.worktree.apply import Applier
+from mlvc.worktree.capture import Capture, UnstorableError, check_storable
+from mlvc.worktree.contents import add_contents
+from mlvc.worktree.differences import Comparison
+from mlvc.worktree.journal import append_saved, read_saved
+from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk
+from mlvc.worktree.scan import (
+    BeyondLinkError,
+    Directory,
+    FileChangedError,
+    kind_of,
+    lstat_at,
+    open_child,
+    open_parent,
+    remember,
+    scan_directory,
+    special_word,
+)
+from mlvc.worktree.statcache import Stamp, StatCache
+from mlvc.worktree.trees import PathChange, as_tree_entry, only_side
+
+__all__ = ["MaterialiseResult", "UnsavedFilesError", "Worktree"]
+
+_NAMED = 20
+_SETTLE_S = 0.05
+"""The longest wait for the file system's clock to tick; Linux ticks every 1 to 10 ms."""
+
+
+class UnsavedFilesError(UnsavedError):
+    """Files that would be overwritten or deleted hold bytes that are in no object.
+
+    Attributes:
+        paths: Those files.
+    """
+
+    def __init__(self, paths: Sequence[bytes]) -> None:
+        names = ", ".join(encode_name(path) for path in paths[:_NAMED])
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        super().__init__(
+            f"these files are stored nowhere else and would be lost: {names}{more}; nothing was changed",
+            hint="store them with `mlvc add`, or repeat with `--force`, which saves them first",
+        )
+        self.paths = tuple(paths)
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialiseResult:
+    """What a checkout of files did.
+
+    Attributes:
+        written: How many files and links were written.
+        deleted: How many were deleted.
+        unchanged: How many were right already.
+        saved: What was stored before it was overwritten by force.
+    """
+
+    written: int
+    deleted: int
+    unchanged: int
+    saved: tuple[TrackedPath, ...] = ()
+
+
+class Worktree:
+    """The files of one work tree, with its stat cache and its journal of saved files.
+
+    Paths are relative to the root, as bytes. Not safe for use from several threads. Callers that write hold the
+    work tree's lock.
+    """
+
+    def __init__(self, root: Path, state_dir: Path, store: Store, reporter: Reporter) -> None:
+        self._root = root
+        self._cache_path = state_dir / "statcache"
+        self._journal_path = state_dir / "saved.log"
+        self._store = store
+        self._reporter = reporter
+
+    @cached_property
+    def _cache(self) -> StatCache:
+        return StatCache(self._cache_path)
+
+    def capture(self, path: bytes, writer: ObjectWriter) -> TrackedPath:
+        """Stores what stands at `path` and returns its entry, without a run.
+
+        A file that is unchanged since it was last stored, and that the store still has, is not read.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            FormatError: The path itself cannot be tracked.
+            BeyondLinkError: The path leads through a link.
+            UnstorableError: Something at or below it cannot be stored; all such paths are named.
+            FileChangedError: A file keeps changing while it is read.
+            FileUnreadableError: A file cannot be read.
+        """
+        check_path(path)
+        now = self._cache.now()
+        with self._at(path) as (fd, name):
+            seen = self._look(fd, [name], path.rpartition(b"/")[0])
+            if name in seen.children:
+                entry = self._capture_directory(fd, name, path, seen.children[name], writer)
+            elif name in seen.entries:
+                entry = self._capture_file(fd, name, path, seen, writer)
+            else:
+                raise NotFoundError(f"{encode_name(path)} does not exist")
+        self._remember(_rooted(path, seen), [path], now)
+        return entry
+
+    def _capture_directory(
+        self, fd: int, name: str, path: bytes, seen: Directory, writer: ObjectWriter
+    ) -> TrackedPath:
+        check_storable(path, seen)
+        with (
+            open_child(name, fd, path) as child_fd,
+            self._reporter.task(
+                f"adding {encode_name(path)}", total=_unread_bytes(seen), unit="bytes"
+            ) as task,
+        ):
+            entry = Capture(self._store, writer, task.advance).store_directory(child_fd, path, seen)
+        return TrackedPath(path, entry.kind, entry.id, seen.files, entry.size_bytes)
+
+    def _capture_file(
+        self, fd: int, name: str, path: bytes, seen: Directory, writer: ObjectWriter
+    ) -> TrackedPath:
+        stamp = seen.entries[name]
+        if kind_of(stamp.mode) is None:
+            raise UnstorableError({path: special_word(stamp.mode)})
+        if not stamp.digest or not self._store.has_blob(BlobId(stamp.digest)):
+            with self._reporter.task(f"adding {encode_name(path)}", total=stamp.size, unit="bytes") as task:
+                stamp = seen.entries[name] = add_contents(fd, name, path, writer, task.advance)
+        kind = kind_of(stamp.mode) or Kind.FILE
+        return TrackedPath(path, kind, BlobId(stamp.digest), 1, stamp.size)
+
+    def differences(self, entry: TrackedPath) -> Sequence[PathChange]:
+        """Returns how the work tree differs from an entry, sorted by path; writes nothing to the store.
+
+        A file of another size counts as modified without being read; the stat cache answers for unchanged ones.
+
+        Raises:
+            ObjectMissingError: A tree that has to be read is not in the store.
+            FileUnreadableError: A file or directory cannot be read.
+        """
+        check_path(entry.path)
+        recorded = as_tree_entry(entry)
+        now = self._cache.now()
+        try:
+            with (
+                self._at(entry.path) as (fd, name),
+                self._reporter.task(f"comparing {entry.name}", unit="bytes") as task,
+            ):
+                seen = self._look(fd, [name], entry.path.rpartition(b"/")[0])
+                changes = list(
+                    Comparison(self._store, task.advance).entry(fd, name, entry.path, recorded, seen)
+                )
+        except (NotFoundError, BeyondLinkError):
+            changes = list(only_side(self._store, entry.path, recorded, "deleted"))
+        else:
+            self._remember(_rooted(entry.path, seen), [entry.path], now)
+        return sorted(changes, key=lambda change: change.path)
+
+    def materialise(
+        self,
+        target: Mapping[bytes, TrackedPath],
+        current: Mapping[bytes, TrackedPath],
+        *,
+        force: bool,
+        writer: ObjectWriter,
+    ) -> MaterialiseResult:
+        """Makes the files what the entries of `target` say; everything is checked before anything is touched.
+
+        Only what differs is written. Files of `current` that `target` lacks are deleted; files in neither are left
+        alone unless one stands where another must. Bytes that are in no object are never overwritten or deleted.
+
+        Args:
+            target: The wanted entries by path.
+            current: The entries that the files were brought by.
+            force: Store unsaved bytes first, name them in the journal, and go on.
+            writer: Where `force` stores them; flushed before the first file is touched.
+
+        Raises:
+            UnsavedFilesError: Bytes would be lost, and `force` is off.
+            ObstructedError: A socket, device or untracked link stands in the way.
+            MissingObjectsError: The store lacks contents; all such paths are named.
+            FileChangedError: A file changed after it was checked; it is untouched.
+            IntegrityError: Stored bytes are damaged; no wrong byte became visible.
+        """
+        paths = sorted(target.keys() | current.keys())
+        for path in paths:
+            check_path(path)
+        with _opened_root(self._root) as fd:
+            planner = Planner(self._store)
+            wanted, had = _nest(target), _nest(current)
+            seen = self._look_nested(fd, b"", _merge(wanted, had))
+            plan = planner.plan(fd, b"", seen, wanted, had)
+            if planner.missing:
+                raise MissingObjectsError(planner.missing)
+            if planner.risks and not force:
+                raise UnsavedFilesError([risk.path for risk in planner.risks])
+            saved = self._save_risks(planner.risks, writer)
+            with self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task:
+                applier = Applier(self._store, task.advance)
+                try:
+                    applier.apply(fd, b"", plan)
+                finally:
+                    self._remember(seen, paths, self._settled())
+        return MaterialiseResult(applier.written, applier.deleted, planner.unchanged, saved)
+
+    def remove(self, entry: TrackedPath, writer: ObjectWriter, *, force: bool = False) -> MaterialiseResult:
+        """Deletes the files of an entry; those in its directories that are not part of it stay.
+
+        Raises:
+            UnsavedFilesError: A file holds bytes that are in no object, and `force` is off.
+        """
+        return self.materialise({}, {entry.path: entry}, force=force, writer=writer)
+
+    def save_existing(self, paths: Iterable[bytes], writer: ObjectWriter) -> Mapping[bytes, TrackedPath]:
+        """Stores what stands at each of the paths and names it in the journal (promise 5).
+
+        Returns after it is durable; `writer` has been flushed.
+
+        Returns:
+            The entries of those paths at which something is.
+
+        Raises:
+            MlvcError: As `capture` raises it.
+        """
+        saved = {path: self.capture(path, writer) for path in paths if self.exists(path)}
+        if saved:
+            writer.flush()
+            append_saved(self._journal_path, saved.values())
+        return saved
+
+    def saved(self) -> Sequence[TrackedPath]:
+        """Returns what was stored before it was overwritten, the oldest first."""
+        return read_saved(self._journal_path)
+
+    def exists(self, path: bytes) -> bool:
+        """Returns whether anything, even a broken link, stands at a path; nothing does beyond a link."""
+        check_path(path)
+        try:
+            with self._at(path) as (fd, name):
+                return lstat_at(name, fd) is not None
+        except (NotFoundError, BeyondLinkError):
+            return False
+
+    def export(self, source: TreeId | TrackedPath, destination: Path) -> None:
+        """Writes a tree, or an entry at its path, into a directory outside the work tree; nothing is cached.
+
+        Args:
+            source: A tree, whose entries come to stand in `destination`, or an entry, which comes to stand at its
+                path below it.
+            destination: The directory; made if missing. What is to be written must not be there yet.
+
+        Raises:
+            MissingObjectsError: The store lacks contents; nothing was written.
+            FileChangedError: Something stands in the way.
+        """
+        with fsio.translate_os_errors(f"make {destination}"):
+            destination.mkdir(parents=True, exist_ok=True)
+        wanted: Mapping[str, Node]
+        if isinstance(source, TreeId):
+            if not self._store.has_tree(source):
+                raise MissingObjectsError([b"."])
+            wanted = {os.fsdecode(item.name): item for item in self._store.read_tree(source)}
+        else:
+            check_path(source.path)
+            wanted = _nest({source.path: source})
+        planner = Planner(self._store)
+        plan = planner.plan(None, b"", Directory(), wanted, {})
+        if planner.missing:
+            raise MissingObjectsError(planner.missing)
+        with (
+            self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task,
+            _opened_root(destination) as fd,
+        ):
+            Applier(self._store, task.advance).apply(fd, b"", plan)
+
+    @contextlib.contextmanager
+    def _at(self, path: bytes) -> Iterator[tuple[int, str]]:
+        """Opens the directory of a path, and tells the name in it."""
+        try:
+            with open_parent(self._root, path) as fd:
+                yield fd, os.fsdecode(path.rpartition(b"/")[2])
+        except FileNotFoundError as exc:
+            raise NotFoundError(f"{encode_name(path)} does not exist") from exc
+
+    def _look(self, fd: int, names: Iterable[str], parent: bytes) -> Directory:
+        """Returns what stands under some names of a directory, and everything below those."""
+        known = self._cache.get(os.fsdecode(parent)).entries
+        seen = Directory()
+        for name in names:
+            path = parent + b"/" + os.fsencode(name) if parent else os.fsencode(name)
+            status = lstat_at(name, fd)
+            if status is None:
+                continue
+            if kind_of(status.st_mode) is Kind.DIRECTORY:
+                with open_child(name, fd, path) as child_fd:
+                    seen.children[name] = scan_directory(child_fd, os.fsdecode(path), self._cache)
+            else:
+                stamp = known.get(name)
+                is_known = stamp is not None and stamp.is_same_file(status)
+                seen.entries[name] = stamp if stamp is not None and is_known else Stamp.of(status)
+        return seen
+
+    def _look_nested(self, fd: int, path: bytes, wanted: Mapping[str, Node]) -> Directory:
+        """Returns what stands at tracked paths; of directories that only lead to them nothing else is seen."""
+        leading = {name: node for name, node in wanted.items() if not isinstance(node, TreeEntry)}
+        seen = self._look(fd, wanted.keys() - leading.keys(), path)
+        for name, node in leading.items():
+            below = path + b"/" + os.fsencode(name) if path else os.fsencode(name)
+            status = lstat_at(name, fd)
+            if status is None:
+                continue
+            if kind_of(status.st_mode) is Kind.DIRECTORY:
+                with open_child(name, fd, below) as child_fd:
+                    seen.children[name] = self._look_nested(child_fd, below, node)
+            else:
+                seen.entries[name] = Stamp.of(status)
+        return seen
+
+    def _save_risks(self, risks: Sequence[Risk], writer: ObjectWriter) -> tuple[TrackedPath, ...]:
+        saved = []
+        for risk in risks:
+            with self._at(risk.path) as (fd, name):
+                stamp = add_contents(fd, name, risk.path, writer, lambda _amount: None)
+            kind = kind_of(stamp.mode)
+            if kind is None or stamp != risk.stamp:
+                raise FileChangedError(risk.path)
+            saved.append(TrackedPath(risk.path, kind, BlobId(stamp.digest), 1, stamp.size))
+        if saved:
+            writer.flush()
+            append_saved(self._journal_path, saved)
+        return tuple(saved)
+
+    def _remember(self, seen: Directory, paths: Iterable[bytes], now: int | None) -> None:
+        """Makes the stat cache know what `seen`, of the root, tells about some paths."""
+        if now is None:
+            return
+        for path in paths:
+            *parents, name = os.fsdecode(path).split("/")
+            directory: Directory | None = seen
+            for parent in parents:
+                directory = None if directory is None else directory.children.get(parent)
+            if directory is None:
+                continue
+            child, stamp = directory.children.get(name), directory.entries.get(name)
+            if child is not None:
+                remember(self._cache, os.fsdecode(path), child, now)
+            else:
+                trusted = stamp is not None and stamp.digest and stamp.ctime_ns < now
+                self._cache.set_file("/".join(parents), name, stamp if trusted else None)
+        self._cache.save()
+
+    def _settled(self) -> int | None:
+        """Returns a time stamp that is later than everything written until now, if the clock ticks soon enough."""
+        start = now = self._cache.now()
+        deadline = time.monotonic() + _SETTLE_S
+        while now is not None and now == start and time.monotonic() < deadline:
+            time.sleep(_SETTLE_S / 50)
+            now = self._cache.now()
+        return now
+
+
+@contextlib.contextmanager
+def _opened_root(root: Path) -> Iterator[int]:
+    with fsio.translate_os_errors(f"open {root}"):
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _rooted(path: bytes, parent: Directory) -> Directory:
+    """Returns a root in which `parent` stands where the directory of `path` does."""
+    for name in reversed(os.fsdecode(path).split("/")[:-1]):
+        above = Directory()
+        above.children[name] = parent
+        parent = above
+    return parent
+
+
+def _nest(entries: Mapping[bytes, TrackedPath]) -> dict[str, Node]:
+    """Returns entries as directories that lead to them.
+
+    Raises:
+        FormatError: One entry lies inside another.
+    """
+    top: dict[str, Node] = {}
+    for path, entry in sorted(entries.items()):
+        *parents, name = os.fsdecode(path).split("/")
+        directory = top
+        for parent in parents:
+            below = directory.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise FormatError(f"{entry.name} lies inside another tracked path")
+            directory = below
+        directory[name] = as_tree_entry(entry)
+    return top
+
+
+def _merge(wanted: Mapping[str, Node], had: Mapping[str, Node]) -> dict[str, Node]:
+    """Returns all that must be looked at; where one side has a tracked path, the whole of it."""
+    merged = dict(had)
+    for name, node in wanted.items():
+        other = had.get(name)
+        if isinstance(node, TreeEntry) or other is None:
+            merged[name] = node
+        elif not isinstance(other, TreeEntry):
+            merged[name] = _merge(node, other)
+    return merged
+
+
+def _unread_bytes(seen: Directory) -> int:
+    """Returns how many bytes have to be read, so far as the stat cache can tell."""
+    here = sum(stamp.size for stamp in seen.entries.values() if not stamp.digest)
+    return here + sum(_unread_bytes(child) for child in seen.children.values())
