@@ -26,7 +26,7 @@ show() {
 say "1. mlvc and a project of its own"
 mkdir -p "$cache"
 tools=$cache/mlvc
-bash "$root/tools/venv.sh" "$tools"
+bash "$root/.ci/venv.sh" "$tools"
 uv=$tools/bin/uv
 "$uv" pip install --quiet --python "$tools/bin/python" --reinstall-package mlvc "$root[docker]"
 
@@ -43,14 +43,14 @@ show python prepare.py
 
 say "2. Track the data, commit code and data together"
 show mlvc init
-if [ "$engine" != bubblewrap ] && python "$root/tools/container_engine.py" answers; then
+if [ "$engine" != bubblewrap ] && python "$root/.ci/container_engine.py" answers; then
     # The default base is the official slim image of the recorded Python. Where no registry can be reached,
     # this machine's own Python makes one.
     image=python:$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim
-    if ! python "$root/tools/container_engine.py" has "$image" &&
-        ! timeout 90 python "$root/tools/container_engine.py" pull "$image" 2>/dev/null; then
+    if ! python "$root/.ci/container_engine.py" has "$image" &&
+        ! timeout 90 python "$root/.ci/container_engine.py" pull "$image" 2>/dev/null; then
         echo "$image cannot be pulled: a base image is made from this machine's Python"
-        python "$root/tools/container_engine.py" build-base mlvc-base:local
+        python "$root/.ci/container_engine.py" build-base mlvc-base:local
         printf '\n[image]\nbase = "mlvc-base:local"\n' >>mlvc.toml
     fi
 fi

@@ -39,7 +39,7 @@ step() {
 }
 
 engine_answers() {
-    "$python" tools/container_engine.py answers
+    "$python" .ci/container_engine.py answers
 }
 
 # wait_for_engine SECONDS
@@ -81,7 +81,7 @@ start_engine() {
     return 1
 }
 
-if ! bash tools/venv.sh "$venv" || ! "$venv/bin/uv" pip install --quiet --python "$python" -e '.[dev]'; then
+if ! bash .ci/venv.sh "$venv" || ! "$venv/bin/uv" pip install --quiet --python "$python" -e '.[dev]'; then
     echo "error: the environment for the tests could not be made" >&2
     exit 2
 fi

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.command import ROOT
 
-TOOL = ROOT / "tools" / "container_engine.py"
+TOOL = ROOT / ".ci" / "container_engine.py"
 BASE_IMAGE = "mlvc-base:local"
 
 

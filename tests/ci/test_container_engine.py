@@ -69,6 +69,6 @@ def test_the_systems_python_runs_in_the_image(docker_engine):
     assert json.loads(told) == {"version": system.stdout.strip(), "uid": 1000, "shell": "OK\n"}
 
 
-@pytest.mark.parametrize("script", ["examples/quickstart.sh", "tests/run.sh", "tools/venv.sh"])
+@pytest.mark.parametrize("script", ["examples/quickstart.sh", "tests/run.sh", ".ci/venv.sh"])
 def test_scripts_parse(script):
     subprocess.run(["bash", "-n", ROOT / script], check=True)
