@@ -6,12 +6,16 @@ Standard library only. `mlvc run` and `mlvc repro` put a copy of this file on th
 The values go to the file that `MLVC_LOG` names, one JSON object a line: {"kind","name","value","step"}.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from typing import Union
 
 __all__ = ["log_metric", "log_param"]
 
-Scalar = None | bool | int | float | str
+# This file runs in the user's interpreter, which may be older than the `X | Y` form of a type.
+Scalar = Union[None, bool, int, float, str]
 
 
 def _append(kind: str, name: str, value: Scalar, step: int | None) -> None:
@@ -28,7 +32,7 @@ def _append(kind: str, name: str, value: Scalar, step: int | None) -> None:
 
 
 def _plain(value: Scalar) -> Scalar:
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     item = getattr(value, "item", None)  # NumPy and torch scalars
     return item() if callable(item) else str(value)

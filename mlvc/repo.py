@@ -1,8 +1,8 @@
 """Opens a repository and wires the rooms together: the only place that chooses implementations.
 
-    <git common dir>/mlvc/      store, index, built environments, locks: shared by all worktrees
-    <git dir>/mlvc/             stat cache and journal of this worktree
-    mlvc.toml, mlvc.lock        tracked by git
+<git common dir>/mlvc/      store, index, built environments, locks: shared by all worktrees
+<git dir>/mlvc/             stat cache and journal of this worktree
+mlvc.toml, mlvc.lock        tracked by git
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ class Repo:
 
     @cached_property
     def common_dir(self) -> Path:
-        """mlvc's private directory, shared by all worktrees; made if missing (a fresh git clone has none)."""
+        """The private directory, shared by all worktrees; made if missing (a fresh git clone has none)."""
         return self._private(self.code.common_dir)
 
     @cached_property
     def state_dir(self) -> Path:
-        """mlvc's private directory of this worktree; made if missing."""
+        """The private directory of this worktree; made if missing."""
         return self._private(self.code.git_dir)
 
     @staticmethod
@@ -154,7 +154,9 @@ class Repo:
         )
 
     def _user_config(self) -> Config:
-        home = self.environment.get("XDG_CONFIG_HOME") or os.path.join(self.environment.get("HOME", "/"), ".config")
+        home = self.environment.get("XDG_CONFIG_HOME") or os.path.join(
+            self.environment.get("HOME", "/"), ".config"
+        )
         path = Path(home) / "mlvc" / "config.toml"
         try:
             return decode_config(path.read_bytes(), source=str(path))
@@ -206,7 +208,11 @@ class Repo:
         # The parent is resolved as the root is, so that a link on the way to the repository does not look outside.
         resolved = Path(os.path.realpath(joined.parent)) / joined.name
         root = Path(os.path.realpath(self.root))
-        if not resolved.is_relative_to(root) or resolved == root or ".git" in resolved.relative_to(root).parts:
+        if (
+            not resolved.is_relative_to(root)
+            or resolved == root
+            or ".git" in resolved.relative_to(root).parts
+        ):
             raise UsageError(
                 f"{encode_name(os.fsencode(argument))} is not inside the repository {encode_name(os.fsencode(root))}",
                 hint="data must lie below the repository's top, and not be the top itself",

@@ -25,6 +25,7 @@ from mlvc.model.names import decode_name, encode_name
 from mlvc.model.tree import Kind
 
 __all__ = [
+    "VERDICTS",
     "Base",
     "Cause",
     "Code",
@@ -35,7 +36,6 @@ __all__ = [
     "Observed",
     "OutputVerdict",
     "Run",
-    "VERDICTS",
     "StoredObject",
     "Verdict",
     "decode_object",

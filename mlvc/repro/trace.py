@@ -13,7 +13,19 @@ from mlvc.model.objects import Observed
 
 __all__ = ["Trace", "observed", "read_trace"]
 
-_SYSTEM = (b"/usr/", b"/lib", b"/bin/", b"/sbin/", b"/etc/", b"/proc/", b"/sys/", b"/dev/", b"/run/", b"/opt/", b"/var/")
+_SYSTEM = (
+    b"/usr/",
+    b"/lib",
+    b"/bin/",
+    b"/sbin/",
+    b"/etc/",
+    b"/proc/",
+    b"/sys/",
+    b"/dev/",
+    b"/run/",
+    b"/opt/",
+    b"/var/",
+)
 _TEMPORARY = (b"/tmp/", b"/var/tmp/")
 _MOST_NAMES = 2000
 
@@ -98,7 +110,11 @@ def observed(
     for path in sorted(trace.reads - trace.writes):
         inside = _is_below(path, [project])
         relative = path[len(project) :].lstrip(b"/") if inside else path
-        if _is_below(path, environment) or path.endswith(b".pyc") or (not inside and path.startswith(_TEMPORARY)):
+        if (
+            _is_below(path, environment)
+            or path.endswith(b".pyc")
+            or (not inside and path.startswith(_TEMPORARY))
+        ):
             continue
         if not inside and path.startswith(_SYSTEM) and not (home and _is_below(path, [home])):
             continue

@@ -4,15 +4,18 @@ Run in the environment and with the variables of a recorded command; prints one 
 The inputs come from integer arithmetic, not from a random generator, so that they are the same everywhere.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 import struct
+from collections.abc import Callable
 
 _N = 96
 
 
-def _inputs(count):
+def _inputs(count: int) -> list[float]:
     state, values = 12345, []
     for _ in range(count):
         state = (state * 1103515245 + 12345) % 2**31
@@ -20,13 +23,13 @@ def _inputs(count):
     return values
 
 
-def _digest(data):
+def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _math_digests():
+def _math_digests() -> dict[str, str]:
     values = _inputs(2000)
-    functions = {
+    functions: dict[str, Callable[[float], float]] = {
         "exp": math.exp,
         "sin": math.sin,
         "tanh": math.tanh,
@@ -40,7 +43,7 @@ def _math_digests():
     }
 
 
-def _numpy_digests():
+def _numpy_digests() -> dict[str, str]:
     try:
         import numpy as np
     except ImportError:
@@ -65,7 +68,9 @@ def _numpy_digests():
         "legacy_normal": np.random.RandomState(7).randn(1000),
         "pcg64_normal": np.random.default_rng(7).standard_normal(1000),
     }
-    return {f"numpy.{name}": _digest(np.ascontiguousarray(value).tobytes()) for name, value in results.items()}
+    return {
+        f"numpy.{name}": _digest(np.ascontiguousarray(value).tobytes()) for name, value in results.items()
+    }
 
 
 if __name__ == "__main__":

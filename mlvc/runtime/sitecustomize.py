@@ -11,6 +11,8 @@ and hands over to a `sitecustomize` that it hides. It never fails the program: a
 PEP 578 describes audit hooks. A hook sees no opens by C++ code or child processes that are not Python.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import importlib.abc
@@ -19,6 +21,9 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _MOST_PATHS = 20_000
@@ -27,14 +32,14 @@ _MOST_PATHS = 20_000
 class _Trace:
     """What this process was seen to do."""
 
-    def __init__(self, target):
+    def __init__(self, target: str) -> None:
         self.target = target
-        self.reads = set()
-        self.writes = set()
-        self.connections = set()
+        self.reads: set[bytes] = set()
+        self.writes: set[bytes] = set()
+        self.connections: set[str] = set()
         self.active = True
 
-    def hook(self, event, args):
+    def hook(self, event: str, args: tuple[Any, ...]) -> None:
         """Receives every audit event; must be quick, and must never raise."""
         if not self.active:
             return
@@ -45,7 +50,7 @@ class _Trace:
         elif event == "socket.getaddrinfo":
             self.connections.add(f"{args[0]}:{args[1]}")
 
-    def _opened(self, path, mode, flags):
+    def _opened(self, path: object, _mode: object, flags: int) -> None:
         if not isinstance(path, (str, bytes)) or len(self.reads) + len(self.writes) > _MOST_PATHS:
             return
         writing = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
@@ -56,11 +61,11 @@ class _Trace:
         elif name not in self.writes:
             self.reads.add(name)
 
-    def _connected(self, address):
+    def _connected(self, address: object) -> None:
         if isinstance(address, tuple) and len(address) >= 2:
             self.connections.add(f"{address[0]}:{address[1]}")
 
-    def finish(self):
+    def finish(self) -> None:
         """Appends one line to the trace."""
         self.active = False
         line = {
@@ -77,15 +82,15 @@ class _Trace:
                 os.close(fd)
 
 
-def _outside_environment(names):
+def _outside_environment(names: Iterable[bytes]) -> list[str]:
     """Returns the names, as sorted hexadecimal digits, without the interpreter's and the environment's own files."""
     own = tuple(os.fsencode(os.path.join(prefix, "")) for prefix in {sys.prefix, sys.base_prefix, _HERE})
     return sorted(name.hex() for name in map(os.path.normpath, names) if not name.startswith(own))
 
 
-def _effective():
+def _effective() -> dict[str, Any]:
     """Returns what is really in force at exit, read from the libraries that the program loaded itself."""
-    facts = {
+    facts: dict[str, Any] = {
         "python": sys.version,
         "hash_randomization": sys.flags.hash_randomization,
         "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
@@ -102,25 +107,25 @@ def _effective():
     return facts
 
 
-def _thread_pools():
+def _thread_pools() -> list[dict[str, Any]] | None:
     if "threadpoolctl" not in sys.modules and not {"numpy", "scipy", "torch"} & sys.modules.keys():
         return None
-    import threadpoolctl
+    import threadpoolctl  # type: ignore[import-untyped]
 
     keys = ("user_api", "internal_api", "prefix", "version", "threading_layer", "architecture", "num_threads")
     return [{key: pool[key] for key in keys if key in pool} for pool in threadpoolctl.threadpool_info()]
 
 
-def _numpy_facts():
+def _numpy_facts() -> dict[str, Any] | None:
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return None
-    from numpy._core._multiarray_umath import __cpu_features__
+    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found, unused-ignore]
 
     return {"version": numpy.__version__, "simd": sorted(name for name, on in __cpu_features__.items() if on)}
 
 
-def _torch_facts():
+def _torch_facts() -> dict[str, Any] | None:
     torch = sys.modules.get("torch")
     if torch is None:
         return None
@@ -136,10 +141,15 @@ def _torch_facts():
 class _AfterImport(importlib.abc.MetaPathFinder):
     """Calls a function right after a module was imported for the first time."""
 
-    def __init__(self, actions):
+    def __init__(self, actions: dict[str, Callable[[ModuleType], None]]) -> None:
         self.actions = actions
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002  # the import system's signature
+        target: ModuleType | None = None,  # noqa: ARG002  # likewise
+    ) -> importlib.machinery.ModuleSpec | None:
         """Returns the real spec with a loader that calls the action, or None for every other module."""
         action = self.actions.pop(name, None)
         if action is None:
@@ -149,27 +159,28 @@ class _AfterImport(importlib.abc.MetaPathFinder):
             return None
         run = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: ModuleType) -> None:
             run(module)
             action(module)
 
-        spec.loader.exec_module = exec_module
+        # The loader's own class stays, because some modules ask for it.
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _settle():
+def _settle() -> None:
     seed = os.environ.get("MLVC_SEED")
     deterministic = os.environ.get("MLVC_DETERMINISTIC") == "1"
 
-    def after_numpy(numpy):
+    def after_numpy(numpy: ModuleType) -> None:
         if seed is not None:
             numpy.random.seed(int(seed) % 2**32)
 
-    def after_torch(torch):
+    def after_torch(torch: ModuleType) -> None:
         if seed is not None:
             torch.manual_seed(int(seed))
         if deterministic:
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.use_deterministic_algorithms(mode=True, warn_only=True)
             torch.backends.cudnn.benchmark = False
 
     if seed is not None:
@@ -181,7 +192,7 @@ def _settle():
         sys.meta_path.insert(0, _AfterImport({"torch": after_torch}))
 
 
-def _hand_over():
+def _hand_over() -> None:
     """Runs the `sitecustomize` that this one hides, if there is one."""
     others = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
