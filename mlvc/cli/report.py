@@ -44,7 +44,8 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
                 failure = ElementTree.SubElement(case, "failure", message=output["verdict"])
                 causes = [f"{cause['cause']}: {cause['detail']}" for cause in run["diagnosis"]]
                 failure.text = "\n".join([output["detail"], *causes])
-    return ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 _WRITERS = {".json": _as_json, ".xml": _as_junit}

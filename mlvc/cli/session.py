@@ -10,11 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TextIO
-
-import typer
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from mlvc.cli.progress import TerminalReporter
+
+if TYPE_CHECKING:
+    from typer._click import Context
 
 __all__ = ["Session", "session_of"]
 
@@ -115,7 +116,7 @@ class Session:
         return f"{colours.get(word, _CYAN)}{word}{_PLAIN}"
 
 
-def session_of(context: typer.Context) -> Session:
+def session_of(context: Context) -> Session:
     """Returns the session that `mlvc.cli.main` gave to this call."""
     session = context.obj
     assert isinstance(session, Session)  # noqa: S101  # main() hands it to every context

@@ -1,0 +1,50 @@
+"""`mlvc checkout`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlvc.cli.framework import after_dashes, make_command
+from mlvc.cli.render import plural, tracked_json
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import session_of
+from mlvc.verbs.checkout import checkout
+
+__all__ = ["command"]
+
+
+@make_command(
+    "checkout", "mlvc checkout", "mlvc checkout HEAD~1", "mlvc checkout v1.0 -- data", paths_after_dashes=True
+)
+def command(
+    context: typer.Context,
+    rev: Annotated[
+        str | None, typer.Argument(metavar="[REV]", help="A git revision; without it, mlvc.lock as it is.")
+    ] = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite changed data files too; they are stored first.")
+    ] = False,
+) -> None:
+    """Makes the files match the lock, or a revision.
+
+    With a revision, git moves to it and the data follows. With paths, only those are brought, and the code stays.
+    Refuses, before anything is touched, if data that is stored nowhere would be lost.
+    """
+    session = session_of(context)
+    result = checkout(open_repository(session), rev, paths=after_dashes(context), force=force)
+    files = result.files
+    moved = [] if result.sha is None else [f"code {result.sha[:12]}"]
+    counted = f"{plural(files.written, 'file')} written, {files.deleted:,} deleted"
+    session.answer(
+        lambda: {
+            "code_sha": result.sha,
+            "written": files.written,
+            "deleted": files.deleted,
+            "unchanged": files.unchanged,
+            "saved": [tracked_json(entry) for entry in files.saved],
+        },
+        [*moved, counted, *(f"saved {entry.name} as {entry.id}" for entry in files.saved)],
+    )

@@ -1,0 +1,111 @@
+"""`mlvc checkout`: makes the files match the lock, or code and data match a revision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlvc.code.child import GitError, run_git
+from mlvc.errors import MlvcError
+from mlvc.model.lock import Lock, TrackedPath
+from mlvc.repo import Repo
+from mlvc.verbs.add import tracked_parent
+from mlvc.verbs.locate import Located, get_entry, lock_of
+from mlvc.worktree.ignore import add_ignore
+from mlvc.worktree.worktree import MaterialiseResult
+
+__all__ = ["CheckoutResult", "checkout"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutResult:
+    """What was done.
+
+    Attributes:
+        sha: The git commit that HEAD is at now, where a revision was checked out as a whole.
+        files: What happened to the data files.
+    """
+
+    sha: str | None
+    files: MaterialiseResult
+
+
+def checkout(
+    repo: Repo, rev: str | None = None, *, paths: Sequence[str] = (), force: bool = False
+) -> CheckoutResult:
+    """Brings files back: those of the lock, of a revision, or only some paths of either.
+
+    With paths, the code is untouched, and the lock takes over the lines of tracked paths from the revision.
+    Without, git moves HEAD. Whatever would be lost is found before anything is touched.
+
+    Args:
+        repo: The repository.
+        rev: A git revision; None for the present `mlvc.lock`.
+        paths: Only these, as typed; they may lie below a tracked directory.
+        force: Store changed data files first, name them in the journal, and go on.
+
+    Raises:
+        UnsavedFilesError: Data files would be lost, and `force` is off; nothing was changed.
+        GitError: Git refuses, for example over edited code; nothing was changed.
+        RevisionMissingError: Git knows no such revision.
+        PathMissingError: A path is not tracked there.
+        MissingObjectsError: The store lacks contents; nothing was changed.
+    """
+    with repo.editing():
+        if paths:
+            return CheckoutResult(None, _checkout_paths(repo, rev, paths, force=force))
+        lock = repo.read_lock()
+        if rev is None:
+            return CheckoutResult(None, _bring(repo, lock.entries, lock.entries, force=force))
+        return _checkout_revision(repo, rev, lock, force=force)
+
+
+def _bring(
+    repo: Repo, target: Mapping[bytes, TrackedPath], current: Mapping[bytes, TrackedPath], *, force: bool
+) -> MaterialiseResult:
+    with repo.store.writer() as writer:
+        return repo.worktree.materialise(target, current, force=force, writer=writer)
+
+
+def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force: bool) -> MaterialiseResult:
+    lock = repo.read_lock()
+    wanted = [get_entry(repo, Located(rev, repo.path_of(argument))) for argument in paths]
+    result = _bring(repo, {entry.path: entry for entry in wanted}, {}, force=force)
+    if rev is not None:
+        whole = [entry for entry in wanted if not tracked_parent(entry.path, lock.entries)]
+        inner = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in whole)]
+        for entry in whole:
+            add_ignore(repo.root, entry.path)
+        tracked = lock_of(repo, rev).entries
+        repo.write_lock(lock.with_entries((tracked.get(entry.path, entry) for entry in whole), removed=inner))
+    return result
+
+
+def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> CheckoutResult:
+    sha = repo.code.resolve(rev)
+    head = repo.code.head_sha()
+    target = repo.lock_at(sha)
+    if head is not None:
+        if repo.lock_at(head) == target:
+            # Git carries an edited lock over when both commits have the same.
+            target = lock
+        _try_git(repo, head, sha)
+    # Data comes first, because it can refuse and leave everything as it is. Killed in between, every byte is in an
+    # object and the lock is the old one: `mlvc checkout` goes back, the same command again goes on.
+    files = _bring(repo, target.entries, lock.entries, force=force)
+    try:
+        repo.code.checkout(rev)
+    except MlvcError:
+        _bring(repo, lock.entries, target.entries, force=True)
+        raise
+    return CheckoutResult(sha, files)
+
+
+def _try_git(repo: Repo, head: str, sha: str) -> None:
+    """Asks git whether it could move to `sha`, so that a refusal costs no data being written twice."""
+    run_git(repo.root, "update-index", "-q", "--refresh")
+    trial = run_git(repo.root, "read-tree", "--dry-run", "-u", "-m", head, sha)
+    if trial.returncode != 0:
+        said = os.fsdecode(trial.stderr).strip()
+        raise GitError(f"git cannot check out {sha[:12]}: {said}", hint="commit or stash your edits")

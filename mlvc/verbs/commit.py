@@ -1,0 +1,116 @@
+"""`mlvc commit`: the git commit and the data commit that links to it, as one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mlvc.code.writing import NothingToCommitError
+from mlvc.model.ids import CommitId, TreeId
+from mlvc.model.lock import Lock, TrackedPath
+from mlvc.model.names import encode_name
+from mlvc.model.objects import Commit
+from mlvc.ports import ObjectWriter
+from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
+from mlvc.verbs.add import add_paths
+
+__all__ = ["CommitResult", "commit"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What was committed.
+
+    Attributes:
+        id: Of the mlvc commit.
+        commit: The mlvc commit.
+        added: Tracked paths that `-a` stored anew.
+    """
+
+    id: CommitId
+    commit: Commit
+    added: tuple[TrackedPath, ...]
+
+
+def commit(repo: Repo, message: str, *, add_changed: bool = False) -> CommitResult:
+    """Commits the lock, `.gitignore` and whatever is staged in git, and records the data commit for that SHA.
+
+    Where git has nothing to commit and HEAD has no data commit yet (it was made by `git commit`, or mlvc was killed
+    in between), HEAD gets one.
+
+    Args:
+        repo: The repository.
+        message: Of the git commit.
+        add_changed: Store tracked paths that changed first. Paths whose files are gone stay as they are in the lock.
+
+    Raises:
+        NothingToCommitError: Nothing is staged, and HEAD has its data commit.
+        GitError: Git or a hook refused.
+    """
+    with repo.editing():
+        added = _add_changed(repo) if add_changed else ()
+        lock = repo.read_lock()
+        repo.index.catch_up(repo.reporter)
+        try:
+            sha = repo.code.commit(message, _own_files(repo, lock))
+        except NothingToCommitError:
+            head = repo.code.head_sha()
+            if head is None or repo.index.commit_for_sha(head) is not None:
+                raise
+            sha = head
+        record = _record(repo, sha, lock)
+    return CommitResult(record.id, record, added)
+
+
+def _add_changed(repo: Repo) -> tuple[TrackedPath, ...]:
+    present = []
+    for path, entry in repo.read_lock().entries.items():
+        if not repo.worktree.exists(path):
+            repo.reporter.warn(f"{encode_name(path)} is missing; it stays tracked as it was")
+        elif repo.worktree.differences(entry):
+            present.append(path)
+    return tuple(item.entry for item in add_paths(repo, present).paths)
+
+
+def _own_files(repo: Repo, lock: Lock) -> Sequence[bytes]:
+    """Returns the files that mlvc writes and git tracks, as far as they exist or git knows them."""
+    directories = {path.rpartition(b"/")[0] for path in lock.entries}
+    directories.update(_directories_of_head(repo))
+    ignores = {directory + b"/.gitignore" if directory else b".gitignore" for directory in directories}
+    return [
+        SETTINGS_NAME,
+        LOCK_NAME,
+        *(name for name in sorted(ignores) if repo.worktree.exists(name) or repo.code.tracked_below(name)),
+    ]
+
+
+def _directories_of_head(repo: Repo) -> Iterable[bytes]:
+    if repo.code.head_sha() is None:
+        return ()
+    return (path.rpartition(b"/")[0] for path in repo.lock_at("HEAD").entries)
+
+
+def _record(repo: Repo, sha: str, lock: Lock) -> Commit:
+    info = repo.code.info(sha)
+    parents = [repo.index.commit_for_sha(parent) for parent in info.parents]
+    with repo.store.writer() as writer:
+        record = Commit(
+            code_sha=sha,
+            code_tree=_code_tree(repo, writer, lock),
+            paths=tuple(lock.entries[path] for path in sorted(lock.entries)),
+            environment=lock.environment,
+            parents=tuple(parent for parent in parents if parent is not None),
+            author=info.author,
+            time=info.time,
+            message=info.message,
+        )
+        writer.add_object(record)
+    return record
+
+
+def _code_tree(repo: Repo, writer: ObjectWriter, lock: Lock) -> TreeId | None:
+    """Returns the commit's files as a tree; None where the work tree holds edits that are not in the commit."""
+    edited = set(repo.code.changed_files()) - set(repo.code.untracked_files())
+    if edited:
+        return None
+    return repo.code.capture(writer, untracked="none", exclude=list(lock.entries)).tree
