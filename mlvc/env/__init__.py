@@ -1,0 +1,4 @@
+"""The Python environment: found, captured as wheels, compared, and rebuilt.
+
+Page: docs/guides/environments.md
+"""
