@@ -79,6 +79,7 @@ class Applier:
         for name in plan.prunes:
             if _remove_if_empty(fd, name):
                 seen.children.pop(name, None)
+        plan.note_tree()
 
     def _apply_child(self, fd: int, name: str, path: bytes, plan: DirectoryPlan) -> None:
         with _writing(path):

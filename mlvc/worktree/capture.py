@@ -105,10 +105,7 @@ class Capture:
                 raise FileChangedError(path + b"/" + os.fsencode(name))
             items.append(TreeEntry(os.fsencode(name), kind, BlobId(stamp.digest), stamp.size))
         tree = self.writer.add_tree(items)
-        seen.is_cached = seen.is_cached and seen.tree == tree.digest
-        seen.tree = tree.digest
-        seen.size = sum(item.size_bytes for item in items)
-        seen.files = len(seen.entries) + sum(child.files for child in seen.children.values())
+        seen.complete(tree.digest)
         return TreeEntry(own_name, Kind.DIRECTORY, tree, seen.size)
 
     def _store_child(self, fd: int, path: bytes, name: str, child: Directory) -> TreeEntry:

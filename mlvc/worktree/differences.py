@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.ids import BlobId
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import hash_contents
@@ -38,9 +38,8 @@ class Comparison:
             for change in self.entry(fd, name, path + b"/" + os.fsencode(name), recorded.get(name), seen):
                 is_same = False
                 yield change
-        if is_same and isinstance(entry.id, TreeId):
-            seen.tree, seen.size, seen.is_cached = entry.id.digest, entry.size_bytes, False
-            seen.files = len(seen.entries) + sum(child.files for child in seen.children.values())
+        if is_same:
+            seen.complete(entry.id.digest)
 
     def entry(
         self, fd: int, name: str, path: bytes, recorded: TreeEntry | None, seen: Directory

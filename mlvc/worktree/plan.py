@@ -56,6 +56,9 @@ class DirectoryPlan:
         modes: Files whose bytes are right and whose executable bit is not.
         children: Directories in which something happens, or that have to be made.
         prunes: Directories to delete if they are empty in the end.
+        tree: The digest of the tree that the directory then is, if nothing else stands in it; empty where no tree
+            is wanted.
+        names: The number of names in that tree.
     """
 
     seen: Directory
@@ -65,6 +68,18 @@ class DirectoryPlan:
     modes: list[tuple[str, TreeEntry]] = field(default_factory=list)
     children: dict[str, DirectoryPlan] = field(default_factory=dict)
     prunes: list[str] = field(default_factory=list)
+    tree: bytes = b""
+    names: int = 0
+
+    def note_tree(self) -> None:
+        """Takes note in `seen` of the tree that the directory now is."""
+        seen = self.seen
+        if (
+            self.tree
+            and len(seen.entries) + len(seen.children) == self.names
+            and all(child.tree for child in seen.children.values())
+        ):
+            seen.complete(self.tree)
 
     @property
     def is_empty(self) -> bool:
@@ -164,8 +179,10 @@ class Planner:
                 return
             current = self._current_entries(path, had) if had is not None else {}
             with open_child(name, fd, path) as child_fd:
-                below = self.plan(child_fd, path, child, self._target_entries(path, want), current)
-            if not below.is_empty:
+                below = self._plan_wanted(child_fd, path, child, want, current)
+            if below.is_empty:
+                below.note_tree()
+            else:
                 plan.children[name] = below
             return
         if name in plan.seen.entries and fd is not None:
@@ -174,7 +191,16 @@ class Planner:
                 raise ObstructedError(path, "link or file that is not tracked")
             self._give_up(fd, name, path, plan.seen)
             plan.deletes.append(name)
-        plan.children[name] = self.plan(None, path, Directory(), self._target_entries(path, want), {})
+        plan.children[name] = self._plan_wanted(None, path, Directory(), want, {})
+
+    def _plan_wanted(
+        self, fd: int | None, path: bytes, seen: Directory, want: Node, current: Mapping[str, Node]
+    ) -> DirectoryPlan:
+        target = self._target_entries(path, want)
+        plan = self.plan(fd, path, seen, target, current)
+        if isinstance(want, TreeEntry):
+            plan.tree, plan.names = want.id.digest, len(target)
+        return plan
 
     def _plan_file(
         self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, want: TreeEntry

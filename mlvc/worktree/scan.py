@@ -100,6 +100,14 @@ class Directory:
         self.files = 0
         self.is_cached = False
 
+    def complete(self, tree: bytes) -> None:
+        """Takes note that this is exactly the tree of that digest; `children` are complete."""
+        self.is_cached = self.is_cached and self.tree == tree
+        self.tree = tree
+        children = self.children.values()
+        self.size = sum(stamp.size for stamp in self.entries.values()) + sum(child.size for child in children)
+        self.files = len(self.entries) + sum(child.files for child in children)
+
 
 def kind_of(mode: int) -> Kind | None:
     """Returns what an entry of that mode is in a tree; None for sockets, pipes and devices."""
