@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.render import as_json, table
+from mlvc.cli.records import verdict_lines
+from mlvc.cli.render import as_json
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
-from mlvc.verbs.repro import Reproduced, ReproOptions, reproduce
+from mlvc.verbs.repro import Reproduced, ReproOptions, ReproResult, reproduce
 
 __all__ = ["command"]
 
@@ -69,34 +70,20 @@ def command(
     answer = {"verdict": result.verdict, "runs": [_json(item) for item in result.runs]}
     for path in reports or ():
         write_report(path, answer)
-    session.answer(
-        lambda: answer,
-        (line for part in (map(_lines, result.runs), [[result.verdict]]) for lines in part for line in lines),
-    )
+    session.answer(lambda: answer, _all_lines(result))
     raise typer.Exit(0 if result.verdict == _SAME else 1)
 
 
+def _all_lines(result: ReproResult) -> Iterator[str]:
+    for item in result.runs:
+        yield from _lines(item)
+    yield result.verdict
+
+
 def _lines(item: Reproduced) -> Iterator[str]:
-    verdict = item.verdict
-    where = verdict.engine if verdict.isolated else f"{verdict.engine}, not isolated"
-    base = "" if verdict.base is None else f" on {verdict.base.reference}"
-    name = "" if item.run.name is None else f" {item.run.name}"
-    yield f"run {item.run.id.short}{name}: {verdict.verdict} ({where}{base})"
-    yield from table(
-        ("  output", "verdict", "recorded", "reproduced", ""),
-        [
-            (f"  {o.path}", o.verdict, _short(o.recorded), _short(o.reproduced), o.detail)
-            for o in verdict.outputs
-        ],
-    )
-    for cause in verdict.diagnosis:
-        yield f"  cause: {cause.cause}: {cause.detail}"
-    for name in verdict.extra_files:
-        yield f"  also written: {name}"
-
-
-def _short(text: str | None) -> str:
-    return "-" if text is None else text.removeprefix("b3:")[:12]
+    first, *rest = verdict_lines(item.verdict)
+    yield f"run {item.run.id.short}{'' if item.run.name is None else ' ' + item.run.name}: {first}"
+    yield from rest
 
 
 def _json(item: Reproduced) -> dict[str, Any]:
