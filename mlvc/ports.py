@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from mlvc.model.ids import BlobId, ObjectId, TreeId
+from mlvc.model.ids import BlobId, ObjectId, PackId, TreeId
 from mlvc.model.objects import Base, StoredObject
 from mlvc.model.tree import TreeEntry
 
@@ -25,6 +25,7 @@ __all__ = [
     "Execution",
     "LogSink",
     "Mount",
+    "ObjectCatalog",
     "ObjectReader",
     "ObjectWriter",
     "ProgressTask",
@@ -180,6 +181,24 @@ class ObjectReader(Protocol):
 
     def find_by_prefix(self, kind: RecordKind, digits: str) -> Sequence[ObjectId]:
         """Returns the ids of that kind whose hexadecimal digits start with `digits` (at least 4)."""
+        ...
+
+
+class ObjectCatalog(Protocol):
+    """Tells what is new in a store, pack by pack; what the index is made from."""
+
+    def iter_new_objects(self, known_packs: Container[PackId]) -> Iterator[tuple[PackId, list[ObjectId]]]:
+        """Yields each pack with metadata that is not in `known_packs`, and the ids of the small objects in it.
+
+        Small objects are commits, runs, environments and verdicts. A pack without any is yielded too.
+
+        Raises:
+            IntegrityError: A pack's index is damaged.
+        """
+        ...
+
+    def read_object(self, object_id: ObjectId) -> StoredObject:
+        """Returns a commit, run, environment or verdict, verified; as `ObjectReader.read_object`."""
         ...
 
 

@@ -1,0 +1,121 @@
+"""What can be wrong with the index, told apart, and how SQL's own errors become that."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from mlvc.errors import IntegrityError, MlvcError, VersionError
+from mlvc.fsio import DiskFullError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "IndexBusyError",
+    "IndexDamagedError",
+    "IndexUnusableError",
+    "IndexVersionError",
+    "translate_sql_errors",
+]
+
+_REBUILD = "`mlvc index rebuild` makes a new one from the objects; nothing is lost"
+_PRIMARY_CODE = 0xFF  # SQLite's extended result codes keep the primary one in the lowest byte.
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class IndexDamagedError(IntegrityError):
+    """The index's file is not a database, or a damaged one.
+
+    Attributes:
+        path: The file.
+    """
+
+    code = "index-damaged"
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"the index {path} is damaged: {what}", hint=_REBUILD)
+        self.path = path
+
+
+class IndexBusyError(MlvcError):
+    """Another process has been writing to the index for too long.
+
+    Attributes:
+        path: The file.
+    """
+
+    code = "index-busy"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another process is writing to the index {path}", hint="repeat when it has ended")
+        self.path = path
+
+
+class IndexVersionError(VersionError):
+    """The index has a schema that this mlvc does not know.
+
+    Attributes:
+        path: The file.
+        version: The schema's version, as stored.
+    """
+
+    code = "unknown-index-version"
+
+    def __init__(self, path: Path, version: str) -> None:
+        super().__init__(
+            f"this mlvc does not know version {version[:40]!r} of the schema of {path}",
+            hint="install a newer mlvc, or make an index for this one with `mlvc index rebuild`",
+        )
+        self.path = path
+        self.version = version
+
+
+class IndexUnusableError(MlvcError):
+    """The index could not be opened, read or written, for a reason outside it.
+
+    Attributes:
+        path: The file.
+    """
+
+    code = "index-unusable"
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"the index {path} cannot be used: {what}")
+        self.path = path
+
+
+@contextlib.contextmanager
+def translate_sql_errors(path: Path) -> Iterator[None]:
+    """Turns every SQL error of the body into one of ours.
+
+    Args:
+        path: The index's file.
+
+    Raises:
+        IndexDamagedError: The file is no database, or a damaged one; a table or column is missing.
+        IndexBusyError: The busy timeout passed.
+        DiskFullError: There is no room.
+        IndexUnusableError: Anything else, such as a file that may not be written.
+    """
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        # `code` is also an attribute of SQLAlchemy's own errors, so SQLite's is asked for by its full name.
+        origin = exc.orig if isinstance(exc, DBAPIError) else None
+        primary = getattr(origin, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if primary in _BUSY:
+            raise IndexBusyError(path) from exc
+        # SQLITE_ERROR means SQL that does not fit the schema: the version says that it should.
+        if primary in _DAMAGED or primary == sqlite3.SQLITE_ERROR:
+            raise IndexDamagedError(path, str(origin)) from exc
+        if primary == sqlite3.SQLITE_FULL:
+            raise DiskFullError(
+                f"cannot write {path}: no space left", hint="free some space and repeat"
+            ) from exc
+        raise IndexUnusableError(path, str(origin or exc)) from exc

@@ -1,0 +1,157 @@
+"""The SQLite file behind the index: opening, transactions, the schema's version, replacement by a new file.
+
+Every use of the file holds `<file>.lock` shared, and replacing it holds that lock alone: SQLite would otherwise apply
+the write-ahead log of the old file to the new one. Readers and writers of one file do not wait for each other (WAL);
+writers wait for each other up to the busy timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, insert, inspect, select
+
+from mlvc import fsio
+from mlvc.index import schema
+from mlvc.index.errors import IndexVersionError, translate_sql_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = ["SqliteFile"]
+
+_BUSY_TIMEOUT_MS = 30_000
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+class SqliteFile:
+    """A database file with the index's schema; made at its first use.
+
+    Safe for use from several threads and processes: each transaction has a connection of its own.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = path.with_name(path.name + ".lock")
+        # No pool: a connection costs a tenth of a millisecond, and one that stayed open would outlive a replacement.
+        self._engine = _engine(path)
+        self._is_checked = False
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Begins a transaction that sees one state of the index and never waits for a writer.
+
+        Raises:
+            IndexDamagedError: The file is no database, or a damaged one.
+            IndexVersionError: It was made by a newer mlvc.
+        """
+        with self._opened(), self._begin("BEGIN") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Begins a transaction that excludes other writers from its start; leaving it by an exception undoes it.
+
+        Raises:
+            IndexBusyError: Another process kept writing.
+            IndexDamagedError: The file is no database, or a damaged one.
+            IndexVersionError: It was made by a newer mlvc.
+        """
+        # A transaction that first reads and then writes could not wait for another writer: it would fail at once.
+        with self._opened(), self._begin("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def replace_with(self, new: SqliteFile) -> None:
+        """Puts the contents of `new`, which no other process knows of, in the place of this file.
+
+        Waits until no transaction uses this file. A crash on the way leaves the old index, the new one, or none;
+        none is an empty index, which the next `catch_up` fills.
+        """
+        with translate_sql_errors(new.path):
+            # In this mode everything is in the one file, so that renaming that one is enough.
+            new._set_journal_mode("DELETE")
+        with fsio.translate_os_errors(f"replace {self.path}"), fsio.file_lock(self._lock):
+            self.remove()
+            fsio.publish(new.path, self.path)
+            new.remove()
+        self._is_checked = False
+
+    def remove(self) -> None:
+        """Removes the file and what SQLite keeps beside it; the file first: SQLite ignores the log of an empty one."""
+        for suffix in ("", *_SIDE_FILES):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            with fsio.translate_os_errors(f"open {self.path}"):
+                if not self.path.exists():
+                    with fsio.file_lock(self._lock), translate_sql_errors(self.path):
+                        self._set_journal_mode("WAL")
+                    self._is_checked = False
+                stack.enter_context(fsio.file_lock(self._lock, shared=True))
+            stack.enter_context(translate_sql_errors(self.path))
+            if not self._is_checked:
+                self._check_schema()
+                self._is_checked = True
+            yield
+
+    def _check_schema(self) -> None:
+        """Makes the tables of a new file, changes those of an older mlvc, and refuses those of a newer one."""
+        with self._begin("BEGIN") as connection:
+            if _stored_version(connection) == schema.SCHEMA_VERSION:
+                return
+        with self._begin("BEGIN IMMEDIATE") as connection:
+            version = _stored_version(connection)  # Another process may have been faster.
+            if version is None:
+                schema.METADATA.create_all(connection)
+                connection.execute(insert(schema.schema_versions).values(version_num=schema.SCHEMA_VERSION))
+            elif version > schema.SCHEMA_VERSION:
+                raise IndexVersionError(self.path, version)
+            elif version < schema.SCHEMA_VERSION:
+                from mlvc.index.migrate import upgrade  # noqa: PLC0415  # loads Alembic, which is almost never needed
+
+                upgrade(connection)
+
+    def _begin(self, statement: str | None) -> AbstractContextManager[Connection]:
+        return self._engine.execution_options(mlvc_begin=statement).begin()
+
+    def _set_journal_mode(self, mode: str) -> None:
+        with self._begin(None) as connection:  # The mode cannot be changed inside a transaction.
+            connection.exec_driver_sql(f"PRAGMA journal_mode = {mode}")
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+        # Python's sqlite3 would begin transactions by itself, and only before the first change.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        # With a write-ahead log a power cut may lose the last transactions but never damages; objects are durable.
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        statement = connection.get_execution_options()["mlvc_begin"]
+        if statement is not None:
+            connection.exec_driver_sql(statement)
+
+    return engine
+
+
+def _stored_version(connection: Connection) -> str | None:
+    """Returns the version of the schema; None for a file without tables."""
+    if not inspect(connection).has_table(schema.VERSION_TABLE):
+        return None
+    return connection.execute(select(schema.schema_versions.c.version_num)).scalar() or ""
