@@ -86,7 +86,7 @@ class _Check:
         self._layout: Layout = store.layout
         self._task = task
         self._damages: list[Damage] = []
-        self._recipes: dict[tuple[bytes, int], tuple[PackId, int]] = {}
+        self._recipes: dict[tuple[bytes, int], PackId] = {}
         self._total = 0
 
     def run(self) -> Sequence[Damage]:
@@ -108,7 +108,7 @@ class _Check:
         for pack in sorted(packs):
             self._check_pack(pack, has_index=pack in indexes)
         self._task.set_total(self._total)
-        for (digest, part), (pack, _) in sorted(self._recipes.items()):
+        for (digest, part), pack in sorted(self._recipes.items()):
             self._check_whole(digest, part, pack)
         return tuple(self._damages)
 
@@ -240,8 +240,10 @@ class _Check:
             recipe = Recipe(data)
             if entry.part not in _WHOLE_TYPES:
                 raise FormatError("a recipe of no known kind")
-            self._recipes[entry.digest, entry.part] = (pack, recipe.size_bytes)
-            self._total += recipe.size_bytes
+            # Without its index nobody can find the recipe, so nothing is promised of its chunks.
+            if self._layout.index(pack).exists():
+                self._recipes[entry.digest, entry.part] = pack
+                self._total += recipe.size_bytes
             return
         if blake3(data).digest() != entry.digest:
             raise FormatError("the bytes are not those that the id names")

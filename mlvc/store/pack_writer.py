@@ -33,7 +33,11 @@ class PackWriter:
         self._entries: list[Entry] = []
         self._hasher = blake3()
         self._file = Temporary.create(layout.temporaries, PACK_SUFFIX)
-        self._write(encode_pack_header(is_data=is_data))
+        try:
+            self._write(encode_pack_header(is_data=is_data))
+        except OSError:
+            self._file.discard()
+            raise
 
     @property
     def size_bytes(self) -> int:

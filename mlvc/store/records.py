@@ -20,7 +20,7 @@ from mlvc.store.pack import RECORD_HEADER_BYTES, decode_payload
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlvc.model.ids import ObjectId, PackId
+    from mlvc.model.ids import ObjectId
     from mlvc.ports import RecordKind
     from mlvc.store.layout import Layout
 
@@ -73,10 +73,7 @@ class RecordReader:
         self.catalog = Catalog(layout)
         self._layout = layout
         self._per_thread = threading.local()
-        self._open = functools.lru_cache(_MAX_OPEN_PACKS)(self._open_pack)
-
-    def _open_pack(self, pack: PackId) -> PackFile:
-        return PackFile(self._layout.pack(pack))
+        self._open = functools.lru_cache(_MAX_OPEN_PACKS)(lambda pack: PackFile(layout.pack(pack)))
 
     @property
     def _decompressor(self) -> zstandard.ZstdDecompressor:
