@@ -1,0 +1,183 @@
+"""Determinism profiles: the variables that each pins, and the variables that a record must keep.
+
+`strict` fixes what one machine needs to repeat itself, `portable` also what different x86-64 machines need, `none`
+fixes nothing. None of them seeds: only `seed` does. Measurements behind the lists: docs/guides/reproducibility.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+
+from mlvc.errors import UsageError
+
+__all__ = [
+    "NUMERIC_VARIABLES",
+    "PROFILES",
+    "SecretVariableError",
+    "pins",
+    "refuse_secrets",
+    "select_variables",
+]
+
+PROFILES = ("strict", "portable", "none")
+
+NUMERIC_VARIABLES = (
+    "ATEN_*",
+    "BLIS_*",
+    "CUBLAS_*",
+    "CUDA_*",
+    "DNNL_*",
+    "GLIBC_TUNABLES",
+    "GOMP_*",
+    "HF_*",
+    "KMP_*",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LOKY_*",
+    "MALLOC_*",
+    "MKL_*",
+    "NCCL_*",
+    "NPY_*",
+    "NUMBA_*",
+    "OMP_*",
+    "ONEDNN_*",
+    "OPENBLAS_*",
+    "PYTHON*",
+    "SOURCE_DATE_EPOCH",
+    "TF_*",
+    "TORCH*",
+    "TZ",
+    "XLA_*",
+    "*_NUM_THREADS",
+)
+"""Patterns of the variables that can change a result; those that are set are part of a record."""
+
+# What only concerns an interactive Python, or where mlvc itself puts something.
+_IRRELEVANT = ("PYTHONSTARTUP", "PYTHONUNBUFFERED", "PYTHON_HISTORY", "PYTHONINSPECT")
+_SECRET = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
+
+_STRICT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONUTF8": "1",
+    "TZ": "UTC",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "OMP_DYNAMIC": "FALSE",
+    "MKL_DYNAMIC": "FALSE",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "NCCL_ALGO": "Ring",
+    "TF_DETERMINISTIC_OPS": "1",
+    "TF_CUDNN_DETERMINISTIC": "1",
+    "MLVC_DETERMINISTIC": "1",
+}
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+# Every x86-64 machine with AVX2 takes the same kernels then. An OpenBLAS cache size is not a kernel, but it decides
+# how a product is cut into blocks.
+_PORTABLE = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+}
+
+
+class SecretVariableError(UsageError):
+    """A variable that would be recorded looks like a secret."""
+
+    code = "secret-variable"
+
+
+def pins(
+    profile: str, *, threads: int, seed: int | None = None, source_date_epoch: int | None = None
+) -> dict[str, str]:
+    """Returns the variables that a profile sets, over whatever the caller's environment says.
+
+    Args:
+        profile: One of `PROFILES`.
+        threads: The number of threads of every library; ignored by `none`.
+        seed: What to seed the generators with; None seeds nothing.
+        source_date_epoch: The time that programs put into files, in seconds; None leaves it alone.
+
+    Raises:
+        UsageError: There is no such profile, or the number of threads makes no sense.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"unknown profile {profile!r}", hint=f"one of {', '.join(PROFILES)}")
+    pinned: dict[str, str] = {}
+    if profile != "none":
+        if threads < 1:
+            raise UsageError("--threads must be at least 1")
+        pinned |= _STRICT | dict.fromkeys(_THREADS, str(threads))
+        if source_date_epoch is not None:
+            pinned["SOURCE_DATE_EPOCH"] = str(source_date_epoch)
+    if profile == "portable":
+        pinned |= _PORTABLE
+    if seed is not None:
+        pinned["MLVC_SEED"] = str(seed)
+    return pinned
+
+
+def select_variables(
+    environment: Mapping[str, str], declared: Mapping[str, str], *, pinned: Collection[str] = ()
+) -> dict[str, str]:
+    """Returns the variables that belong into a record: those that can change numbers, and the declared ones.
+
+    They stay as the caller has them, and a reproduction sets them the same.
+
+    Args:
+        environment: The caller's variables.
+        declared: What the user asked to set and record.
+        pinned: Names that the profile sets anyway; what the caller had there does not matter.
+
+    Raises:
+        UsageError: A value is no text.
+    """
+    selected = {
+        name: value
+        for name, value in environment.items()
+        if _matches(name, NUMERIC_VARIABLES)
+        and not _matches(name.upper(), _SECRET)
+        and name not in _IRRELEVANT
+        and name not in pinned
+    }
+    selected |= declared
+    for name, value in selected.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the value of {name} is not UTF-8, so it cannot be recorded", hint=f"unset {name}"
+            ) from None
+    return selected
+
+
+def refuse_secrets(declared: Mapping[str, str]) -> None:
+    """Refuses to record variables whose names look like secrets.
+
+    Raises:
+        SecretVariableError: One does.
+    """
+    for name in declared:
+        if _matches(name.upper(), _SECRET):
+            raise SecretVariableError(
+                f"{name} looks like a secret, and everything given with --env is recorded",
+                hint=f"--secret {name} passes it on without recording it",
+            )
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
