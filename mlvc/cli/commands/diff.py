@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mlvc.cli.changes import change_json, change_line
 from mlvc.cli.framework import after_dashes, make_command
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.verbs.diff import diff
-from mlvc.worktree.trees import PathChange
 
-__all__ = ["change_json", "change_line", "command"]
+__all__ = ["command"]
 
 
 @make_command(
@@ -45,18 +45,3 @@ def command(
     )
     if check and result.changes:
         raise typer.Exit(1)
-
-
-def change_json(change: PathChange) -> dict[str, Any]:
-    """Returns a difference as JSON."""
-    return {
-        "path": change.name,
-        "change": change.change,
-        "before": None if change.before is None else str(change.before.id),
-        "after": None if change.after is None else str(change.after.id),
-    }
-
-
-def change_line(change: PathChange) -> str:
-    """Returns a difference as text."""
-    return f"{change.change:<9} {change.name}"
