@@ -111,15 +111,15 @@ def test_other_bytes_are_different(store, tmp_path):
 
 def test_a_directory_is_as_bad_as_its_worst_file(store, tmp_path):
     """Equivalent and missing files together are missing; each is named."""
-    first = directory(store, {b"a.npz": archive({"x": b"1"}), b"b": b"1", b"same": b"1"})
-    second = directory(store, {b"a.npz": archive({"x": b"1"}, date=(1999, 1, 1, 1, 1, 0)), b"same": b"1"})
+    first = directory(store, {b"a.npz": archive({"x": b"1"}), b"b": b"1", b"untouched": b"1"})
+    second = directory(store, {b"a.npz": archive({"x": b"1"}, date=(1999, 1, 1, 1, 1, 0)), b"untouched": b"1"})
 
     verdict = compare_output(first, second, store, tmp_path)
 
     assert "missing" == verdict.verdict
     assert "a.npz" in verdict.detail
     assert "b: not written" in verdict.detail
-    assert "same" not in verdict.detail
+    assert "untouched" not in verdict.detail
 
 
 def test_another_kind_is_different(store, tmp_path):
