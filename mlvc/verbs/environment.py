@@ -1,0 +1,161 @@
+"""`mlvc env lock|show|diff|sync`: capture the environment, list it, name the drift, rebuild it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlvc.env.capture import capture
+from mlvc.env.drift import Drift, compare
+from mlvc.env.probe import find_interpreter
+from mlvc.env.rebuild import sync
+from mlvc.errors import NotFoundError
+from mlvc.model.ids import EnvironmentId
+from mlvc.model.names import encode_name
+from mlvc.model.objects import Environment, Run
+from mlvc.repo import Repo
+from mlvc.verbs.target import resolve_target
+
+__all__ = [
+    "EnvDiffResult",
+    "EnvLockResult",
+    "EnvShowResult",
+    "EnvSyncResult",
+    "diff",
+    "lock",
+    "show",
+    "synchronise",
+]
+
+
+class NoEnvironmentError(NotFoundError):
+    """Nothing was captured yet, or no interpreter was found."""
+
+    code = "no-environment"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvLockResult:
+    """What was captured; `changed` tells whether the lock named another environment before."""
+
+    id: EnvironmentId
+    environment: Environment
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EnvShowResult:
+    """One stored environment."""
+
+    id: EnvironmentId
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDiffResult:
+    """How the present environment differs from the locked one."""
+
+    recorded: EnvironmentId
+    drift: Drift
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSyncResult:
+    """Where the environment was rebuilt."""
+
+    id: EnvironmentId
+    directory: Path
+
+
+def lock(repo: Repo) -> EnvLockResult:
+    """Captures the project's environment, stores its wheels, and names it in `mlvc.lock`.
+
+    Raises:
+        NoEnvironmentError: There is no interpreter.
+    """
+    python = _interpreter(repo)
+    with repo.editing():
+        with repo.store.writer() as writer:
+            environment = capture(
+                python,
+                project=Path(os.path.realpath(repo.root)),
+                reader=repo.store,
+                writer=writer,
+                cache_dir=repo.common_dir / "cache",
+                reporter=repo.reporter,
+            )
+            writer.add_object(environment)
+        before = repo.read_lock()
+        environment_id = environment.id
+        if before.environment != environment_id:
+            repo.write_lock(dataclasses.replace(before, environment=environment_id))
+    return EnvLockResult(environment_id, environment, before.environment != environment_id)
+
+
+def show(repo: Repo, target: str | None = None) -> EnvShowResult:
+    """Returns the environment of a run, commit, revision or environment id; by default the lock's.
+
+    Raises:
+        NoEnvironmentError: The target names none.
+    """
+    environment_id = _environment_id(repo, target)
+    value = repo.store.read_object(environment_id)
+    if not isinstance(value, Environment):
+        raise NoEnvironmentError(f"{environment_id} is no environment")
+    return EnvShowResult(environment_id, value)
+
+
+def diff(repo: Repo, target: str | None = None) -> EnvDiffResult:
+    """Compares the environment that is installed now with a recorded one, by default the lock's."""
+    recorded = show(repo, target)
+    with repo.store.writer() as writer:
+        present = capture(
+            _interpreter(repo),
+            project=Path(os.path.realpath(repo.root)),
+            reader=repo.store,
+            writer=writer,
+            cache_dir=repo.common_dir / "cache",
+            reporter=repo.reporter,
+        )
+    return EnvDiffResult(recorded.id, compare(recorded.environment, present))
+
+
+def synchronise(repo: Repo, directory: Path, target: str | None = None) -> EnvSyncResult:
+    """Rebuilds a recorded environment as a virtual environment in `directory`, from stored wheels alone."""
+    recorded = show(repo, target)
+    sync(recorded.environment, directory, reader=repo.store, project=repo.root, reporter=repo.reporter)
+    return EnvSyncResult(recorded.id, directory)
+
+
+def _interpreter(repo: Repo) -> Path:
+    python = find_interpreter(
+        configured=repo.config.env_python,
+        virtual_env=repo.environment.get("VIRTUAL_ENV"),
+        project=repo.root,
+        path=repo.environment.get("PATH", os.defpath),
+    )
+    if python is None:
+        raise NoEnvironmentError(
+            f"no Python was found for {encode_name(os.fsencode(repo.root))}",
+            hint="make a virtual environment in .venv, or set env.python in your own configuration",
+        )
+    return python
+
+
+def _environment_id(repo: Repo, target: str | None) -> EnvironmentId:
+    if target is None:
+        environment_id = repo.read_lock().environment
+        if environment_id is None:
+            raise NoEnvironmentError("mlvc.lock names no environment", hint="run `mlvc env lock`")
+        return environment_id
+    found = resolve_target(repo, target)
+    if isinstance(found, Environment):
+        return found.id
+    if isinstance(found, Run) and found.environment is not None:
+        return found.environment
+    environment_id = getattr(found, "environment", None)
+    if environment_id is None:
+        raise NoEnvironmentError(f"{target} has no environment")
+    return EnvironmentId(environment_id.digest)
