@@ -72,7 +72,7 @@ def _read(fd: int) -> ElfNeeds | None:
     if start[:4] != _MAGIC or start[4] not in {1, 2} or start[5] not in {1, 2}:
         return None
     layout = _Layout("<" if start[5] == 1 else ">", start[4] == 2)  # class 2 is 64 bit
-    table, size, count = layout.unpack("28xI10xHH8x", "32xQ14xHH8x", start)
+    table, size, count = layout.unpack("28xI10xHH", "32xQ14xHH", start)
     if not 0 < count <= _MAX_HEADERS:
         return None
     headers = os.pread(fd, size * count, table)

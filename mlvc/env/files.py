@@ -142,6 +142,8 @@ def lay_out(tree: TreeId, reader: ObjectReader, directory: Path) -> None:
     """
     with fsio.translate_os_errors(f"write {encode_name(os.fsencode(directory))}"):
         directory.mkdir(parents=True, exist_ok=True)
+        # Whatever the umask: the user of a sandbox reads it too.
+        directory.chmod(0o755)
         for entry in reader.read_tree(tree):
             path = directory / os.fsdecode(entry.name)
             if isinstance(entry.id, TreeId):

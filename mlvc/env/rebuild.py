@@ -1,0 +1,414 @@
+"""Rebuilds an environment from the store: as `/env` inside an engine, or as a virtual environment on this machine.
+
+    DIRECTORY/KEY/env               what is mounted at /env
+    DIRECTORY/KEY/editable/N        editable installs from outside the repository
+    DIRECTORY/interpreters/TREE     interpreters from outside /usr
+
+A directory appears under its key when it is complete. uv installs the wheels; it sees no network and no registry.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mlvc import fsio
+from mlvc.env.files import lay_out
+from mlvc.env.libraries import glibc_version, parse_version
+from mlvc.env.probe import InterpreterFailedError, describe, find_uv
+from mlvc.env.wheelhouse import (
+    REQUIREMENTS,
+    check_wheels,
+    editable_directory,
+    finish_environment,
+    interpreter_path,
+    lay_interpreter,
+    lay_wheels,
+    remove_tree,
+)
+from mlvc.errors import MlvcError, UsageError
+from mlvc.model.canonical import encode_canonical
+from mlvc.model.ids import ObjectId
+from mlvc.model.names import decode_name, encode_name
+from mlvc.model.objects import Base, Environment
+from mlvc.ports import Engine, Execution, LogSink, Mount, ObjectReader, Reporter
+
+__all__ = [
+    "BuiltEnvironment",
+    "EnvironmentBuildError",
+    "InterpreterMismatchError",
+    "build",
+    "environment_key",
+    "missing_system_libraries",
+    "sync",
+]
+
+_ENV = "/env"
+_TOOLS = "/mlvc-build"
+_VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}  # noqa: S108  # inside
+_UV_OPTIONS = ("--no-config", "--offline", "--no-cache", "--no-progress", "--no-python-downloads")
+_VENV_OPTIONS = ("--no-project", "--allow-existing")
+_INSTALL_OPTIONS = ("--no-index", "--no-deps", "--require-hashes", "--link-mode", "copy")
+# $1 uv, $2 the interpreter, $3 the wheels. The umask of whoever runs mlvc must not decide who can read the result.
+_BUILD_SCRIPT = (
+    f'umask 022 && "$1" {" ".join(_UV_OPTIONS)} venv {" ".join(_VENV_OPTIONS)} --python "$2" {_ENV}'
+    f' && if [ -s "$3/{REQUIREMENTS}" ]; then "$1" {" ".join(_UV_OPTIONS)} pip install'
+    f' {" ".join(_INSTALL_OPTIONS)} --python {_ENV}/bin/python --find-links "$3" -r "$3/{REQUIREMENTS}"; fi'
+)
+# Prints what the dynamic linker finds, what stands in its usual directories, and the version of glibc.
+_LIBRARIES_SCRIPT = (
+    "PATH=$PATH:/sbin:/usr/sbin; ldconfig -p 2>/dev/null;"
+    " ls /lib /usr/lib /lib64 /usr/lib64 /usr/local/lib /lib/*-linux-* /usr/lib/*-linux-* 2>/dev/null;"
+    " echo; getconf GNU_LIBC_VERSION 2>/dev/null; true"
+)
+_VERSION_SCRIPT = "import platform, sys; print(platform.python_version() + '|' + repr(sys.version))"
+_MESSAGE_LINES = 6
+
+
+class EnvironmentBuildError(MlvcError):
+    """An environment could not be rebuilt."""
+
+    code = "environment-build-failed"
+
+
+class InterpreterMismatchError(MlvcError):
+    """The base has another Python than the recorded one."""
+
+    code = "interpreter-mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEnvironment:
+    """A rebuilt environment, ready for use.
+
+    Attributes:
+        path: The virtual environment on this machine.
+        python: Its interpreter, as a command inside names it.
+        mounts: Everything that an execution must mount to use it, all read-only; empty where nothing is isolated.
+    """
+
+    path: Path
+    python: str
+    mounts: tuple[Mount, ...] = ()
+
+
+@dataclass(slots=True)
+class _Output:
+    """Keeps what a command prints, and passes it on."""
+
+    log: LogSink | None = None
+    data: bytes = b""
+
+    def __call__(self, data: bytes, *, is_error: bool) -> None:
+        self.data += data
+        if self.log is not None:
+            self.log(data, is_error=is_error)
+
+    @property
+    def last_lines(self) -> str:
+        """The end of it, for a message."""
+        return "\n".join(self.data.decode(errors="replace").strip().splitlines()[-_MESSAGE_LINES:])
+
+
+def environment_key(environment: Environment, base: Base | None, *, project: str) -> str:
+    """Returns what determines a rebuilt environment, as hexadecimal digits.
+
+    Args:
+        environment: What is rebuilt.
+        base: The image it is built in; None for the system directories of this machine.
+        project: Where the work tree stands inside: editable installs in it point there.
+    """
+    interpreter = environment.interpreter
+    has_inner = any(
+        item.editable is not None and item.editable_tree is None for item in environment.distributions
+    )
+    return ObjectId.of(
+        encode_canonical(
+            {
+                "base": None if base is None else base.image_id,
+                "editable": [
+                    [item.name, item.editable, str(item.editable_tree), *item.editable_paths]
+                    for item in environment.distributions
+                    if item.editable is not None
+                ],
+                "interpreter": interpreter.build if interpreter.tree is None else str(interpreter.tree),
+                "prefix": interpreter.base_prefix,
+                "project": encode_name(os.fsencode(project)) if has_inner else None,
+                "unowned": None if environment.unowned is None else str(environment.unowned),
+                "uv": metadata.version("uv"),
+                "wheels": [[item.wheel_name, item.wheel_sha256] for item in environment.distributions],
+            }
+        )
+    ).hex
+
+
+def build(
+    environment: Environment,
+    *,
+    reader: ObjectReader,
+    engine: Engine,
+    base: Base | None,
+    directory: Path,
+    project: str,
+    reporter: Reporter,
+    log: LogSink | None = None,
+) -> BuiltEnvironment:
+    """Returns the environment, rebuilt inside `engine` where that was not done before.
+
+    An engine that isolates nothing gets a virtual environment on this machine instead of one at `/env`.
+    Safe in several processes: one builds, the others wait. A build that is killed is begun again.
+
+    Args:
+        environment: What to rebuild.
+        reader: Has its wheels and trees.
+        engine: Where it will be used.
+        base: The image that the engine will run on; None where it has none.
+        directory: The cache of built environments.
+        project: Where the work tree will stand inside.
+        reporter: Told of progress.
+        log: Receives what uv prints.
+
+    Raises:
+        WheelMissingError: A wheel or tree is not in the store.
+        InterpreterMismatchError: The interpreter is the base's, and the base has another.
+        EnvironmentBuildError: uv refused something.
+    """
+    check_wheels(environment, reader)
+    key = environment_key(environment, base, project=project)
+    if not engine.isolated:
+        key = ObjectId.of(f"{key} on the host".encode()).hex
+    with fsio.translate_os_errors(f"write {encode_name(os.fsencode(directory))}"):
+        directory.mkdir(parents=True, exist_ok=True)
+        with fsio.file_lock(
+            directory / f"{key[:16]}.lock",
+            on_wait=lambda: reporter.note("waiting for another mlvc that rebuilds this environment"),
+        ):
+            work = _Build(environment, reader, engine, base, directory, project, reporter, _Output(log))
+            return work.run(directory / key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """One call of `build`, with the lock held."""
+
+    environment: Environment
+    reader: ObjectReader
+    engine: Engine
+    base: Base | None
+    directory: Path
+    project: str
+    reporter: Reporter
+    output: _Output
+
+    def run(self, target: Path) -> BuiltEnvironment:
+        if not self.engine.isolated:
+            return self._on_host(target)
+        python, interpreter = self._interpreter()
+        if not target.exists():
+            temporary = target.with_name(f".{target.name}.tmp")
+            remove_tree(temporary)
+            self._make(temporary, python, interpreter)
+            fsio.rename(temporary, target)
+        mounts = (*interpreter, Mount(target / "env", _ENV), *self._editable_mounts(target))
+        return BuiltEnvironment(target / "env", f"{_ENV}/bin/python", mounts)
+
+    def _on_host(self, target: Path) -> BuiltEnvironment:
+        # Scripts in it name its path, so it cannot be built elsewhere and renamed: a mark beside it says complete.
+        mark = target.with_name(f"{target.name}.complete")
+        if not mark.exists():
+            remove_tree(target)
+            sync(
+                self.environment,
+                target,
+                reader=self.reader,
+                project=Path(self.project),
+                reporter=self.reporter,
+            )
+            mark.touch()
+        return BuiltEnvironment(target, str(target / "bin" / "python"))
+
+    def _interpreter(self) -> tuple[str, tuple[Mount, ...]]:
+        """Returns the interpreter's path inside, and what must be mounted for it."""
+        tree = self.environment.interpreter.tree
+        if tree is None:
+            return self._system_interpreter(), ()
+        files = lay_interpreter(tree, self.reader, self.directory / "interpreters", self.reporter)
+        prefix = os.fsdecode(decode_name(self.environment.interpreter.base_prefix))
+        return os.path.join(prefix, interpreter_path(self.environment)), (Mount(files, prefix),)
+
+    def _system_interpreter(self) -> str:
+        recorded = self.environment.interpreter
+        seen: list[str] = []
+        for path in _system_candidates(self.environment):
+            output = _Output()
+            execution = Execution(
+                (os.fsencode(path), b"-I", b"-c", _VERSION_SCRIPT.encode()), "/", _VARIABLES, base=self.base
+            )
+            if self.engine.run(execution, output).exit_code != 0:
+                continue
+            version = output.data.decode(errors="replace").strip().partition("|")[0]
+            if version == recorded.version:
+                return path
+            seen.append(f"{path} is Python {version}")
+        where = "this machine" if self.base is None else self.base.reference
+        found = "; ".join(seen) or f"none of {', '.join(_system_candidates(self.environment))}"
+        raise InterpreterMismatchError(
+            f"the environment was recorded with the system's Python {recorded.version}, and {where} has {found}",
+            hint="name a base image that has it with `image.base` in mlvc.toml",
+        )
+
+    def _make(self, directory: Path, python: str, interpreter: Sequence[Mount]) -> None:
+        for path in (directory, directory / "env"):
+            path.mkdir()
+            path.chmod(0o755)
+        wheels = directory / "wheels"
+        lay_wheels(self.environment, self.reader, wheels, self.reporter)
+        arguments = (f"{_TOOLS}/uv", python, f"{_TOOLS}/wheels")
+        execution = Execution(
+            tuple(map(os.fsencode, ("/bin/sh", "-c", _BUILD_SCRIPT, "mlvc", *arguments))),
+            "/",
+            _VARIABLES,
+            (
+                *interpreter,
+                Mount(find_uv(), f"{_TOOLS}/uv"),
+                Mount(wheels, f"{_TOOLS}/wheels"),
+                Mount(directory / "env", _ENV, writable=True),
+            ),
+            base=self.base,
+        )
+        with self.reporter.task("rebuilding the environment", unit="steps"):
+            result = self.engine.run(execution, self.output)
+        if result.exit_code != 0:
+            raise EnvironmentBuildError(
+                f"the environment could not be rebuilt (exit {result.exit_code}):\n{self.output.last_lines}"
+            )
+        remove_tree(wheels)
+        finish_environment(self.environment, self.reader, directory / "env", self.project)
+        for index, item in enumerate(self.environment.distributions):
+            if item.editable_tree is not None:
+                lay_out(item.editable_tree, self.reader, directory / "editable" / str(index))
+
+    def _editable_mounts(self, target: Path) -> list[Mount]:
+        return [
+            Mount(target / "editable" / str(index), editable_directory(item, self.project))
+            for index, item in enumerate(self.environment.distributions)
+            if item.editable_tree is not None
+        ]
+
+
+def _system_candidates(environment: Environment) -> list[str]:
+    """Returns where a base may have the recorded interpreter; the official Python images keep it in /usr/local."""
+    recorded = os.fsdecode(decode_name(environment.interpreter.real_executable))
+    name = "python" + ".".join(environment.interpreter.version.split(".")[:2])
+    return list(dict.fromkeys((recorded, f"/usr/local/bin/{name}", f"/usr/bin/{name}")))
+
+
+def missing_system_libraries(environment: Environment, engine: Engine, base: Base | None) -> tuple[str, ...]:
+    """Returns the libraries that the environment takes from the system and that are not there, inside `engine`.
+
+    A glibc that is too old is among them, as `glibc 2.38 (there is 2.36)`. Runs one short command.
+    """
+    output = _Output()
+    execution = Execution((b"/bin/sh", b"-c", _LIBRARIES_SCRIPT.encode()), "/", _VARIABLES, base=base)
+    engine.run(execution, output)
+    text = output.data.decode(errors="replace")
+    names = {line.split()[0] for line in text.splitlines() if line.split()}
+    missing = [name for name in environment.system_libraries if name not in names]
+    present = next((found for line in text.splitlines() if (found := glibc_version(line))), "")
+    if environment.glibc and present and parse_version(present) < parse_version(environment.glibc):
+        missing.append(f"glibc {environment.glibc} (there is {present})")
+    return tuple(missing)
+
+
+def sync(
+    environment: Environment, directory: Path, *, reader: ObjectReader, project: Path, reporter: Reporter
+) -> None:
+    """Makes a virtual environment on this machine match a recorded one: other packages in it are removed.
+
+    Args:
+        environment: What to rebuild.
+        directory: The virtual environment; made if missing.
+        reader: Has the wheels and trees.
+        project: The work tree, which editable installs point into.
+        reporter: Told of progress.
+
+    Raises:
+        UsageError: The directory is something else, or has another Python.
+        WheelMissingError: A wheel or tree is not in the store.
+        InterpreterMismatchError: This machine lacks the recorded Python, and it was not captured.
+        EnvironmentBuildError: uv refused something.
+    """
+    directory = Path(os.path.abspath(directory))
+    check_wheels(environment, reader)
+    _check_directory(environment, directory)
+    python = _host_interpreter(environment, directory, reader, reporter)
+    with tempfile.TemporaryDirectory(prefix="mlvc-") as temporary:
+        wheels = Path(temporary) / "wheels"
+        lay_wheels(environment, reader, wheels, reporter)
+        with reporter.task("rebuilding the environment", unit="steps"):
+            _run_uv("venv", *_VENV_OPTIONS, "--python", str(python), str(directory))
+            _run_uv(
+                *("pip", "install", "--exact", "--reinstall", *_INSTALL_OPTIONS),
+                *("--python", str(directory / "bin" / "python"), "--find-links", str(wheels)),
+                *("-r", str(wheels / REQUIREMENTS)),
+            )
+    finish_environment(environment, reader, directory, str(project))
+
+
+def _check_directory(environment: Environment, directory: Path) -> None:
+    name = encode_name(os.fsencode(directory))
+    if not directory.is_dir():
+        if directory.exists():
+            raise UsageError(f"{name} is no directory")
+        return
+    python = directory / "bin" / "python"
+    if (directory / "pyvenv.cfg").is_file() and python.exists():
+        version = describe(python).version
+        if version != environment.interpreter.version:
+            raise UsageError(
+                f"{name} has Python {version}, and the environment was recorded with"
+                f" {environment.interpreter.version}",
+                hint="remove the directory, or name another",
+            )
+    elif any(directory.iterdir()):
+        raise UsageError(f"{name} is no virtual environment", hint="name a new directory")
+
+
+def _host_interpreter(
+    environment: Environment, directory: Path, reader: ObjectReader, reporter: Reporter
+) -> Path:
+    """Returns the recorded interpreter: where it was, or in the system, or from the store."""
+    seen: list[str] = []
+    for path in map(Path, _system_candidates(environment)):
+        if not path.is_file():
+            continue
+        try:
+            found = describe(path)
+        except InterpreterFailedError:
+            continue
+        if found.version == environment.interpreter.version:
+            return path
+        seen.append(f"{path} is Python {found.version}")
+    tree = environment.interpreter.tree
+    if tree is None:
+        raise InterpreterMismatchError(
+            f"the environment was recorded with Python {environment.interpreter.version}, and this machine has "
+            + ("; ".join(seen) or "none of that series"),
+            hint=f"install Python {environment.interpreter.version}",
+        )
+    files = lay_interpreter(tree, reader, directory / "interpreter", reporter)
+    return files / interpreter_path(environment)
+
+
+def _run_uv(*arguments: str) -> None:
+    command = [str(find_uv()), *_UV_OPTIONS, *arguments]
+    # Nothing of the caller's environment: a variable could name an index, or another interpreter.
+    done = subprocess.run(command, capture_output=True, check=False, env={"PATH": os.defpath})
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()[-_MESSAGE_LINES:]
+        raise EnvironmentBuildError("the environment could not be rebuilt:\n" + "\n".join(lines))
