@@ -90,8 +90,8 @@ class _Check:
         self._total = 0
 
     def run(self) -> Sequence[Damage]:
-        with translate_os_errors(f"list {self._layout.packs}"):
-            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._layout.packs)}
+        with translate_os_errors(f"list {self._layout.packs}"), os.scandir(self._layout.packs) as found:
+            sizes = {entry.name: entry.stat().st_size for entry in found}
         packs = {pack for name in sizes if (pack := parse_pack_name(name, PACK_SUFFIX)) is not None}
         indexes = {pack for name in sizes if (pack := parse_pack_name(name, INDEX_SUFFIX)) is not None}
         known = {*map(self._layout.pack, packs), *map(self._layout.index, indexes)}
@@ -146,11 +146,11 @@ class _Check:
     def _check_pack(self, pack: PackId, *, has_index: bool) -> None:
         try:
             file = PackFile(self._layout.pack(pack))
-            is_data = self._check_file(pack, file)
+            is_data, is_intact = self._check_file(pack, file)
         except MlvcError as exc:
             self._report_error(exc, "damaged-pack", pack)
             return
-        entries = self._read_index(pack, file, is_data=is_data) if has_index else None
+        entries = self._read_index(pack, file if is_intact else None, is_data=is_data) if has_index else None
         if not has_index:
             path = self._layout.index(pack)
             self._report("missing-index", f"{path} is missing, so nothing in its pack can be found", pack)
@@ -161,22 +161,29 @@ class _Check:
         except MlvcError as exc:
             self._report_error(exc, "damaged-pack", pack)
 
-    def _check_file(self, pack: PackId, file: PackFile) -> bool:
-        """Checks a pack's header and name; returns whether it holds data."""
+    def _check_file(self, pack: PackId, file: PackFile) -> tuple[bool, bool]:
+        """Checks a pack's header and name; returns whether it holds data, and whether it is what its name says."""
         hasher = blake3()
         for offset in range(0, file.size_bytes, _PIECE_BYTES):
             piece = file.read(offset, min(_PIECE_BYTES, file.size_bytes - offset))
             hasher.update(piece)
             self._task.advance(len(piece))
-        if hasher.digest() != pack.digest:
+        is_intact = hasher.digest() == pack.digest
+        if not is_intact:
             self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
         try:
-            return decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes)))
+            return decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes))), is_intact
         except FormatError as exc:
             raise DamagedFileError(file.path, exc.message) from exc
 
-    def _read_index(self, pack: PackId, file: PackFile, *, is_data: bool) -> list[Entry] | None:
-        """Returns the entries by offset, or None if the index is of no use."""
+    def _read_index(self, pack: PackId, intact: PackFile | None, *, is_data: bool) -> list[Entry] | None:
+        """Returns the entries by offset, or None if the index is of no use.
+
+        Args:
+            pack: Whose index.
+            intact: The pack, unless it is damaged: then its length says nothing about the index.
+            is_data: What the pack holds.
+        """
         path = self._layout.index(pack)
         try:
             with translate_os_errors(f"read {path}"):
@@ -188,7 +195,8 @@ class _Check:
         except (FormatError, VersionError) as exc:
             self._report_error(type(exc)(f"{path}: {exc.message}"), "damaged-index", pack)
             return None
-        if info.id != pack or info.size_bytes != file.size_bytes or info.is_data != is_data:
+        sizes_differ = intact is not None and info.size_bytes != intact.size_bytes
+        if info.id != pack or sizes_differ or info.is_data != is_data:
             self._report("damaged-index", f"{path} describes another pack", pack)
             return None
         return sorted(entries, key=lambda entry: entry.offset)
@@ -213,15 +221,18 @@ class _Check:
         is_data: bool,
     ) -> None:
         size_bytes = entry.end - entry.offset
-        record = file.read(entry.offset, size_bytes)
-        self._task.advance(size_bytes)
         where = f"{file.path}, at offset {entry.offset}"
         kind = RecordKind(entry.kind) if entry.kind in _KINDS else None
         object_id = _ID_TYPES.get(entry.kind, ObjectId)(entry.digest)
         if kind is RecordKind.RECIPE:
             object_id = _WHOLE_TYPES.get(entry.part, ObjectId)(entry.digest)
         try:
+            record = file.read(entry.offset, size_bytes)
+            self._task.advance(size_bytes)
             data = decode_payload(record, entry, decompressor)
+        except DamagedFileError as exc:
+            self._report("damaged-record", exc.message, pack, kind, object_id)
+            return
         except FormatError as exc:
             self._report("damaged-record", f"{where}: {exc.message}", pack, kind, object_id)
             return
