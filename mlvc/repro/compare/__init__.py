@@ -1,1 +1,1 @@
-"""Compares what was recorded with what was reproduced, one module a format; never executes what it compares."""
+"""Compares outputs: one module for each format. Never executes what it compares, and never trusts a length in it."""

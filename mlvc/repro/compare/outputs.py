@@ -1,123 +1,110 @@
-"""One output: identical, equivalent, different or missing."""
+"""Compares one output of a run with its reproduction: files by content, directories entry by entry."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
-from mlvc.model.objects import VERDICTS, OutputVerdict
+from mlvc.model.objects import OutputVerdict
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import ObjectReader
-from mlvc.repro.compare.archives import compare_archives, is_archive
+from mlvc.repro.compare.comparison import Comparison, worst
+from mlvc.repro.compare.files import compare_blobs
 
-__all__ = ["compare_output"]
+__all__ = ["compare"]
 
-_NAMED = 5
-_START_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    path: bytes
-    verdict: str
-    detail: str
+_MOST_COMPARED = 1000
+"""How many differing files of a directory are looked into."""
+_MOST_NAMED = 5
 
 
-def compare_output(
-    recorded: TrackedPath, reproduced: TrackedPath | None, reader: ObjectReader, scratch: Path
+def compare(
+    recorded: TrackedPath, reproduced: TrackedPath | None, reader: ObjectReader, *, scratch: Path
 ) -> OutputVerdict:
-    """Returns how an output compares with its record; of a directory, the worst of its files.
+    """Returns how an output compares; reads contents only where the ids differ.
 
     Args:
-        recorded: From the run.
-        reproduced: What stands at the path after the reproduction; None where nothing does.
-        reader: Has both.
-        scratch: A directory for temporary files as large as the outputs.
+        recorded: The output as the run recorded it.
+        reproduced: The output as it is now; None if there is none.
+        reader: Has the contents of both.
+        scratch: A directory for temporary files.
 
     Raises:
-        ObjectMissingError: The recorded bytes are not here, and more than their id is needed.
+        ObjectMissingError: The recorded contents are needed and not here.
         IntegrityError: Stored bytes are damaged.
     """
-    name, before = encode_name(recorded.path), str(recorded.id)
     if reproduced is None:
-        return OutputVerdict(name, "missing", before, None, "the command did not write it")
-    after = str(reproduced.id)
-    if recorded.kind is reproduced.kind and recorded.id == reproduced.id:
-        return OutputVerdict(name, "identical", before, after)
-    findings = list(_findings(b"", _entry(recorded), _entry(reproduced), reader, scratch))
-    worst = max((finding.verdict for finding in findings), key=VERDICTS.index)
-    return OutputVerdict(name, worst, before, after, _told(findings))
+        return OutputVerdict(recorded.name, "missing", str(recorded.id), None, "the command did not write it")
+    told = _compare(recorded.kind, recorded.id, reproduced.kind, reproduced.id, reader, scratch)
+    return OutputVerdict(recorded.name, told.verdict, str(recorded.id), str(reproduced.id), told.detail)
 
 
-def _entry(tracked: TrackedPath) -> TreeEntry:
-    return TreeEntry(tracked.path.rpartition(b"/")[2], tracked.kind, tracked.id, tracked.size_bytes)
+def _compare(
+    kind: Kind,
+    recorded: BlobId | TreeId,
+    new_kind: Kind,
+    reproduced: BlobId | TreeId,
+    reader: ObjectReader,
+    scratch: Path,
+) -> Comparison:
+    if kind is not new_kind:
+        return Comparison("different", f"it is {_article(new_kind)} instead of {_article(kind)}")
+    if recorded == reproduced:
+        return Comparison("identical")
+    if isinstance(recorded, TreeId) and isinstance(reproduced, TreeId):
+        return _compare_trees(recorded, reproduced, reader, scratch)
+    if kind is Kind.SYMLINK:
+        return Comparison("different", "the link leads elsewhere")
+    return compare_blobs(BlobId(recorded.digest), BlobId(reproduced.digest), reader, scratch)
 
 
-def _findings(
-    path: bytes, before: TreeEntry, after: TreeEntry, reader: ObjectReader, scratch: Path
-) -> Iterator[_Finding]:
-    """Yields one finding for each file that is not identical; equal subtrees are not read."""
-    if before.kind is not after.kind:
-        yield _Finding(path, "different", f"{after.kind.word} instead of {before.kind.word}")
-    elif before.kind is Kind.DIRECTORY:
-        yield from _directory_findings(path, before, after, reader, scratch)
-    elif before.id != after.id:
-        yield _compare_files(path, before, after, reader, scratch)
+def _compare_trees(recorded: TreeId, reproduced: TreeId, reader: ObjectReader, scratch: Path) -> Comparison:
+    verdicts: list[str] = []
+    details: list[str] = []
+    for path, before, after in _iter_differences(recorded, reproduced, reader):
+        name = encode_name(path)
+        if before is None:
+            told = Comparison("different", "is new")
+        elif after is None:
+            told = Comparison("different", "is missing")
+        elif len(verdicts) >= _MOST_COMPARED:
+            told = Comparison("different", "differs")
+        else:
+            told = _compare(before.kind, before.id, after.kind, after.id, reader, scratch)
+        verdicts.append(told.verdict)
+        if len(details) < _MOST_NAMED:
+            details.append(f"{name}: {told.detail}")
+    more = f"; and {len(verdicts) - _MOST_NAMED} more" if len(verdicts) > _MOST_NAMED else ""
+    return Comparison(worst(iter(verdicts)), "; ".join(details) + more)
 
 
-def _directory_findings(
-    path: bytes, before: TreeEntry, after: TreeEntry, reader: ObjectReader, scratch: Path
-) -> Iterator[_Finding]:
-    old = {entry.name: entry for entry in reader.read_tree(TreeId(before.id.digest))}
-    new = {entry.name: entry for entry in reader.read_tree(TreeId(after.id.digest))}
-    for name in sorted(old.keys() | new.keys()):
-        inner = path + b"/" + name if path else name
-        if name not in new:
-            yield _Finding(inner, "missing", "not written")
-        elif name not in old:
-            yield _Finding(inner, "different", "not in the record")
-        elif old[name] != new[name]:
-            yield from _findings(inner, old[name], new[name], reader, scratch)
+def _iter_differences(
+    recorded: TreeId, reproduced: TreeId, reader: ObjectReader
+) -> Iterator[tuple[bytes, TreeEntry | None, TreeEntry | None]]:
+    """Yields the entries that differ, by path; directories are opened, and equal ones are skipped unread."""
+    pending = [(b"", recorded, reproduced)]
+    while pending:
+        prefix, left_id, right_id = pending.pop()
+        left = {entry.name: entry for entry in reader.read_tree(left_id)}
+        right = {entry.name: entry for entry in reader.read_tree(right_id)}
+        for name in sorted(left.keys() | right.keys()):
+            before, after = left.get(name), right.get(name)
+            if before is not None and after is not None:
+                if (before.kind, before.id) == (after.kind, after.id):
+                    continue
+                if isinstance(before.id, TreeId) and isinstance(after.id, TreeId):
+                    pending.append((prefix + name + b"/", before.id, after.id))
+                    continue
+            yield prefix + name, before, after
 
 
-def _compare_files(
-    path: bytes, before: TreeEntry, after: TreeEntry, reader: ObjectReader, scratch: Path
-) -> _Finding:
-    if before.kind is Kind.SYMLINK:
-        return _Finding(path, "different", "the link points elsewhere")
-    if all(is_archive(_start(reader, BlobId(entry.id.digest))) for entry in (before, after)):
-        with _unpacked(reader, before, scratch) as old, _unpacked(reader, after, scratch) as new:
-            result = compare_archives(old, new)
-        return _Finding(path, "equivalent" if result.equivalent else "different", result.detail)
-    return _Finding(
-        path, "different", f"{before.size_bytes:,} bytes recorded, {after.size_bytes:,} bytes now"
-    )
-
-
-def _start(reader: ObjectReader, blob: BlobId) -> bytes:
-    return next(reader.iter_blob(blob), b"")[:_START_BYTES]
-
-
-def _unpacked(reader: ObjectReader, entry: TreeEntry, scratch: Path) -> IO[bytes]:
-    """Returns a temporary file with the blob's bytes; archives are read from their end."""
-    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # the caller's `with` closes it
-    for piece in reader.iter_blob(BlobId(entry.id.digest)):
-        file.write(piece)
-    file.seek(0)
-    return file
-
-
-def _told(findings: list[_Finding]) -> str:
-    lines = [
-        f"{encode_name(finding.path)}: {finding.detail}" if finding.path else finding.detail
-        for finding in findings[:_NAMED]
-    ]
-    if len(findings) > _NAMED:
-        lines.append(f"and {len(findings) - _NAMED} more")
-    return "; ".join(lines)
+def _article(kind: Kind) -> str:
+    return {
+        Kind.FILE: "a file",
+        Kind.EXECUTABLE: "an executable file",
+        Kind.SYMLINK: "a link",
+        Kind.DIRECTORY: "a directory",
+    }[kind]
