@@ -1,0 +1,267 @@
+"""Repeats one recorded run in an empty place and compares what it makes: the heart of `mlvc repro`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlvc import fsio
+from mlvc.errors import IntegrityError, MlvcError, NotFoundError
+from mlvc.model.ids import TreeId
+from mlvc.model.lock import TrackedPath
+from mlvc.model.names import decode_name
+from mlvc.model.objects import Base, Environment, OutputVerdict, Run, Verdict
+from mlvc.ports import Clock, Engine, EngineResult, Execution, LogSink, ObjectReader, ObjectWriter, Reporter
+from mlvc.repro.compare.comparison import worst
+from mlvc.repro.compare.outputs import compare
+from mlvc.repro.diagnose import LOG_TAIL_BYTES, Rerun, diagnose
+from mlvc.repro.host import host_facts
+from mlvc.repro.leftovers import extra_files, is_readable, remove_tree, snapshot
+from mlvc.repro.plan import ENV, Place, check_closure, choose_cpus, inner_prefix, place, plan_execution
+from mlvc.repro.trace import Trace, read_trace
+
+if TYPE_CHECKING:
+    from mlvc.env.rebuild import BuiltEnvironment
+
+__all__ = ["Workshop", "reproduce"]
+
+_FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a reproduction uses of the other rooms.
+
+    Attributes:
+        reader: Has the run's closure.
+        writer: Where outputs and log go. The verdict is the caller's to add.
+        export: Writes a tree, or an entry at its path, into a directory.
+        capture_output: Stores what stands at a path below a directory, following no link, and returns its entry;
+            raises NotFoundError where nothing is.
+        build_environment: Returns the environment rebuilt for an engine and a base, for a project that stands at a
+            path inside.
+        missing_libraries: Returns what the engine's base lacks of the environment's system libraries.
+        work_dir: Where the throw-away copy is made: on a disk, below the git directory.
+        runtime: The directory that watches the command from the inside.
+        clock: Tells when it started.
+        reporter: Told of progress, and warned of what cannot match.
+    """
+
+    reader: ObjectReader
+    writer: ObjectWriter
+    export: Callable[[TreeId | TrackedPath, Path], None]
+    capture_output: Callable[[Path, bytes, ObjectWriter], TrackedPath]
+    build_environment: Callable[[Environment, Engine, Base | None, str], BuiltEnvironment]
+    missing_libraries: Callable[[Environment, Engine, Base | None], Sequence[str]]
+    work_dir: Path
+    runtime: Path
+    clock: Clock
+    reporter: Reporter
+
+
+def reproduce(
+    run: Run,
+    shop: Workshop,
+    *,
+    engine: Engine,
+    base: Base | None,
+    log: LogSink,
+    memory_mb: int | None = None,
+) -> Verdict:
+    """Repeats a run from nothing but its closure and returns how the result compares; stores the new outputs.
+
+    A command that runs and does not end as it did when it was recorded is `failed`. What cannot even be started is
+    no verdict but an error.
+
+    Args:
+        run: What to repeat.
+        shop: The other rooms.
+        engine: Isolates the command.
+        base: The image that the engine runs on, if it has images.
+        log: Receives the command's output while it runs.
+        memory_mb: The command's memory limit.
+
+    Raises:
+        ClosureIncompleteError: The store lacks code or inputs.
+        ObjectMissingError: The store lacks the environment or a recorded output that has to be compared.
+        EngineError: The engine could not start the command.
+        MlvcError: The environment cannot be rebuilt: no wheel, another interpreter.
+    """
+    check_closure(run, shop.reader)
+    environment = _environment(run, shop.reader)
+    with _scratch(shop.work_dir) as scratch:
+        where = place(run, engine, scratch, shop.runtime)
+        missing = _preflight(run, shop, engine, base, environment)
+        built = (
+            None if environment is None else shop.build_environment(environment, engine, base, where.project)
+        )
+        _lay_project(run, shop, where)
+        if environment is not None and built is not None:
+            _link_environment(run, where, environment, ENV if engine.isolated else str(built.path))
+        cpus = choose_cpus(run, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        execution = dataclasses.replace(
+            plan_execution(run, where, engine=engine, base=base, environment=environment, built=built),
+            cpus=cpus,
+            memory_mb=memory_mb,
+        )
+        before = snapshot(where.outer_project)
+        started = shop.clock.now().isoformat(timespec="microseconds")
+        with shop.reporter.task("repeating the run", unit="steps"):
+            result = _execute(engine, execution, scratch / "log", log)
+        outputs = _compare_outputs(run, shop, where)
+        failed = result.exit_code != run.exit_code
+        verdict = _FAILED if failed else worst(output.verdict for output in outputs)
+        rerun = Rerun(
+            result,
+            verdict,
+            outputs,
+            _tail(scratch / "log"),
+            _read_trace(where),
+            host_facts(),
+            len(cpus) if cpus is not None else os.cpu_count() or 1,
+            missing,
+        )
+        with (scratch / "log").open("rb") as file:
+            log_id, log_bytes = shop.writer.add_stream(file)
+        return Verdict(
+            run=run.id,
+            verdict=verdict,
+            outputs=outputs,
+            engine=engine.name,
+            isolated=engine.isolated,
+            base=base,
+            host=rerun.host,
+            exit_code=result.exit_code,
+            diagnosis=diagnose(run, rerun),
+            extra_files=extra_files(before, where.outer_project, [entry.path for entry in run.outputs]),
+            started=started,
+            duration_ms=result.duration_ms,
+            log=log_id,
+            log_bytes=log_bytes,
+        )
+
+
+def _environment(run: Run, reader: ObjectReader) -> Environment | None:
+    if run.environment is None:
+        return None
+    value = reader.read_object(run.environment)
+    if not isinstance(value, Environment):
+        raise NotFoundError(f"{run.environment} is no environment")
+    return value
+
+
+def _preflight(
+    run: Run, shop: Workshop, engine: Engine, base: Base | None, environment: Environment | None
+) -> tuple[str, ...]:
+    """Warns of what cannot match here, before anything runs; returns the system libraries that lack."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if run.threads > usable:
+        shop.reporter.warn(
+            f"the run was recorded with {run.threads} threads, and only {usable} CPUs are here:"
+            " numbers that depend on it will differ"
+        )
+    if environment is None:
+        return ()
+    missing = tuple(shop.missing_libraries(environment, engine, base))
+    if missing:
+        where = "this machine" if base is None else base.reference
+        shop.reporter.warn(f"{where} lacks what the environment needs of its system: {', '.join(missing)}")
+    return missing
+
+
+@contextmanager
+def _scratch(work_dir: Path) -> Iterator[Path]:
+    with fsio.translate_os_errors(f"make a directory in {work_dir}"):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="repro-", dir=work_dir))
+    try:
+        for name in ("project", "report", "home"):
+            (scratch / name).mkdir()
+        yield scratch
+    finally:
+        remove_tree(scratch)
+
+
+def _lay_project(run: Run, shop: Workshop, where: Place) -> None:
+    """Writes code and inputs, and makes the directories that the outputs and the command need."""
+    shop.export(run.code.tree, where.outer_project)
+    for entry in run.inputs:
+        shop.export(entry, where.outer_project)
+    for path in _output_paths(run):
+        _make_directory(where.outer_project, path.rpartition(b"/")[0])
+    _make_directory(where.outer_project, decode_name(run.directory))
+
+
+def _link_environment(run: Run, where: Place, environment: Environment, target: str) -> None:
+    """Lets the recorded environment's own path, if it lies in the project, lead to the rebuilt one."""
+    inner = inner_prefix(run, environment)
+    if inner is None:
+        return
+    _make_directory(where.outer_project, inner.rpartition(b"/")[0])
+    link = where.outer_project / os.fsdecode(inner)
+    if not os.path.lexists(link):
+        link.symlink_to(target)
+
+
+def _make_directory(project: Path, path: bytes) -> None:
+    """Makes a directory and its parents below the project; a link in the code leads nowhere outside."""
+    with fsio.translate_os_errors(f"make {os.fsdecode(path)} in the project's copy"):
+        root = os.open(project, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.close(fsio.open_beneath(root, [part for part in path.split(b"/") if part], create=True))
+        finally:
+            os.close(root)
+
+
+def _output_paths(run: Run) -> list[bytes]:
+    return [*(entry.path for entry in run.outputs), *(decode_name(name) for name in run.missing_outputs)]
+
+
+def _execute(engine: Engine, execution: Execution, path: Path, log: LogSink) -> EngineResult:
+    """Runs the command with its output going to a file and to `log`."""
+    with path.open("wb") as file:
+
+        def keep(data: bytes, *, is_error: bool) -> None:
+            file.write(data)
+            log(data, is_error=is_error)
+
+        return engine.run(execution, keep)
+
+
+def _compare_outputs(run: Run, shop: Workshop, where: Place) -> tuple[OutputVerdict, ...]:
+    captured: dict[bytes, TrackedPath | None] = {}
+    refused: dict[bytes, str] = {}
+    for entry in run.outputs:
+        try:
+            captured[entry.path] = shop.capture_output(where.outer_project, entry.path, shop.writer)
+        except NotFoundError:
+            captured[entry.path] = None
+        except (IntegrityError, fsio.DiskFullError):
+            raise
+        except MlvcError as exc:
+            # A pipe, a device, a path through a link: something stands there, and it is never opened.
+            refused[entry.path] = exc.message
+    shop.writer.flush()
+    return tuple(
+        OutputVerdict(entry.name, "different", str(entry.id), None, refused[entry.path])
+        if entry.path in refused
+        else compare(entry, captured[entry.path], shop.reader, scratch=where.scratch)
+        for entry in run.outputs
+    )
+
+
+def _read_trace(where: Place) -> Trace:
+    path = where.outer_report / "trace"
+    return read_trace(path) if is_readable(path) else Trace()
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        return file.read()
