@@ -50,9 +50,9 @@ class DockerEngine:
     name = "docker"
     isolated = True
 
-    def __init__(self, host: str | None = None) -> None:
+    def __init__(self, url: str | None = None) -> None:
         """Takes the engine's address, as `DOCKER_HOST` has it; None for the usual socket. Connects at first use."""
-        self._host = host or _SOCKET
+        self._url = url or _SOCKET
 
     def check(self) -> str | None:
         """Returns None if an engine answers; else why not, in one line."""
@@ -118,8 +118,8 @@ class DockerEngine:
             raise EngineUnavailableError(
                 "the Python package `docker` is not installed", hint="pip install 'mlvc[docker]'"
             ) from None
-        with _translated(f"reach a container engine at {self._host}"):
-            return docker.DockerClient(base_url=self._host, version="auto", timeout=_CONNECT_TIMEOUT_S)
+        with _translated(f"reach a container engine at {self._url}"):
+            return docker.DockerClient(base_url=self._url, version="auto", timeout=_CONNECT_TIMEOUT_S)
 
     @cached_property
     def _user(self) -> tuple[int, int]:
