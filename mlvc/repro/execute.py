@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,14 @@ from mlvc.repro.compare.comparison import worst
 from mlvc.repro.compare.outputs import compare
 from mlvc.repro.diagnose import LOG_TAIL_BYTES, Rerun, diagnose
 from mlvc.repro.host import host_facts
-from mlvc.repro.leftovers import extra_files, is_readable, remove_tree, snapshot
+from mlvc.repro.leftovers import Stamp, extra_files, is_readable, remove_tree, snapshot
 from mlvc.repro.plan import ENV, Place, check_closure, choose_cpus, inner_prefix, place, plan_execution
 from mlvc.repro.trace import Trace, read_trace
 
 if TYPE_CHECKING:
     from mlvc.env.rebuild import BuiltEnvironment
 
-__all__ = ["Workshop", "reproduce"]
+__all__ = ["Executed", "Workshop", "executed", "reproduce"]
 
 _FAILED = "failed"
 
@@ -93,6 +93,96 @@ def reproduce(
         EngineError: The engine could not start the command.
         MlvcError: The environment cannot be rebuilt: no wheel, another interpreter.
     """
+    with executed(run, shop, engine=engine, base=base, log=log, memory_mb=memory_mb) as done:
+        outputs = _compare_outputs(run, shop, done.where)
+        failed = done.result.exit_code != run.exit_code
+        verdict = _FAILED if failed else worst(output.verdict for output in outputs)
+        rerun = Rerun(
+            done.result,
+            verdict,
+            outputs,
+            _tail(done.log),
+            done.read_trace(),
+            host_facts(),
+            done.cpus,
+            done.missing_libraries,
+        )
+        with done.log.open("rb") as file:
+            log_id, log_bytes = shop.writer.add_stream(file)
+        return Verdict(
+            run=run.id,
+            verdict=verdict,
+            outputs=outputs,
+            engine=engine.name,
+            isolated=engine.isolated,
+            base=base,
+            host=rerun.host,
+            exit_code=done.result.exit_code,
+            diagnosis=diagnose(run, rerun),
+            extra_files=extra_files(
+                done.before, done.where.outer_project, [entry.path for entry in run.outputs]
+            ),
+            started=done.started,
+            duration_ms=done.result.duration_ms,
+            log=log_id,
+            log_bytes=log_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A command that was executed in its own place, which lasts as long as the context.
+
+    Attributes:
+        where: Where things stand.
+        result: How the command ended.
+        started: UTC, ISO 8601 with microseconds.
+        cpus: How many CPUs it could use.
+        missing_libraries: System libraries that the engine's base lacks.
+        before: The project's files before the command.
+    """
+
+    where: Place
+    result: EngineResult
+    started: str
+    cpus: int
+    missing_libraries: tuple[str, ...]
+    before: Mapping[bytes, Stamp]
+
+    @property
+    def log(self) -> Path:
+        """The command's output."""
+        return self.where.scratch / "log"
+
+    def read_trace(self) -> Trace:
+        """Returns what the command reported about itself; a report that it made unreadable counts as none."""
+        path = self.where.outer_report / "trace"
+        return read_trace(path) if is_readable(path) else Trace()
+
+
+@contextmanager
+def executed(
+    run: Run,
+    shop: Workshop,
+    *,
+    engine: Engine,
+    base: Base | None,
+    log: LogSink,
+    memory_mb: int | None = None,
+) -> Iterator[Executed]:
+    """Executes a run's command from nothing but its closure; what it left stands until the context is left.
+
+    Args:
+        run: What to execute; only what determines it has to be filled in.
+        shop: The other rooms.
+        engine: Isolates the command.
+        base: The image that the engine runs on, if it has images.
+        log: Receives the command's output while it runs.
+        memory_mb: The command's memory limit.
+
+    Raises:
+        MlvcError: As `reproduce` raises it.
+    """
     check_closure(run, shop.reader)
     environment = _environment(run, shop.reader)
     with _scratch(shop.work_dir) as scratch:
@@ -112,39 +202,10 @@ def reproduce(
         )
         before = snapshot(where.outer_project)
         started = shop.clock.now().isoformat(timespec="microseconds")
-        with shop.reporter.task("repeating the run", unit="steps"):
+        with shop.reporter.task("executing the command", unit="steps"):
             result = _execute(engine, execution, scratch / "log", log)
-        outputs = _compare_outputs(run, shop, where)
-        failed = result.exit_code != run.exit_code
-        verdict = _FAILED if failed else worst(output.verdict for output in outputs)
-        rerun = Rerun(
-            result,
-            verdict,
-            outputs,
-            _tail(scratch / "log"),
-            _read_trace(where),
-            host_facts(),
-            len(cpus) if cpus is not None else os.cpu_count() or 1,
-            missing,
-        )
-        with (scratch / "log").open("rb") as file:
-            log_id, log_bytes = shop.writer.add_stream(file)
-        return Verdict(
-            run=run.id,
-            verdict=verdict,
-            outputs=outputs,
-            engine=engine.name,
-            isolated=engine.isolated,
-            base=base,
-            host=rerun.host,
-            exit_code=result.exit_code,
-            diagnosis=diagnose(run, rerun),
-            extra_files=extra_files(before, where.outer_project, [entry.path for entry in run.outputs]),
-            started=started,
-            duration_ms=result.duration_ms,
-            log=log_id,
-            log_bytes=log_bytes,
-        )
+        count = len(cpus) if cpus is not None else os.cpu_count() or 1
+        yield Executed(where, result, started, count, missing, before)
 
 
 def _environment(run: Run, reader: ObjectReader) -> Environment | None:
@@ -254,11 +315,6 @@ def _compare_outputs(run: Run, shop: Workshop, where: Place) -> tuple[OutputVerd
         else compare(entry, captured[entry.path], shop.reader, scratch=where.scratch)
         for entry in run.outputs
     )
-
-
-def _read_trace(where: Place) -> Trace:
-    path = where.outer_report / "trace"
-    return read_trace(path) if is_readable(path) else Trace()
 
 
 def _tail(path: Path) -> bytes:

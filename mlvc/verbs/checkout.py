@@ -71,7 +71,10 @@ def _bring(
 def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force: bool) -> MaterialiseResult:
     lock = repo.read_lock()
     wanted = [get_entry(repo, Located(rev, repo.path_of(argument))) for argument in paths]
-    result = _bring(repo, {entry.path: entry for entry in wanted}, {}, force=force)
+    target = {entry.path: entry for entry in wanted}
+    # What the lock tracks as a whole loses the files that the wanted version lacks; parts of it only gain.
+    current = {path: lock.entries[path] for path in target if path in lock.entries}
+    result = _bring(repo, target, current, force=force)
     if rev is not None:
         whole = [entry for entry in wanted if not tracked_parent(entry.path, lock.entries)]
         inner = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in whole)]

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
-from mlvc.engines.bubblewrap import BubblewrapEngine
-from mlvc.engines.docker import DockerEngine
-from mlvc.engines.errors import BaseMissingError, EngineUnavailableError
-from mlvc.engines.host import HostEngine
-from mlvc.errors import MlvcError, UsageError
+from mlvc.errors import UsageError
 from mlvc.model.ids import VerdictId
-from mlvc.model.objects import VERDICTS, Base, Environment, Run, Verdict
+from mlvc.model.objects import VERDICTS, Base, Run, Verdict
 from mlvc.ports import Engine, LogSink
 from mlvc.repo import Repo
-from mlvc.repro.execute import reproduce as reproduce_run
+from mlvc.repro.execute import reproduce as execute_and_compare
 from mlvc.verbs.target import runs_of_target
+from mlvc.verbs.workshop import choose_engine, open_workshop
 
-__all__ = ["Reproduced", "ReproOptions", "ReproResult", "choose_engine", "reproduce"]
+__all__ = ["ReproOptions", "ReproResult", "Reproduced", "reproduce"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,82 +71,27 @@ def reproduce(repo: Repo, options: ReproOptions, log: LogSink) -> ReproResult:
     reproduced = []
     for run in runs.values():
         engine, base = choose_engine(repo, options.engine, run)
-        for _ in range(options.times):
-            reproduced.append(_reproduce_once(repo, run, engine, base, log, diagnose=options.diagnose))
+        reproduced += [
+            _reproduce_once(repo, run, engine, base, log, diagnose=options.diagnose)
+            for _ in range(options.times)
+        ]
     worst = max((item.verdict.verdict for item in reproduced), key=VERDICTS.index)
     return ReproResult(worst, tuple(reproduced))
 
 
-def choose_engine(repo: Repo, wanted: str, run: Run) -> tuple[Engine, Base | None]:
-    """Returns the engine and, for Docker, the image.
-
-    `auto` takes Docker only if it answers and the image is local or can be pulled, otherwise bubblewrap, and says
-    which in one line.
-
-    Raises:
-        EngineUnavailableError: What was asked for does not work here.
-        BaseMissingError: Docker was asked for by name and has no base image.
-    """
-    docker = DockerEngine(url=repo.environment.get("DOCKER_HOST"))
-    match wanted:
-        case "none":
-            repo.reporter.warn("the engine `none` isolates nothing; the verdict says so")
-            return HostEngine(), None
-        case "docker":
-            _require(docker)
-            return docker, docker.resolve_base(_base_reference(repo, run))
-        case "bubblewrap":
-            bubblewrap = BubblewrapEngine()
-            _require(bubblewrap)
-            return bubblewrap, None
-        case "auto":
-            return _choose_automatically(repo, docker, run)
-        case _:
-            raise UsageError(f"unknown engine {wanted!r}", hint="one of auto, docker, bubblewrap, none")
-
-
-def _choose_automatically(repo: Repo, docker: Engine, run: Run) -> tuple[Engine, Base | None]:
-    why_not = docker.check()
-    if why_not is None:
-        reference = _base_reference(repo, run)
-        try:
-            base = docker.resolve_base(reference)
-        except BaseMissingError as exc:
-            why_not = exc.message
-        else:
-            repo.reporter.note(f"engine: docker, on {reference}")
-            return docker, base
-    bubblewrap = BubblewrapEngine()
-    refusal = bubblewrap.check()
-    if refusal is not None:
-        raise EngineUnavailableError(
-            f"nothing here can isolate the command; docker: {why_not}; bubblewrap: {refusal}",
-            hint="start a Docker engine, or allow user namespaces; --engine none runs it without isolation",
+def _reproduce_once(
+    repo: Repo, run: Run, engine: Engine, base: Base | None, log: LogSink, *, diagnose: bool
+) -> Reproduced:
+    with repo.store.writer() as writer:
+        verdict = execute_and_compare(
+            run,
+            open_workshop(repo, writer),
+            engine=engine,
+            base=base,
+            log=log,
+            memory_mb=repo.config.repro_memory_mb,
         )
-    repo.reporter.note(f"engine: bubblewrap, on this system's own files ({why_not})")
-    return bubblewrap, None
-
-
-def _require(engine: Engine) -> None:
-    why_not = engine.check()
-    if why_not is not None:
-        raise EngineUnavailableError(f"the engine {engine.name} does not work here: {why_not}")
-
-
-def _base_reference(repo: Repo, run: Run) -> str:
-    if run.base is not None:
-        return run.base.digest or run.base.image_id
-    if repo.config.image_base is not None:
-        return repo.config.image_base
-    environment = _environment(repo, run)
-    version = "3" if environment is None else ".".join(environment.interpreter.version.split(".")[:2])
-    return f"python:{version}-slim"
-
-
-def _environment(repo: Repo, run: Run) -> Environment | None:
-    if run.environment is None:
-        return None
-    value = repo.store.read_object(run.environment)
-    if not isinstance(value, Environment):
-        raise NotFoundError(f"{run.environment} is no environment")
-    return value
+        if not diagnose:
+            verdict = dataclasses.replace(verdict, diagnosis=())
+        writer.add_object(verdict)
+    return Reproduced(run, verdict.id, verdict)

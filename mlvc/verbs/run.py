@@ -183,6 +183,9 @@ def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
     """
     if prepared.cached is not None:
         return _restore(repo, prepared, prepared.cached)
+    for path in prepared.output_paths:
+        # A reproduction makes them too: git keeps no empty directories.
+        (repo.root / os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)
     with _scratch(repo.common_dir / "tmp") as scratch:
         runtime = lay_runtime(repo.common_dir / "runtime")
         captured = _Log(scratch / "log", log)
