@@ -121,8 +121,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: ClickContext, args: list[str]) -> list[str]:
         """Tells the session which status a failure has, then parses."""
-        session_of(ctx).failure_status = self.failure_status
-        return super().parse_args(ctx, args)
+        session = session_of(ctx)
+        session.failure_status = self.failure_status
+        rest = super().parse_args(ctx, args)
+        session.is_parsed = True
+        return rest
 
 
 class PathsCommand(Command):

@@ -37,22 +37,8 @@ def main() -> NoReturn:
 
 def run_command_line(arguments: Sequence[str], session: Session) -> int:
     """Runs one command and returns the exit status; every error has been told when it returns."""
-    group = LazyGroup("mlvc", _SUMMARY, COMMANDS)
     try:
-        try:
-            if not arguments:
-                arguments = ["--help"]
-            with group.make_context("mlvc", list(arguments), obj=session) as context:
-                group.invoke(context)
-            status = DONE
-        except typer.Exit as exc:
-            status = exc.exit_code
-        except MlvcError as exc:
-            session.fail(exc.code, exc.message, exc.hint)
-            status = session.failure_status
-        except typer.TyperException as exc:
-            _fail_usage(session, arguments, exc)
-            status = session.failure_status
+        status = _run(arguments, session)
         session.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -62,25 +48,39 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
         # Whoever read our output is gone (`mlvc log | head`); Python must not complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), session.stdout.fileno())
         return READER_GONE
+
+
+def _run(arguments: Sequence[str], session: Session) -> int:
+    group = LazyGroup("mlvc", _SUMMARY, COMMANDS)
+    try:
+        with group.make_context("mlvc", list(arguments) or ["--help"], obj=session) as context:
+            group.invoke(context)
+        return DONE
+    except typer.Exit as exc:
+        return exc.exit_code
+    except BrokenPipeError:
+        raise
     except Exception as exc:  # noqa: BLE001  # the last resort: a traceback is for those who asked for it
-        session.fail(
-            "bug",
-            f"this is a bug in mlvc: {type(exc).__name__}: {exc}",
-            "repeat with -v for the traceback, and report it",
-        )
-        if session.verbose:
+        if not session.is_parsed:
+            # The parser stopped before it came to `--json`.
+            own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+            session.json = session.json or "--json" in own
+        session.fail(*_told(exc))
+        if session.verbose and not isinstance(exc, MlvcError | typer.TyperException):
             traceback.print_exc(file=session.stderr)
         return session.failure_status
 
 
-def _fail_usage(session: Session, arguments: Sequence[str], error: typer.TyperException) -> None:
-    # The parser may have stopped before it came to `--json`.
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    session.json = session.json or "--json" in own
+def _told(error: Exception) -> tuple[str, str, str | None]:
+    """Returns the code, the message and the hint of an error."""
+    if isinstance(error, MlvcError):
+        return error.code, error.message, error.hint
+    if not isinstance(error, typer.TyperException):
+        message = f"this is a bug in mlvc: {type(error).__name__}: {error}"
+        return "bug", message, "repeat with -v for the traceback, and report it"
     context = getattr(error, "ctx", None)
     hint = f"see `{'mlvc' if context is None else context.command_path} --help`"
+    message = error.format_message()
     if near := getattr(error, "possibilities", None):
         message, hint = error.message, f"did you mean `{near[0]}`?"
-    else:
-        message = error.format_message()
-    session.fail("usage", message[:1].lower() + message[1:].rstrip("."), hint)
+    return "usage", message[:1].lower() + message[1:].rstrip("."), hint

@@ -32,6 +32,7 @@ class Session:
         verbose: Whether to tell more, such as the traceback of a bug.
         json: Whether the result is one JSON object.
         failure_status: The exit status of an error.
+        is_parsed: Whether every option has been seen.
         stdout: Takes results.
         stderr: Takes everything else.
     """
@@ -41,6 +42,7 @@ class Session:
     verbose: bool = False
     json: bool = False
     failure_status: int = 2
+    is_parsed: bool = False
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 

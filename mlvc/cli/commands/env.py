@@ -14,6 +14,7 @@ from mlvc.cli.records import environment_lines
 from mlvc.cli.render import object_json, plural
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
+from mlvc.env import pylock
 from mlvc.model.objects import Environment
 from mlvc.verbs import environment as verbs
 
@@ -43,14 +44,19 @@ def _lock(context: typer.Context) -> None:
     )
 
 
-@make_command("show", "mlvc env show", "mlvc env show HEAD~1 --json")
+@make_command("show", "mlvc env show", "mlvc env show HEAD~1 --json", "mlvc env show --pylock > pylock.toml")
 def _show(
     context: typer.Context,
     target: Annotated[str | None, _TARGET] = None,
+    *,
+    as_pylock: Annotated[bool, typer.Option("--pylock", help="Write it as a PEP 751 lock file.")] = False,
 ) -> None:
     """Lists an environment: its interpreter, and each distribution with its wheel."""
     session = session_of(context)
     environment = verbs.show(open_repository(session), target).environment
+    if as_pylock:
+        session.stdout.write(pylock.encode(environment))
+        return
     session.answer(lambda: object_json(environment), environment_lines(environment))
 
 
