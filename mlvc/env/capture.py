@@ -197,7 +197,7 @@ class _Capture:
                 last = Part(signature, _read_part(paths, table))
             self._parts[_INTERPRETER] = last
         return Interpreter(
-            executable=encode_name(os.fsencode(self._python)),
+            executable=encode_name(os.fsencode(_usual_name(description))),
             real_executable=encode_name(os.fsencode(description.real_executable)),
             version=description.version,
             implementation=description.implementation,
@@ -308,6 +308,13 @@ def _find_all(sites: Sequence[str]) -> dict[str, _Found]:
         files = read_unrecorded_files(installed) if recorded is None else recorded
         found[name] = _Found(installed, files, recorded is not None, find_editable(installed, files, sites))
     return found
+
+
+def _usual_name(description: Description) -> str:
+    """Returns the name of an interpreter that does not depend on which of its links was called."""
+    usual = os.path.join(description.prefix, "bin", "python")
+    is_same = os.path.realpath(usual) == description.real_executable
+    return usual if is_same else description.executable
 
 
 def _is_movable(base_prefix: str) -> bool:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 __all__ = ["ElfNeeds", "read_elf"]
 
 _MAGIC = b"\x7fELF"
+# The header of a 32-bit file.
+_SMALLEST_BYTES = 52
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 1, 5, 10, 14
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
@@ -69,7 +71,12 @@ def read_elf(path: str) -> ElfNeeds | None:
 
 def _read(fd: int) -> ElfNeeds | None:
     start = os.pread(fd, 64, 0)
-    if start[:4] != _MAGIC or start[4] not in {1, 2} or start[5] not in {1, 2}:
+    if (
+        len(start) < _SMALLEST_BYTES
+        or start[:4] != _MAGIC
+        or start[4] not in {1, 2}
+        or start[5] not in {1, 2}
+    ):
         return None
     layout = _Layout("<" if start[5] == 1 else ">", start[4] == 2)  # class 2 is 64 bit
     table, size, count = layout.unpack("28xI10xHH", "32xQ14xHH", start)
