@@ -1,4 +1,4 @@
-"""Runs git as a child process, for what must be fast or what GitPython has no word for."""
+"""Runs git as a child process: what must be fast, and what runs the user's hooks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,32 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlvc.errors import MlvcError
+from mlvc.model.names import encode_name
 
-__all__ = ["GitError", "GitMissingError", "run_git"]
+__all__ = ["GitError", "GitMissingError", "git_names", "git_said", "run_git"]
+
+_COMMAND_NOT_FOUND = 127
+
+# Git sets these for its hooks, and a submodule or another worktree must not inherit them: the directory alone says
+# which repository is meant. `git rev-parse --local-env-vars` lists them; `-c` settings and pathspecs stay out of it.
+_OF_ONE_REPOSITORY = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
+# Readers must not take `index.lock` away from the user's own git. Messages are English, because a few are understood.
+_FOR_READING = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+# A hook is the user's program: it keeps the user's character set, and only git's own messages change.
+_FOR_HOOKS = {"LANGUAGE": "en"}
 
 
 class GitError(MlvcError):
@@ -28,28 +52,53 @@ def run_git(
     directory: Path,
     *arguments: str | bytes,
     environment: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
+    stdin: bytes = b"",
+    runs_hooks: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs git to its end and returns its status and both outputs; a failure is the caller's to judge.
 
     Args:
-        directory: Where to run it.
+        directory: Which repository; what a hook's environment says about that is ignored.
         arguments: Without `git`.
         environment: Variables to add to the process's own.
         stdin: What to feed it.
+        runs_hooks: Whether the user's programs run below it, which need the user's locale.
 
     Raises:
         GitMissingError: There is no git.
+        GitError: `directory` is none, or an argument holds a NUL.
     """
-    # `env` keeps the caller's variables (HOME, SSH_AUTH_SOCK, a hook's GIT_INDEX_FILE) without reading them here.
-    settings = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **(environment or {})}
-    command = ["env", *(f"{name}={value}" for name, value in settings.items()), "git", *arguments]
+    # `env` changes the caller's variables without this room reading them.
+    settings = {**(_FOR_HOOKS if runs_hooks else _FOR_READING), **(environment or {})}
+    command: list[str | bytes] = ["env"]
+    for name in _OF_ONE_REPOSITORY:
+        command += ("-u", name)
+    command += (*(f"{name}={value}" for name, value in settings.items()), "git", *arguments)
     try:
         done = subprocess.run(command, cwd=directory, input=stdin, capture_output=True, check=False)
-    except FileNotFoundError as exc:
-        if not os.path.isdir(directory):
-            raise GitError(f"{directory} is not a directory") from exc
-        raise GitMissingError("git was not found", hint="install git") from exc
-    if done.returncode == 127:
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise GitError(f"{encode_name(os.fsencode(directory))} is not a directory") from exc
+    except ValueError as exc:
+        raise GitError(f"an argument for git cannot be passed on: {exc}") from exc
+    if done.returncode == _COMMAND_NOT_FOUND:
         raise GitMissingError("git was not found", hint="install git")
     return done
+
+
+def git_names(directory: Path, *arguments: str | bytes) -> list[bytes]:
+    """Returns the NUL-separated items that a git command with `-z` prints.
+
+    Raises:
+        GitError: It failed.
+    """
+    done = run_git(directory, *arguments)
+    if done.returncode != 0:
+        command = next(os.fsdecode(item) for item in arguments if os.fsencode(item)[:1] != b"-")
+        raise GitError(f"git {command} failed: {git_said(done)}")
+    return done.stdout.split(b"\0")[:-1]
+
+
+def git_said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Returns what a failed git told the person, for a message of ours."""
+    said = done.stderr.strip() or done.stdout.strip()
+    return said.decode("utf-8", "replace") or f"exit status {done.returncode}"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import git
 
+from mlvc.code.child import GitError
 from mlvc.errors import IntegrityError
 
 if TYPE_CHECKING:
     from mlvc.code.repository import CodeRepository
 
-__all__ = ["CommitInfo", "info", "walk"]
+__all__ = ["CommitInfo", "CommitUnreadableError", "info", "walk", "walk_lock_commits"]
+
+
+class CommitUnreadableError(IntegrityError):
+    """A commit, or what leads to it, is missing from git's objects or damaged there."""
+
+    code = "commit-unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,44 @@ class CommitInfo:
     message: str
 
 
+def info(repository: CodeRepository, sha: str) -> CommitInfo:
+    """Returns one commit's metadata; see `CodeRepository.info`."""
+    with _opened(repository, sha) as opened:
+        return _info(opened.commit(sha))
+
+
+def walk(repository: CodeRepository, rev: str, limit: int | None) -> Iterator[CommitInfo]:
+    """Yields commits from `rev` backwards; see `CodeRepository.walk`."""
+    sha = repository.resolve(rev)
+    with _opened(repository, sha) as opened:
+        for commit in opened.iter_commits(sha, max_count=-1 if limit is None else limit):
+            yield _info(commit)
+
+
+def walk_lock_commits(repository: CodeRepository, rev: str) -> Iterator[CommitInfo]:
+    """Yields the commits that changed `mlvc.lock`, on every side of a merge; see `CodeRepository`."""
+    sha = repository.resolve(rev)
+    with _opened(repository, sha) as opened:
+        # Without `full_history` git leaves out a side whose changes the merge did not take.
+        for commit in opened.iter_commits(sha, paths=["mlvc.lock"], full_history=True):
+            yield _info(commit)
+
+
+@contextlib.contextmanager
+def _opened(repository: CodeRepository, sha: str) -> Iterator[git.Repo]:
+    try:
+        opened = git.Repo(repository.root)
+    except git.GitError as exc:
+        raise GitError(f"GitPython cannot open the repository {repository.root}: {exc}") from exc
+    with opened:  # Ends its `git cat-file` children.
+        try:
+            yield opened
+        except (ValueError, git.GitError, git.ODBError) as exc:
+            raise CommitUnreadableError(
+                f"git cannot read the commit {sha[:12]} or one before it: {exc}", hint="see `git fsck`"
+            ) from exc
+
+
 def _info(commit: git.Commit) -> CommitInfo:
     message = commit.message if isinstance(commit.message, str) else commit.message.decode("utf-8", "replace")
     return CommitInfo(
@@ -49,28 +95,3 @@ def _info(commit: git.Commit) -> CommitInfo:
 def _plain(text: str | None) -> str:
     """Returns a text without lone surrogates, which GitPython makes of bytes that are not UTF-8."""
     return (text or "").encode("utf-8", "replace").decode()
-
-
-def info(repository: CodeRepository, sha: str) -> CommitInfo:
-    """Returns one commit's metadata.
-
-    Raises:
-        IntegrityError: Git's object is missing or damaged.
-    """
-    with git.Repo(repository.root) as opened:
-        try:
-            return _info(opened.commit(sha))
-        except (ValueError, git.GitError) as exc:
-            raise IntegrityError(f"git cannot read the commit {sha}: {exc}") from exc
-
-
-def walk(repository: CodeRepository, rev: str, limit: int | None) -> Iterator[CommitInfo]:
-    """Yields commits from `rev` backwards, in git's order, at most `limit`.
-
-    Raises:
-        RevisionMissingError: There is no such revision.
-    """
-    sha = repository.resolve(rev)
-    with git.Repo(repository.root) as opened:
-        for commit in opened.iter_commits(sha, max_count=-1 if limit is None else limit):
-            yield _info(commit)

@@ -1,6 +1,6 @@
 """One git repository as mlvc needs it: where it is, what it tracks, and its code as a tree.
 
-What writes or walks history is in `writing.py` and `history.py`, which load GitPython at their first use.
+Every answer here costs one git child or a few; only `info` and the walks load GitPython, at their first use.
 """
 
 from __future__ import annotations
@@ -10,18 +10,30 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlvc.code.child import GitError, run_git
+from mlvc.code import writing
+from mlvc.code.child import GitError, git_names, git_said, run_git
 from mlvc.code.snapshot import capture_code
-from mlvc.errors import NotFoundError, UsageError
-from mlvc.model.config import Untracked
+from mlvc.code.survey import survey
+from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.names import encode_name
-from mlvc.model.objects import Code
 
 if TYPE_CHECKING:
+    import subprocess
+
     from mlvc.code.history import CommitInfo
+    from mlvc.model.config import Untracked
+    from mlvc.model.objects import Code
     from mlvc.ports import ObjectWriter
 
-__all__ = ["BareRepositoryError", "CodeRepository", "NotAGitRepositoryError", "RevisionMissingError"]
+__all__ = [
+    "BareRepositoryError",
+    "CodeRepository",
+    "DubiousOwnershipError",
+    "NotAGitRepositoryError",
+    "RevisionMissingError",
+]
+
+_WHERE = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
 
 
 class NotAGitRepositoryError(NotFoundError):
@@ -31,9 +43,15 @@ class NotAGitRepositoryError(NotFoundError):
 
 
 class BareRepositoryError(UsageError):
-    """The git repository has no work tree."""
+    """The git repository has no work tree, or the directory lies inside `.git`."""
 
     code = "bare-repository"
+
+
+class DubiousOwnershipError(GitError):
+    """Another user owns the repository, and git was not told to trust it."""
+
+    code = "dubious-ownership"
 
 
 class RevisionMissingError(NotFoundError):
@@ -63,111 +81,139 @@ class CodeRepository:
         Raises:
             NotAGitRepositoryError: It lies in none.
             BareRepositoryError: The repository has no work tree, or `start` lies inside `.git`.
-            GitError: Git refuses the repository, for example because another user owns it.
+            DubiousOwnershipError: Another user owns it.
+            GitError: Git refuses the repository for another reason.
         """
-        done = run_git(
-            start, "rev-parse", "--path-format=absolute", "--show-toplevel", "--absolute-git-dir", "--git-common-dir"
-        )
+        done = run_git(start, "rev-parse", *_WHERE)
         if done.returncode != 0:
-            said = os.fsdecode(done.stderr).strip()
-            if "not a git repository" in said:
-                raise NotAGitRepositoryError(
-                    f"{encode_name(os.fsencode(start.absolute()))} is not in a git repository",
-                    hint="run `git init`, or `mlvc init --git`",
-                )
-            if "must be run in a work tree" in said:
-                raise BareRepositoryError(
-                    f"{encode_name(os.fsencode(start.absolute()))} has no work tree", hint="use a clone of it"
-                )
-            raise GitError(f"git refuses the repository: {said.splitlines()[0] if said else 'no reason given'}")
-        # A path may hold a newline, but then git itself is ambiguous here; the three lines are all there is.
-        root, git_dir, common_dir = (Path(os.fsdecode(line)) for line in done.stdout.rstrip(b"\n").split(b"\n")[:3])
+            raise _refusal(start, git_said(done))
+        lines = done.stdout.splitlines()
+        if len(lines) != len(_WHERE):
+            # A path holds a newline; asked one by one, each answer is all there is but its last newline.
+            lines = [run_git(start, "rev-parse", question).stdout.removesuffix(b"\n") for question in _WHERE]
+        # The common directory may come relative to `start`; `--path-format` is unknown to git before 2.31.
+        root, git_dir, common_dir = (Path(os.path.realpath(start / os.fsdecode(line))) for line in lines)
         return cls(root, git_dir, common_dir)
 
     def head_sha(self) -> str | None:
         """Returns HEAD's commit, or None on an unborn branch."""
-        done = self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        return done.stdout.decode().strip() if done.returncode == 0 else None
+        return self._find("HEAD")
 
     def branch(self) -> str | None:
         """Returns the current branch, also an unborn one; None on a detached head."""
         done = self._git("symbolic-ref", "--quiet", "--short", "HEAD")
-        return encode_name(done.stdout.rstrip(b"\n")) if done.returncode == 0 else None
+        return encode_name(done.stdout.removesuffix(b"\n")) if done.returncode == 0 else None
 
     def resolve(self, rev: str) -> str:
         """Returns the SHA of the commit that `rev` names.
 
         Raises:
-            RevisionMissingError: There is none.
+            RevisionMissingError: There is none, or several start so.
         """
-        done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
-        if done.returncode != 0:
-            raise RevisionMissingError(f"git knows no revision {rev!r}", hint="see `git log` and `git branch -a`")
-        return done.stdout.decode().strip()
+        sha = self._find(rev)
+        if sha is None:
+            raise RevisionMissingError(
+                f"git knows no revision {rev!r}", hint="see `git log` and `git branch -a`"
+            )
+        return sha
 
     def read_file(self, rev: str, path: bytes) -> bytes | None:
         """Returns a file of a revision, or None where the revision has no such file.
 
         Raises:
             RevisionMissingError: There is no such revision.
+            GitError: Git cannot read the file.
         """
         sha = self.resolve(rev)
         done = self._git("cat-file", "blob", sha.encode() + b":" + path)
         if done.returncode == 0:
             return done.stdout
-        if self._git("ls-tree", "-z", sha, "--", b":(top,literal)" + path).stdout:
-            raise GitError(f"git cannot read {encode_name(path)} of {sha[:12]}: {os.fsdecode(done.stderr).strip()}")
+        if self._names("ls-tree", "-z", "--full-tree", sha, "--", path):
+            raise GitError(f"git cannot read {encode_name(path)} of {sha[:12]}: {git_said(done)}")
         return None
 
     def tracked_below(self, path: bytes) -> Sequence[bytes]:
-        """Returns the files that git tracks at `path` or below it."""
-        return [name for name in self._names("ls-files", "-z", "--", b":(top,literal)" + path) if name]
+        """Returns the files that git tracks at `path` or below it; all for an empty path."""
+        return self._names("ls-files", "-z", "--recurse-submodules", "--", path or b".")
+
+    def untracked_files(self) -> Sequence[bytes]:
+        """Returns the files that git neither tracks nor ignores, sorted; another repository ends in `/`."""
+        return sorted(survey(self.root).untracked)
+
+    def changed_files(self) -> Sequence[bytes]:
+        """Returns the paths whose work tree or index differs from HEAD, and the untracked ones, sorted."""
+        found = survey(self.root)
+        return sorted(found.changed | found.untracked)
 
     def capture(
         self, writer: ObjectWriter, *, untracked: Untracked = "safe", exclude: Collection[bytes] = ()
     ) -> Code:
-        """Stores the work tree's code exactly as it is and returns its description; touches nothing.
+        """Stores the work tree's code exactly as it is and returns its description; changes nothing in git.
 
         Args:
             writer: Where the files go.
-            untracked: Which untracked files belong to the code; see DESIGN in `docs/guides/code.md`.
+            untracked: Which untracked files belong to the code: `safe` leaves out and names what looks like a
+                secret or is large, `all` takes everything, `none` takes and names nothing.
             exclude: Paths of tracked data, which are no code; with all that is below them.
+
+        Returns:
+            The code; it is dirty if anything in it differs from HEAD, an untracked file included.
 
         Raises:
             FileUnreadableError: A file of the code cannot be read.
         """
-        return capture_code(self, writer, untracked=untracked, exclude=exclude)
-
-    def tracked_files(self) -> Iterator[bytes]:
-        """Yields all files in git's index, those of submodules too."""
-        return self._names("ls-files", "-z", "--cached", "--recurse-submodules")
-
-    def untracked_files(self) -> Iterator[bytes]:
-        """Yields the files that git neither tracks nor ignores."""
-        return self._names("ls-files", "-z", "--others", "--exclude-standard")
-
-    def changed_files(self) -> Iterator[bytes]:
-        """Yields the paths that differ between HEAD, index and work tree, untracked ones too."""
-        if self.head_sha() is None:
-            yield from self.tracked_files()
-        else:
-            yield from self._names("diff", "-z", "--name-only", "--no-ext-diff", "HEAD")
-        yield from self.untracked_files()
+        return capture_code(self.root, self.branch(), writer, untracked=untracked, exclude=exclude)
 
     def info(self, sha: str) -> CommitInfo:
-        """Returns one commit's metadata."""
-        return self._history().info(self, sha)
+        """Returns one commit's metadata.
+
+        Raises:
+            CommitUnreadableError: Git's object is missing or damaged.
+        """
+        from mlvc.code import history  # noqa: PLC0415  # loads GitPython, 140 ms that few commands need
+
+        return history.info(self, sha)
 
     def walk(self, rev: str = "HEAD", *, limit: int | None = None) -> Iterator[CommitInfo]:
-        """Yields commits from `rev` backwards, in git's order."""
-        return self._history().walk(self, rev, limit)
+        """Yields commits from `rev` backwards, in git's order, at most `limit`.
+
+        Raises:
+            RevisionMissingError: There is no such revision.
+            CommitUnreadableError: One of git's objects is missing or damaged.
+        """
+        from mlvc.code import history  # noqa: PLC0415  # loads GitPython, 140 ms that few commands need
+
+        return history.walk(self, rev, limit)
+
+    def walk_lock_commits(self, rev: str = "HEAD") -> Iterator[CommitInfo]:
+        """Yields the commits before `rev`, and itself, that changed `mlvc.lock`, on every side of a merge.
+
+        Raises:
+            RevisionMissingError: There is no such revision.
+            CommitUnreadableError: One of git's objects is missing or damaged.
+        """
+        from mlvc.code import history  # noqa: PLC0415  # loads GitPython, 140 ms that few commands need
+
+        return history.walk_lock_commits(self, rev)
 
     def author(self) -> str:
         """Returns `Name <mail>` as git would sign a commit; empty where git knows nobody."""
         done = self._git("var", "GIT_AUTHOR_IDENT")
-        return os.fsdecode(done.stdout).rpartition("> ")[0] + ">" if done.returncode == 0 else ""
+        if done.returncode != 0:
+            return ""
+        return done.stdout.decode("utf-8", "replace").rpartition("> ")[0] + ">"
 
-    def commit(self, message: str, paths: Sequence[bytes], *, environment: Mapping[str, str] | None = None) -> str:
+    def stage(self, paths: Sequence[bytes]) -> None:
+        """Brings git's index up to date with these files, deleted ones too, without committing.
+
+        Raises:
+            GitError: Git refused.
+        """
+        writing.stage(self.root, paths)
+
+    def commit(
+        self, message: str, paths: Sequence[bytes], *, environment: Mapping[str, str] | None = None
+    ) -> str:
         """Stages `paths` and commits them with whatever the user has staged; runs the user's hooks.
 
         Args:
@@ -180,38 +226,36 @@ class CodeRepository:
 
         Raises:
             NothingToCommitError: Nothing is staged.
-            GitError: Git or a hook refused; the message holds what it said.
+            IdentityMissingError: Git does not know who commits.
+            CommitRefusedError: Git or a hook refused; the message holds what it said. `paths` stay staged.
         """
-        from mlvc.code import writing  # noqa: PLC0415  # loads GitPython, which most commands do not need
-
-        return writing.commit(self, message, paths, environment or {})
+        writing.commit(self.root, message, paths, environment or {})
+        return self.resolve("HEAD")
 
     def checkout(self, rev: str, *, environment: Mapping[str, str] | None = None) -> None:
-        """Runs `git checkout REV`.
+        """Runs `git checkout REV`; a branch that only a remote has is made, as git does.
+
+        Args:
+            rev: A branch or another revision.
+            environment: Variables for the hooks.
 
         Raises:
-            GitError: Git refused; the message holds what it said. Nothing was changed.
+            CheckoutRefusedError: It would overwrite edits; nothing was changed.
+            RevisionMissingError: There is no such revision.
+            GitError: Git refused for another reason.
         """
-        done = run_git(self.root, "checkout", "--quiet", rev, "--", environment=environment)
-        if done.returncode != 0:
-            raise GitError(
-                f"git checkout {rev} failed: {os.fsdecode(done.stderr).strip()}", hint="commit or stash your edits"
-            )
-
-    def stage(self, paths: Sequence[bytes]) -> None:
-        """Adds files to git's index, without committing.
-
-        Raises:
-            GitError: Git refused.
-        """
-        done = self._git("add", "--", *(b":(top,literal)" + path for path in paths))
-        if done.returncode != 0:
-            raise GitError(f"git add failed: {os.fsdecode(done.stderr).strip()}")
+        if rev.startswith("-"):
+            self.resolve(rev)
+        try:
+            writing.checkout(self.root, rev, environment or {})
+        except GitError:
+            self.resolve(rev)  # If that is what is wrong, it says so better.
+            raise
 
     def get_config(self, key: str) -> str | None:
         """Returns a git setting, or None."""
-        done = self._git("config", "--get", key)
-        return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None
+        done = self._git("config", "-z", "--get", key)
+        return os.fsdecode(done.stdout.removesuffix(b"\0")) if done.returncode == 0 else None
 
     def set_config(self, key: str, value: str) -> None:
         """Sets a git setting of this repository.
@@ -221,20 +265,32 @@ class CodeRepository:
         """
         done = self._git("config", "--local", key, value)
         if done.returncode != 0:
-            raise GitError(f"git config {key} failed: {os.fsdecode(done.stderr).strip()}")
+            raise GitError(f"git config {key} failed: {git_said(done)}")
 
-    def _history(self):  # type: ignore[no-untyped-def]  # noqa: ANN202  # the module itself
-        from mlvc.code import history  # noqa: PLC0415  # loads GitPython, which most commands do not need
+    def _find(self, rev: str) -> str | None:
+        if rev.startswith("-") or "\0" in rev:
+            return None  # Git would take it for an option, or not at all.
+        done = self._git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
+        return done.stdout.decode().strip() if done.returncode == 0 else None
 
-        return history
+    def _names(self, *arguments: str | bytes) -> list[bytes]:
+        return git_names(self.root, "--literal-pathspecs", *arguments)
 
-    def _names(self, *arguments: str | bytes) -> Iterator[bytes]:
-        done = self._git(*arguments)
-        if done.returncode != 0:
-            raise GitError(f"git {os.fsdecode(arguments[0])} failed: {os.fsdecode(done.stderr).strip()}")
-        for name in done.stdout.split(b"\0"):
-            if name:
-                yield name
-
-    def _git(self, *arguments: str | bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202  # subprocess's own type
+    def _git(self, *arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
         return run_git(self.root, *arguments)
+
+
+def _refusal(start: Path, said: str) -> MlvcError:
+    name = encode_name(os.fsencode(start.absolute()))
+    if "not a git repository" in said:
+        return NotAGitRepositoryError(
+            f"{name} is not in a git repository", hint="run `git init`, or `mlvc init --git`"
+        )
+    if "must be run in a work tree" in said:
+        return BareRepositoryError(f"{name} has no work tree", hint="use a clone of it, or leave `.git`")
+    if "dubious ownership" in said or "unsafe repository" in said:
+        return DubiousOwnershipError(
+            f"another user owns the git repository around {name}",
+            hint="if you trust it: git config --global --add safe.directory PATH",
+        )
+    return GitError(f"git refuses the repository around {name}: {said}")

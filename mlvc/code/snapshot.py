@@ -3,176 +3,221 @@
 Git's index says which files are code; their bytes are the work tree's own, not what git's filters would make of them.
 Untracked files belong to it unless git ignores them, they look like a secret, or they are large: an untracked script
 is often what was run. `mlvc.lock` does not: it changes with every run of the same code.
+Page: docs/guides/code.md
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import stat
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Self
 
-from mlvc.fsio import FileUnreadableError
-from mlvc.model.config import Untracked
-from mlvc.model.ids import TreeId
+from mlvc.code.survey import Survey, survey
+from mlvc.fsio import FileUnreadableError, open_beneath
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Code
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mlvc.model.config import Untracked
+    from mlvc.model.ids import BlobId, TreeId
+    from mlvc.ports import ObjectWriter
 
 __all__ = ["LARGEST_UNTRACKED_BYTES", "MOST_UNTRACKED_BYTES", "capture_code"]
 
 LARGEST_UNTRACKED_BYTES = 1_000_000
 MOST_UNTRACKED_BYTES = 20_000_000
 
-_SECRET_NAMES = (
-    ".env*",
-    "*.pem",
-    "*.key",
-    "id_*",
-    ".netrc",
-    "*credentials*",
-    "*.tfstate",
-    "*.tfstate.*",
-)
+_SECRET_NAMES = (".env*", "*.pem", "*.key", "id_*", ".netrc", "*credentials*", "*.tfstate", "*.tfstate.*")
 _NOT_CODE = frozenset({b"mlvc.lock"})
-
-
-class _Repository(Protocol):
-    """What this module needs of `CodeRepository`."""
-
-    root: Path
-
-    def head_sha(self) -> str | None: ...
-    def branch(self) -> str | None: ...
-    def tracked_files(self) -> Iterator[bytes]: ...
-    def untracked_files(self) -> Iterator[bytes]: ...
-    def changed_files(self) -> Iterator[bytes]: ...
-
-
-@dataclass
-class _Directory:
-    """A directory of the tree while it is being built."""
-
-    files: dict[bytes, TreeEntry] = field(default_factory=dict)
-    directories: dict[bytes, _Directory] = field(default_factory=dict)
-
-    def place(self, path: bytes, entry: TreeEntry) -> None:
-        directory = self
-        *parents, name = path.split(b"/")
-        for parent in parents:
-            directory = directory.directories.setdefault(parent, _Directory())
-        directory.files[name] = entry
-
-    def store(self, writer: ObjectWriter) -> tuple[TreeId, int]:
-        entries = list(self.files.values())
-        for name, directory in self.directories.items():
-            tree, size_bytes = directory.store(writer)
-            entries.append(TreeEntry(name, Kind.DIRECTORY, tree, size_bytes))
-        return writer.add_tree(entries), sum(entry.size_bytes for entry in entries)
+_READ_AT_ONCE_BYTES = 1 << 20
+# What opening says where a component of the path is no directory (any more), or a link.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def capture_code(
-    repository: _Repository, writer: ObjectWriter, *, untracked: Untracked, exclude: Collection[bytes]
+    root: Path, branch: str | None, writer: ObjectWriter, *, untracked: Untracked, exclude: Collection[bytes]
 ) -> Code:
     """Stores the code and returns its description; see `CodeRepository.capture`."""
-    root_fd = os.open(repository.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        top = _Directory()
-        omitted: list[str] = []
-        for path in repository.tracked_files():
-            if not _is_excluded(path, exclude):
-                _add(root_fd, path, writer, top, omitted)
-        if untracked != "none":
-            _add_untracked(repository, root_fd, writer, top, omitted, exclude, keep_all=untracked == "all")
-        tree, _ = top.store(writer)
-    finally:
-        os.close(root_fd)
+    found = survey(root)
+    left_out = _NOT_CODE | set(exclude)
+    with _Files(root) as files:
+        chosen, omitted = _choose_untracked(files, found, untracked, left_out)
+        tracked = {path for path in found.tracked if not _is_below(path, left_out)}
+        entries: dict[bytes, TreeEntry] = {}
+        for path in sorted(tracked | chosen):
+            try:
+                entry = files.store(path, writer)
+            except OSError as exc:
+                raise FileUnreadableError(
+                    f"cannot read {encode_name(path)}: {exc.strerror}",
+                    hint="all code must be readable; make it so, or let git ignore the file",
+                ) from exc
+            if entry is not None:
+                entries[path] = entry
+            elif files.is_special(path):
+                omitted[path] = "neither file nor symlink"
+    for path in found.absent_submodules:
+        omitted[path] = "a submodule that is not checked out"
+    edited = any(not _is_below(path, left_out) for path in found.changed)
     return Code(
-        sha=repository.head_sha(),
-        dirty=any(not _is_excluded(path, exclude) for path in repository.changed_files()),
-        tree=tree,
-        omitted=tuple(sorted(omitted)),
-        branch=repository.branch(),
+        sha=found.sha,
+        dirty=edited or not chosen.isdisjoint(entries),
+        tree=_store_directories(entries, writer),
+        omitted=tuple(f"{encode_name(path)}\t{omitted[path]}" for path in sorted(omitted)),
+        branch=branch,
     )
 
 
-def _is_excluded(path: bytes, exclude: Collection[bytes]) -> bool:
-    return path in _NOT_CODE or any(path == top or path.startswith(top + b"/") for top in exclude)
+def _is_below(path: bytes, tops: Collection[bytes]) -> bool:
+    """Returns whether a path is one of `tops`, or lies below one."""
+    while path:
+        if path in tops:
+            return True
+        path = path.rpartition(b"/")[0]
+    return False
 
 
-def _add_untracked(
-    repository: _Repository,
-    root_fd: int,
-    writer: ObjectWriter,
-    top: _Directory,
-    omitted: list[str],
-    exclude: Collection[bytes],
-    *,
-    keep_all: bool,
-) -> None:
+def _choose_untracked(
+    files: _Files, found: Survey, untracked: Untracked, left_out: Collection[bytes]
+) -> tuple[set[bytes], dict[bytes, str]]:
+    """Returns the untracked files that are code, and the reason for each that is not."""
+    chosen: set[bytes] = set()
+    omitted: dict[bytes, str] = {}
+    if untracked == "none":
+        return chosen, omitted
     total_bytes = 0
-    for path in sorted(repository.untracked_files()):
-        if _is_excluded(path, exclude):
+    for path in sorted(found.untracked):
+        if _is_below(path, left_out):
             continue
+        size_bytes = files.size(path)
         if path.endswith(b"/"):
-            omitted.append(f"{encode_name(path)}\tanother git repository")
-            continue
-        reason = None
-        if not keep_all:
-            size_bytes = _size(root_fd, path)
-            if _looks_secret(path):
-                reason = "looks like a secret"
-            elif size_bytes > LARGEST_UNTRACKED_BYTES:
-                reason = "larger than 1 MB"
-            elif total_bytes + size_bytes > MOST_UNTRACKED_BYTES:
-                reason = "over 20 MB of untracked files"
-            else:
-                total_bytes += size_bytes
-        if reason is None:
-            _add(root_fd, path, writer, top, omitted)
+            omitted[path] = "another git repository"
+        elif untracked == "all":
+            chosen.add(path)
+        elif _looks_secret(path):
+            omitted[path] = "looks like a secret"
+        elif size_bytes > LARGEST_UNTRACKED_BYTES:
+            omitted[path] = "larger than 1 MB"
+        elif total_bytes + size_bytes > MOST_UNTRACKED_BYTES:
+            omitted[path] = "over 20 MB of untracked files"
         else:
-            omitted.append(f"{encode_name(path)}\t{reason}")
+            total_bytes += size_bytes
+            chosen.add(path)
+    return chosen, omitted
 
 
 def _looks_secret(path: bytes) -> bool:
+    # Directories too: `.env/` and `credentials/` hold what their names say.
     components = os.fsdecode(path).lower().split("/")
     return any(fnmatch.fnmatchcase(name, pattern) for name in components for pattern in _SECRET_NAMES)
 
 
-def _size(root_fd: int, path: bytes) -> int:
-    try:
-        return os.lstat(path, dir_fd=root_fd).st_size
-    except FileNotFoundError:
-        return 0
+def _store_directories(entries: Mapping[bytes, TreeEntry], writer: ObjectWriter) -> TreeId:
+    """Stores the directories that lead to `entries`, and returns the top one."""
+    contents: defaultdict[bytes, list[TreeEntry]] = defaultdict(list)
+    for path, entry in entries.items():
+        contents[path.rpartition(b"/")[0]].append(entry)
+    for directory in list(contents):
+        while directory:
+            directory = directory.rpartition(b"/")[0]  # noqa: PLW2901  # climbs to the top
+            contents[directory] += ()
+    # The deepest first, so that a directory is stored after what it names; recursion would end at 1,000 levels.
+    for directory in sorted(contents, key=lambda path: path.count(b"/"), reverse=True):
+        if directory:
+            tree = writer.add_tree(contents[directory])
+            parent, _, name = directory.rpartition(b"/")
+            size_bytes = sum(entry.size_bytes for entry in contents[directory])
+            contents[parent].append(TreeEntry(name, Kind.DIRECTORY, tree, size_bytes))
+    return writer.add_tree(contents[b""])
 
 
-def _add(root_fd: int, path: bytes, writer: ObjectWriter, top: _Directory, omitted: list[str]) -> None:
-    """Stores one file. A file that git tracks and the user deleted is absent; a special file is named."""
-    name = path.rpartition(b"/")[2]
-    try:
-        status = os.lstat(path, dir_fd=root_fd)
+class _Files:
+    """Reads files below a directory, following no symbolic link; what a link replaced is not there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The directory that was asked for last stays open, since paths come in order.
+        self._parent_path = b""
+        self._parent_fd: int | None = os.dup(self._root_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_parent()
+        os.close(self._root_fd)
+
+    def size(self, path: bytes) -> int:
+        """Returns the size of what stands at `path`, and 0 if nothing does."""
+        status = self._status(path)
+        return 0 if status is None else status.st_size
+
+    def is_special(self, path: bytes) -> bool:
+        """Returns whether `path` is a device, a socket or a pipe."""
+        status = self._status(path)
+        return status is not None and not (
+            stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode)
+        )
+
+    def store(self, path: bytes, writer: ObjectWriter) -> TreeEntry | None:
+        """Stores the file or symlink at `path`; returns None where there is neither.
+
+        Raises:
+            OSError: It is there and cannot be read.
+        """
+        status = self._status(path)
+        if status is None:
+            return None
+        name = path.rpartition(b"/")[2]
         if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(path, dir_fd=root_fd)
-            top.place(path, TreeEntry(name, Kind.SYMLINK, writer.add_blob(target), len(target)))
-        elif stat.S_ISREG(status.st_mode):
-            # O_NONBLOCK: if a FIFO took the place of the file meanwhile, opening it must not wait for a writer.
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root_fd)
-            with open(fd, "rb", buffering=0) as file:
+            target = os.readlink(name, dir_fd=self._parent(path))
+            return TreeEntry(name, Kind.SYMLINK, writer.add_blob(target), len(target))
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        # O_NONBLOCK: if a pipe took the place of the file meanwhile, opening it must not wait for a writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(name, flags, dir_fd=self._parent(path)), "rb", buffering=0) as file:
+            blob: BlobId
+            if status.st_size < _READ_AT_ONCE_BYTES:
+                data = file.read()
+                blob, size_bytes = writer.add_blob(data), len(data)
+            else:
                 blob, size_bytes = writer.add_stream(file)
-            kind = Kind.EXECUTABLE if status.st_mode & stat.S_IXUSR else Kind.FILE
-            top.place(path, TreeEntry(name, kind, blob, size_bytes))
-        elif not stat.S_ISDIR(status.st_mode):
-            # A directory in git's index is a submodule that is not checked out: it has no files.
-            omitted.append(f"{encode_name(path)}\tneither file nor symlink")
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as exc:
-        raise FileUnreadableError(
-            f"cannot read {encode_name(path)}: {exc.strerror}", hint="the code of a run must be readable as a whole"
-        ) from exc
+        return TreeEntry(
+            name, Kind.EXECUTABLE if status.st_mode & stat.S_IXUSR else Kind.FILE, blob, size_bytes
+        )
+
+    def _status(self, path: bytes) -> os.stat_result | None:
+        directory = self._parent(path)
+        if directory is None:
+            return None
+        try:
+            return os.lstat(path.rpartition(b"/")[2], dir_fd=directory)
+        except FileNotFoundError:
+            return None
+
+    def _parent(self, path: bytes) -> int | None:
+        """Returns the open directory that `path` stands in; None where a component of it is no directory."""
+        parent = path.rpartition(b"/")[0]
+        if parent != self._parent_path:
+            self._close_parent()
+            self._parent_path = parent
+            try:
+                self._parent_fd = open_beneath(self._root_fd, parent.split(b"/") if parent else [])
+            except OSError as exc:
+                if exc.errno not in _NOT_THERE:
+                    self._parent_path = b"/"  # No path has this parent, so the next question opens again.
+                    raise
+        return self._parent_fd
+
+    def _close_parent(self) -> None:
+        if self._parent_fd is not None:
+            os.close(self._parent_fd)
+            self._parent_fd = None
