@@ -67,7 +67,7 @@ class Comparison:
                 yield from only_side(self.store, path, recorded, "deleted")
         elif stamp is not None:
             yield PathChange(path, "added")
-        if child is not None:
+        if child is not None and (recorded is None or child.entries or child.children):
             yield from _all_added(path, child)
 
     def _file(

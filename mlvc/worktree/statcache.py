@@ -5,9 +5,8 @@ One flat file, read whole and decoded directory by directory on demand, integers
     offset  size  field
     0       8     magic "MLVCSTAT"
     8       2     version, 1
-    10      4     number of directories
-    14      8     xxh3 (64 bits) of everything that follows
-    22      ...   directories
+    10      8     xxh3 (64 bits) of everything that follows
+    18      ...   directories, to the end of the file
 
     directory   size  field
                 4     length of the path (relative to the work tree), p
@@ -47,7 +46,7 @@ __all__ = ["EMPTY", "CachedDirectory", "Stamp", "StatCache"]
 
 _MAGIC = b"MLVCSTAT"
 _VERSION = 1
-_HEADER = struct.Struct("<8sHIQ")
+_HEADER = struct.Struct("<8sHQ")
 _DIRECTORY = struct.Struct("<IIIB32sQQ")
 _ENTRY = struct.Struct("<IQqqQ32s")
 _NO_DIGEST = bytes(32)
@@ -187,7 +186,7 @@ class StatCache:
             if path not in self._encoded and (directory.entries or directory.tree)
         ]
         body = b"".join(blocks)
-        header = _HEADER.pack(_MAGIC, _VERSION, len(blocks), xxhash.xxh3_64_intdigest(body))
+        header = _HEADER.pack(_MAGIC, _VERSION, xxhash.xxh3_64_intdigest(body))
         temporary = self._temporary()
         try:
             # Not synced: the checksum tells a file that a crash cut short.
@@ -211,12 +210,12 @@ class StatCache:
             return
         if len(data) < _HEADER.size:
             return
-        magic, version, count, checksum = _HEADER.unpack_from(data)
+        magic, version, checksum = _HEADER.unpack_from(data)
         body = memoryview(data)[_HEADER.size :]
         if magic != _MAGIC or version != _VERSION or xxhash.xxh3_64_intdigest(body) != checksum:
             return
         offset = 0
-        for _ in range(count):
+        while offset < len(body):
             path_length, names_length, entries, *_rest = _DIRECTORY.unpack_from(body, offset)
             path_start = offset + _DIRECTORY.size
             end = path_start + path_length + names_length + entries * _ENTRY.size
