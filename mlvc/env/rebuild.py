@@ -1,4 +1,4 @@
-"""Rebuilds an environment from the store: as `/env` inside an engine, or as a virtual environment on this machine.
+"""Rebuilds an environment from the store inside an engine, as `/env`.
 
     DIRECTORY/KEY/env               what is mounted at /env
     DIRECTORY/KEY/editable/N        editable installs from outside the repository
@@ -10,8 +10,6 @@ A directory appears under its key when it is complete. uv installs the wheels; i
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,8 +17,18 @@ from pathlib import Path
 
 from mlvc import fsio
 from mlvc.env.files import lay_out
+from mlvc.env.host import (
+    INSTALL_OPTIONS,
+    MESSAGE_LINES,
+    UV_OPTIONS,
+    VENV_OPTIONS,
+    EnvironmentBuildError,
+    InterpreterMismatchError,
+    sync,
+    system_candidates,
+)
 from mlvc.env.libraries import glibc_version, parse_version
-from mlvc.env.probe import InterpreterFailedError, describe, find_uv
+from mlvc.env.probe import find_uv
 from mlvc.env.wheelhouse import (
     REQUIREMENTS,
     check_wheels,
@@ -31,7 +39,6 @@ from mlvc.env.wheelhouse import (
     lay_wheels,
     remove_tree,
 )
-from mlvc.errors import MlvcError, UsageError
 from mlvc.model.canonical import encode_canonical
 from mlvc.model.ids import ObjectId
 from mlvc.model.names import decode_name, encode_name
@@ -51,14 +58,11 @@ __all__ = [
 _ENV = "/env"
 _TOOLS = "/mlvc-build"
 _VARIABLES = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}  # noqa: S108  # inside
-_UV_OPTIONS = ("--no-config", "--offline", "--no-cache", "--no-progress", "--no-python-downloads")
-_VENV_OPTIONS = ("--no-project", "--allow-existing")
-_INSTALL_OPTIONS = ("--no-index", "--no-deps", "--require-hashes", "--link-mode", "copy")
 # $1 uv, $2 the interpreter, $3 the wheels. The umask of whoever runs mlvc must not decide who can read the result.
 _BUILD_SCRIPT = (
-    f'umask 022 && "$1" {" ".join(_UV_OPTIONS)} venv {" ".join(_VENV_OPTIONS)} --python "$2" {_ENV}'
-    f' && if [ -s "$3/{REQUIREMENTS}" ]; then "$1" {" ".join(_UV_OPTIONS)} pip install'
-    f' {" ".join(_INSTALL_OPTIONS)} --python {_ENV}/bin/python --find-links "$3" -r "$3/{REQUIREMENTS}"; fi'
+    f'umask 022 && "$1" {" ".join(UV_OPTIONS)} venv {" ".join(VENV_OPTIONS)} --python "$2" {_ENV}'
+    f' && if [ -s "$3/{REQUIREMENTS}" ]; then "$1" {" ".join(UV_OPTIONS)} pip install'
+    f' {" ".join(INSTALL_OPTIONS)} --python {_ENV}/bin/python --find-links "$3" -r "$3/{REQUIREMENTS}"; fi'
 )
 # Prints what the dynamic linker finds, what stands in its usual directories, and the version of glibc.
 _LIBRARIES_SCRIPT = (
@@ -67,19 +71,6 @@ _LIBRARIES_SCRIPT = (
     " echo; getconf GNU_LIBC_VERSION 2>/dev/null; true"
 )
 _VERSION_SCRIPT = "import platform, sys; print(platform.python_version() + '|' + repr(sys.version))"
-_MESSAGE_LINES = 6
-
-
-class EnvironmentBuildError(MlvcError):
-    """An environment could not be rebuilt."""
-
-    code = "environment-build-failed"
-
-
-class InterpreterMismatchError(MlvcError):
-    """The base has another Python than the recorded one."""
-
-    code = "interpreter-mismatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +103,7 @@ class _Output:
     @property
     def last_lines(self) -> str:
         """The end of it, for a message."""
-        return "\n".join(self.data.decode(errors="replace").strip().splitlines()[-_MESSAGE_LINES:])
+        return "\n".join(self.data.decode(errors="replace").strip().splitlines()[-MESSAGE_LINES:])
 
 
 def environment_key(environment: Environment, base: Base | None, *, project: str) -> str:
@@ -244,7 +235,7 @@ class _Build:
     def _system_interpreter(self) -> str:
         recorded = self.environment.interpreter
         seen: list[str] = []
-        for path in _system_candidates(self.environment):
+        for path in system_candidates(self.environment):
             output = _Output()
             execution = Execution(
                 (os.fsencode(path), b"-I", b"-c", _VERSION_SCRIPT.encode()), "/", _VARIABLES, base=self.base
@@ -256,7 +247,7 @@ class _Build:
                 return path
             seen.append(f"{path} is Python {version}")
         where = "this machine" if self.base is None else self.base.reference
-        found = "; ".join(seen) or f"none of {', '.join(_system_candidates(self.environment))}"
+        found = "; ".join(seen) or f"none of {', '.join(system_candidates(self.environment))}"
         raise InterpreterMismatchError(
             f"the environment was recorded with the system's Python {recorded.version}, and {where} has {found}",
             hint="name a base image that has it with `image.base` in mlvc.toml",
@@ -301,13 +292,6 @@ class _Build:
         ]
 
 
-def _system_candidates(environment: Environment) -> list[str]:
-    """Returns where a base may have the recorded interpreter; the official Python images keep it in /usr/local."""
-    recorded = os.fsdecode(decode_name(environment.interpreter.real_executable))
-    name = "python" + ".".join(environment.interpreter.version.split(".")[:2])
-    return list(dict.fromkeys((recorded, f"/usr/local/bin/{name}", f"/usr/bin/{name}")))
-
-
 def missing_system_libraries(environment: Environment, engine: Engine, base: Base | None) -> tuple[str, ...]:
     """Returns the libraries that the environment takes from the system and that are not there, inside `engine`.
 
@@ -323,92 +307,3 @@ def missing_system_libraries(environment: Environment, engine: Engine, base: Bas
     if environment.glibc and present and parse_version(present) < parse_version(environment.glibc):
         missing.append(f"glibc {environment.glibc} (there is {present})")
     return tuple(missing)
-
-
-def sync(
-    environment: Environment, directory: Path, *, reader: ObjectReader, project: Path, reporter: Reporter
-) -> None:
-    """Makes a virtual environment on this machine match a recorded one: other packages in it are removed.
-
-    Args:
-        environment: What to rebuild.
-        directory: The virtual environment; made if missing.
-        reader: Has the wheels and trees.
-        project: The work tree, which editable installs point into.
-        reporter: Told of progress.
-
-    Raises:
-        UsageError: The directory is something else, or has another Python.
-        WheelMissingError: A wheel or tree is not in the store.
-        InterpreterMismatchError: This machine lacks the recorded Python, and it was not captured.
-        EnvironmentBuildError: uv refused something.
-    """
-    directory = Path(os.path.abspath(directory))
-    check_wheels(environment, reader)
-    _check_directory(environment, directory)
-    python = _host_interpreter(environment, directory, reader, reporter)
-    with tempfile.TemporaryDirectory(prefix="mlvc-") as temporary:
-        wheels = Path(temporary) / "wheels"
-        lay_wheels(environment, reader, wheels, reporter)
-        with reporter.task("rebuilding the environment", unit="steps"):
-            _run_uv("venv", *_VENV_OPTIONS, "--python", str(python), str(directory))
-            _run_uv(
-                *("pip", "install", "--exact", "--reinstall", *_INSTALL_OPTIONS),
-                *("--python", str(directory / "bin" / "python"), "--find-links", str(wheels)),
-                *("-r", str(wheels / REQUIREMENTS)),
-            )
-    finish_environment(environment, reader, directory, str(project))
-
-
-def _check_directory(environment: Environment, directory: Path) -> None:
-    name = encode_name(os.fsencode(directory))
-    if not directory.is_dir():
-        if directory.exists():
-            raise UsageError(f"{name} is no directory")
-        return
-    python = directory / "bin" / "python"
-    if (directory / "pyvenv.cfg").is_file() and python.exists():
-        version = describe(python).version
-        if version != environment.interpreter.version:
-            raise UsageError(
-                f"{name} has Python {version}, and the environment was recorded with"
-                f" {environment.interpreter.version}",
-                hint="remove the directory, or name another",
-            )
-    elif any(directory.iterdir()):
-        raise UsageError(f"{name} is no virtual environment", hint="name a new directory")
-
-
-def _host_interpreter(
-    environment: Environment, directory: Path, reader: ObjectReader, reporter: Reporter
-) -> Path:
-    """Returns the recorded interpreter: where it was, or in the system, or from the store."""
-    seen: list[str] = []
-    for path in map(Path, _system_candidates(environment)):
-        if not path.is_file():
-            continue
-        try:
-            found = describe(path)
-        except InterpreterFailedError:
-            continue
-        if found.version == environment.interpreter.version:
-            return path
-        seen.append(f"{path} is Python {found.version}")
-    tree = environment.interpreter.tree
-    if tree is None:
-        raise InterpreterMismatchError(
-            f"the environment was recorded with Python {environment.interpreter.version}, and this machine has "
-            + ("; ".join(seen) or "none of that series"),
-            hint=f"install Python {environment.interpreter.version}",
-        )
-    files = lay_interpreter(tree, reader, directory / "interpreter", reporter)
-    return files / interpreter_path(environment)
-
-
-def _run_uv(*arguments: str) -> None:
-    command = [str(find_uv()), *_UV_OPTIONS, *arguments]
-    # Nothing of the caller's environment: a variable could name an index, or another interpreter.
-    done = subprocess.run(command, capture_output=True, check=False, env={"PATH": os.defpath})
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()[-_MESSAGE_LINES:]
-        raise EnvironmentBuildError("the environment could not be rebuilt:\n" + "\n".join(lines))

@@ -62,7 +62,7 @@ _PIECE_BYTES = 1 << 20
 class FileChangedError(MlvcError):
     """An installed file changed while it was being packed."""
 
-    code = "changed-while-reading"
+    code = "changed-while-packing"
 
 
 @dataclass(frozen=True, slots=True)
