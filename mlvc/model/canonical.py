@@ -39,6 +39,8 @@ def _check(value: Json, depth: int) -> None:
                 _check(item, depth + 1)
         case dict():
             for key, item in value.items():
+                if not isinstance(key, str):
+                    raise FormatError("a key is no text")
                 _check(key, depth + 1)
                 _check(item, depth + 1)
         case _:
@@ -49,10 +51,13 @@ def encode_canonical(value: JsonObject) -> bytes:
     """Returns the canonical encoding of `value`.
 
     Raises:
-        FormatError: `value` holds a float, a lone surrogate, an integer over 64 bits, or is nested too deeply.
+        FormatError: `value` holds a float, a lone surrogate, an integer over 64 bits or a key that is no text, or is
+            nested too deeply.
     """
     _check(value, 0)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()
 
 
 def _no_float(text: str) -> NoReturn:

@@ -81,7 +81,9 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
         for key, value in cast("dict[str, object]", settings).items():
             known = _KEYS.get((section, key))
             if known is None:
-                raise FormatError(f"{source}: unknown setting `{section}.{key}`", hint="see docs/reference/settings.md")
+                raise FormatError(
+                    f"{source}: unknown setting `{section}.{key}`", hint="see docs/reference/settings.md"
+                )
             field_name, expected = known
             if type(value) is not expected:
                 raise FormatError(f"{source}: `{section}.{key}` must be a {expected.__name__}")

@@ -35,6 +35,7 @@ __all__ = [
 _FIRST_LINE = "mlvc-lock 1"
 _KINDS = {kind.word: kind for kind in Kind}
 _NO_RUN = "-"
+_COUNT_LIMIT = 1 << 63
 _CONFLICT_MARKS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
@@ -104,6 +105,15 @@ def check_path(path: bytes) -> None:
         check_name(component)
 
 
+def _check_nesting(entries: Mapping[bytes, TrackedPath]) -> None:
+    for path in entries:
+        parent = path
+        while b"/" in parent:
+            parent = parent.rpartition(b"/")[0]
+            if parent in entries:
+                raise FormatError(f"mlvc.lock tracks {encode_name(path)!r} inside {encode_name(parent)!r}")
+
+
 def encode_entry(entry: TrackedPath) -> str:
     """Returns the line of one tracked path, without its end."""
     run = _NO_RUN if entry.run is None else str(entry.run)
@@ -111,7 +121,12 @@ def encode_entry(entry: TrackedPath) -> str:
 
 
 def encode_lock(lock: Lock) -> bytes:
-    """Returns the text of `lock`."""
+    """Returns the text of `lock`.
+
+    Raises:
+        FormatError: A path is not allowed, or lies inside another: `decode_lock` could not read it back.
+    """
+    _check_nesting(lock.entries)
     lines = [_FIRST_LINE]
     if lock.environment is not None:
         lines.append(f"environment {lock.environment}")
@@ -122,7 +137,8 @@ def encode_lock(lock: Lock) -> bytes:
 
 
 def _decode_count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(1 << 63)) or str(int(text)) != text:
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_COUNT_LIMIT))
+    if not is_number or int(text) >= _COUNT_LIMIT or str(int(text)) != text:
         raise FormatError(f"{text[:40]!r} is not a count")
     return int(text)
 
@@ -162,7 +178,8 @@ def decode_lock(data: bytes) -> Lock:
         VersionError: The version is not known.
     """
     try:
-        lines = data.decode().split("\n")
+        # Git may have been told to write CRLF; a carriage return of a name stands there as %0D.
+        lines = [line.removesuffix("\r") for line in data.decode().split("\n")]
     except UnicodeDecodeError:
         raise FormatError("mlvc.lock is not UTF-8 text") from None
     if any(line.startswith(_CONFLICT_MARKS) for line in lines):
@@ -188,10 +205,5 @@ def decode_lock(data: bytes) -> Lock:
         if entry.path in entries:
             raise FormatError(f"mlvc.lock names {entry.name!r} twice")
         entries[entry.path] = entry
-    for path in entries:
-        parent = path
-        while b"/" in parent:
-            parent = parent.rpartition(b"/")[0]
-            if parent in entries:
-                raise FormatError(f"mlvc.lock tracks {encode_name(path)!r} inside {encode_name(parent)!r}")
+    _check_nesting(entries)
     return Lock(entries, environment)

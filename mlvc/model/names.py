@@ -36,7 +36,8 @@ def decode_name(text: str) -> bytes:
         name = _ESCAPE.sub(lambda match: chr(0xDC00 + int(match.group(1), 16)), text)
         # Escapes below 0x80 were turned into lone surrogates too; undo those by hand, then let the codec do the rest.
         raw = b"".join(
-            bytes([ord(char) & 0xFF]) if 0xDC00 <= ord(char) <= 0xDCFF else char.encode("utf-8") for char in name
+            bytes([ord(char) & 0xFF]) if 0xDC00 <= ord(char) <= 0xDCFF else char.encode("utf-8")
+            for char in name
         )
     except UnicodeEncodeError:
         raise FormatError(f"{text[:80]!r} is not a file name in text form") from None

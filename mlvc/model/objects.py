@@ -9,6 +9,7 @@ Format page: docs/format/objects.md
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -68,7 +69,11 @@ class StoredObject:
             raise FormatError(f"not a {cls.type_name}: the type is {str(type_name)[:40]!r}")
         if version != 1:
             raise VersionError(f"this mlvc does not know version {version} of a {cls.type_name}")
-        return typing.cast("Self", _from_json(cls, value))
+        result = typing.cast("Self", _from_json(cls, value))
+        # A default that is spelled out decodes well; the value would then have two encodings and two ids.
+        if result.encode() != data:
+            raise FormatError(f"a {cls.type_name} is not in canonical form")
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,12 +510,20 @@ def _tracked_from_json(value: JsonObject) -> TrackedPath:
     if unknown:
         raise VersionError(f"a tracked path has an unknown key {min(unknown)[:40]!r}")
     match value:
-        case {"path": str(name), "kind": str(word), "id": str(id_text), "files": int(files), "bytes": int(size_bytes)}:
+        case {
+            "path": str(name),
+            "kind": str(word),
+            "id": str(id_text),
+            "files": int(files),
+            "bytes": int(size_bytes),
+        }:
             kind = _KINDS.get(word)
             if kind is None:
                 raise FormatError(f"unknown kind {word[:40]!r}")
             path = decode_name(name)
             check_path(path)
+            if isinstance(files, bool) or isinstance(size_bytes, bool) or files < 0 or size_bytes < 0:
+                raise FormatError("a tracked path has no valid counts")
             run = value.get("run")
             if run is not None and not isinstance(run, str):
                 raise FormatError("a tracked path names no run")
@@ -524,6 +537,12 @@ def _tracked_from_json(value: JsonObject) -> TrackedPath:
             )
         case _:
             raise FormatError("a tracked path is incomplete")
+
+
+@functools.cache
+def _field_types(expected: type) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(expected)
+    return {item.name: hints[item.name] for item in dataclasses.fields(expected)}
 
 
 def _from_json(expected: Any, value: Json) -> Any:  # noqa: ANN401, PLR0911  # one return for each kind of type
@@ -554,8 +573,7 @@ def _from_json(expected: Any, value: Json) -> Any:  # noqa: ANN401, PLR0911  # o
         raise FormatError("an object is missing")
     if expected is TrackedPath:
         return _tracked_from_json(value)
-    hints = typing.get_type_hints(expected)
-    known = {item.name: hints[item.name] for item in dataclasses.fields(expected)}
+    known = _field_types(expected)
     unknown = value.keys() - known.keys()
     if unknown:
         raise VersionError(f"a {expected.__name__.lower()} has an unknown key {min(unknown)[:40]!r}")

@@ -21,6 +21,7 @@ Format page: docs/format/tree.md
 from __future__ import annotations
 
 import enum
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ _TAIL = struct.Struct(f"<{DIGEST_BYTES}sQ")
 _SMALLEST_ENTRY = _ENTRY.size + 1 + _TAIL.size
 _MAX_NAME_BYTES = 0xFFFF
 _MAX_SIZE_BYTES = (1 << 63) - 1
+# What Windows makes of a name: short names, and what follows a colon is a stream of the same file.
+_RESERVED = re.compile(rb"(\.git|\.mlvc|git~1|mlvc~1)[. ]*(:.*)?", re.IGNORECASE | re.DOTALL)
+# Code points that HFS+ on macOS leaves out of a comparison, in UTF-8.
+_HFS_IGNORED = re.compile(rb"\xe2\x80[\x8c-\x8f\xaa-\xae]|\xe2\x81[\xaa-\xaf]|\xef\xbb\xbf")
 
 
 class Kind(enum.IntEnum):
@@ -75,19 +80,18 @@ class TreeEntry:
 def check_name(name: bytes) -> None:
     """Refuses a name that could reach outside its directory or into a repository's own files.
 
-    Besides `..` and `/`, `.git` and `.mlvc` in any case are refused: a file system that folds case, or drops
-    trailing dots and spaces as Windows does, would take them for the repository's own.
+    Besides `..` and `/`, `.git` and `.mlvc` are refused in every spelling that some file system takes for them:
+    in any case, with dots, spaces or a stream's name at the end, as a short name, with characters that HFS+ ignores.
 
     Raises:
         FormatError: The name is not allowed.
     """
-    folded = name.rstrip(b". ").lower()
     if (
         name in {b"", b".", b".."}
         or b"/" in name
         or b"\0" in name
         or len(name) > _MAX_NAME_BYTES
-        or folded in {b".git", b".mlvc", b"git~1"}
+        or _RESERVED.fullmatch(name if name.isascii() else _HFS_IGNORED.sub(b"", name))
     ):
         raise FormatError(f"the name {encode_name(name[:200])!r} is not allowed in a tree")
 
@@ -96,7 +100,8 @@ def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
     """Returns the canonical encoding of a directory; `entries` may come in any order.
 
     Raises:
-        FormatError: A name is not allowed or stands twice.
+        FormatError: A name is not allowed or stands twice, a size is out of range, or the type of an id is not
+            that of its kind.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
     parts = [_HEADER.pack(_MAGIC, _VERSION, len(ordered))]
@@ -106,6 +111,10 @@ def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
         if entry.name == previous:
             raise FormatError(f"the name {encode_name(entry.name)!r} stands twice in a tree")
         previous = entry.name
+        if not 0 <= entry.size_bytes <= _MAX_SIZE_BYTES:
+            raise FormatError(f"the size of {encode_name(entry.name)!r} is out of range")
+        if isinstance(entry.id, TreeId) is not (entry.kind is Kind.DIRECTORY):
+            raise FormatError(f"the id of {encode_name(entry.name)!r} does not belong to a {entry.kind.word}")
         parts += (
             _ENTRY.pack(entry.kind, len(entry.name)),
             entry.name,

@@ -1,0 +1,189 @@
+"""Laws of the encodings: round trips, one encoding for each value, and no other error than ours for any bytes."""
+
+import contextlib
+import dataclasses
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlvc.errors import FormatError, MlvcError
+from mlvc.model.canonical import decode_canonical, encode_canonical
+from mlvc.model.ids import BlobId, EnvironmentId, PlanId, RunId, TreeId
+from mlvc.model.lock import Lock, TrackedPath, check_path, decode_lock, encode_lock
+from mlvc.model.names import decode_name, encode_name
+from mlvc.model.objects import Code, Commit, Run, decode_object
+from mlvc.model.tree import Kind, TreeEntry, check_name, decode_tree, encode_tree
+
+digests = st.binary(min_size=32, max_size=32)
+counts = st.integers(0, (1 << 63) - 1)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+kinds = st.sampled_from(list(Kind))
+
+
+def is_allowed(check, name):
+    try:
+        check(name)
+    except FormatError:
+        return False
+    return True
+
+
+names = st.one_of(
+    st.binary(min_size=1, max_size=12),
+    texts.map(str.encode),
+    st.sampled_from([b".gitx", b"git", b"...", b" "]),
+).filter(lambda name: is_allowed(check_name, name))
+paths = (
+    st.lists(names, min_size=1, max_size=3).map(b"/".join).filter(lambda path: is_allowed(check_path, path))
+)
+
+
+@st.composite
+def tree_entries(draw):
+    kind = draw(kinds)
+    digest = draw(digests)
+    return TreeEntry(
+        draw(names), kind, TreeId(digest) if kind is Kind.DIRECTORY else BlobId(digest), draw(counts)
+    )
+
+
+@st.composite
+def tracked_paths(draw):
+    entry = draw(tree_entries())
+    run = draw(st.none() | digests.map(RunId))
+    return TrackedPath(draw(paths), entry.kind, entry.id, draw(counts), entry.size_bytes, run)
+
+
+@given(st.binary())
+def test_any_name_has_a_text_that_leads_back(name):
+    """Every byte string has a text form without control characters, and it decodes to the same bytes."""
+    text = encode_name(name)
+    assert name == decode_name(text)
+    assert not {char for char in text if ord(char) < 0x20 or ord(char) == 0x7F}
+    text.encode()
+
+
+@given(st.text())
+def test_a_text_is_a_name_or_refused(text):
+    """No two texts stand for one name."""
+    with contextlib.suppress(FormatError):
+        assert text == encode_name(decode_name(text))
+
+
+@given(st.lists(tree_entries(), max_size=8, unique_by=lambda entry: entry.name))
+def test_trees_round_trip_in_any_order(entries):
+    """The order of the entries does not matter, and decoding sorts them."""
+    data = encode_tree(entries)
+    assert data == encode_tree(reversed(entries))
+    assert sorted(entries, key=lambda entry: entry.name) == list(decode_tree(data))
+
+
+@given(st.lists(tree_entries(), max_size=3, unique_by=lambda entry: entry.name), st.data())
+def test_a_changed_tree_is_another_tree_or_refused(entries, data):
+    """Whatever bytes decode are the one encoding of what they decode to."""
+    encoded = bytearray(encode_tree(entries))
+    position = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[position] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(MlvcError):
+        assert bytes(encoded) == encode_tree(decode_tree(bytes(encoded)))
+
+
+@given(
+    st.binary(), st.sampled_from([b"", b"MLVCTREE\x01\x00", b"MLVCTREE\x01\x00\x01\x00\x00\x00\x01\x01\x00"])
+)
+def test_any_bytes_are_a_tree_or_refused(data, prefix):
+    """Decoding raises nothing but our errors."""
+    with contextlib.suppress(MlvcError):
+        decode_tree(prefix + data)
+
+
+@given(st.lists(tracked_paths(), max_size=5), st.none() | digests.map(EnvironmentId))
+def test_locks_round_trip(entries, environment):
+    """A lock that can be written can be read, and says the same; one with nested paths cannot be written."""
+    lock = Lock({entry.path: entry for entry in entries}, environment)
+    nested = any(path.startswith(other + b"/") for path in lock.entries for other in lock.entries)
+    try:
+        data = encode_lock(lock)
+    except FormatError:
+        assert nested
+    else:
+        assert not nested
+        assert lock == decode_lock(data)
+        assert data.count(b"\n") == 1 + len(lock.entries) + (environment is not None)
+
+
+@given(st.text(), st.sampled_from(["", "mlvc-lock 1\n", "mlvc-lock 1\nfile b3:" + "0" * 64 + " 1 1 - "]))
+def test_any_text_is_a_lock_or_refused(text, prefix):
+    """Reading raises nothing but our errors."""
+    with contextlib.suppress(MlvcError):
+        decode_lock((prefix + text).encode(errors="surrogatepass"))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(texts, json_values, max_size=4))
+def test_canonical_json_round_trips(value):
+    """Any value without floats has one encoding, which any JSON reader understands."""
+    data = encode_canonical(value)
+    assert value == decode_canonical(data) == json.loads(data)
+    assert data == encode_canonical(dict(reversed(value.items())))
+
+
+@given(st.binary() | st.text().map(lambda text: text.encode(errors="surrogatepass")))
+def test_any_bytes_are_an_object_or_refused(data):
+    """Decoding raises nothing but our errors."""
+    with contextlib.suppress(MlvcError):
+        decode_object(data)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["run", "commit", "environment", "verdict"]), "version": st.just(1)},
+        optional={field.name: json_values for kind in (Run, Commit) for field in dataclasses.fields(kind)},
+    )
+)
+def test_any_json_is_an_object_or_refused(value):
+    """Fields of any type raise nothing but our errors, and what decodes is canonical."""
+    data = encode_canonical(value)
+    with contextlib.suppress(MlvcError):
+        assert data == decode_object(data).encode()
+
+
+@given(
+    texts,
+    st.lists(tracked_paths(), max_size=3),
+    texts,
+    st.dictionaries(texts, texts, max_size=3),
+    st.none() | st.integers(0, 99),
+)
+def test_runs_and_commits_round_trip(text, entries, other, variables, seed):
+    """Objects decode to equal values of equal ids."""
+    paths = tuple(entries)
+    run = Run(
+        plan=PlanId(bytes(32)),
+        argv=(text, other),
+        directory=other,
+        project=text,
+        code=Code(None, True, TreeId(bytes(32)), (other,)),
+        inputs=paths,
+        variables=variables,
+        seed=seed,
+    ).with_plan()
+    commit = Commit(text, None, paths, message=other)
+    for value in (run, commit):
+        assert value == decode_object(value.encode())
+        assert value.id == decode_object(value.encode()).id
+
+
+@given(st.sampled_from(["name", "status", "started", "author"]), texts)
+def test_the_plan_depends_only_on_what_determines_a_run(field, text):
+    """Two runs of one plan share its id, whoever started them and however they ended."""
+    run = Run(PlanId(bytes(32)), ("a",), "", "/p", Code(None, False, TreeId(bytes(32)))).with_plan()
+    assert run.plan == dataclasses.replace(run, **{field: text}).with_plan().plan
+    assert run.plan != dataclasses.replace(run, argv=("a", text)).with_plan().plan
