@@ -1,0 +1,96 @@
+"""The schema: the same from the tables, from the migrations and in its page."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import NullPool, create_engine, insert
+
+from mlvc.index import schema
+from mlvc.index.database import MetadataIndex
+from mlvc.index.migrate import UnknownRevisionError, upgrade
+from tests.support.command import child_environment
+
+ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+
+
+def test_migrations_make_the_schema(tmp_path):
+    """From nothing, the migrations end at the tables and the version that this mlvc makes directly."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}", poolclass=NullPool)
+    with engine.begin() as connection:
+        upgrade(connection)
+
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert schema.SCHEMA_VERSION == context.get_current_revision()
+        assert [] == compare_metadata(context, schema.METADATA)
+
+
+def test_the_latest_migration_is_the_schemas_version(root):
+    """The version that a new index gets is the one that the migrations lead to."""
+    script = ScriptDirectory(str(root / "mlvc" / "index" / "migrations"))
+
+    assert schema.SCHEMA_VERSION == script.get_current_head()
+
+
+def test_an_older_index_is_brought_up_to_date(project):
+    """An index from before the first schema gets the tables, and can be used."""
+    engine = create_engine(f"sqlite:///{project.directory / 'index.db'}", poolclass=NullPool)
+    with engine.begin() as connection:
+        schema.schema_versions.create(connection)
+
+    assert 0 == project.index.counts()["runs"]
+
+
+def test_a_version_that_no_migration_knows(project):
+    """A stored version before ours that no migration starts from leads to a rebuild."""
+    path = project.directory / "index.db"
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        schema.schema_versions.create(connection)
+        connection.execute(insert(schema.schema_versions).values(version_num="0000"))
+
+    with pytest.raises(UnknownRevisionError) as caught:
+        MetadataIndex(path, project.store, "project").run_rows()
+
+    assert "run `mlvc index rebuild`" == caught.value.hint
+
+
+def test_the_page_names_every_table_and_column(root):
+    """The reference page lists exactly the tables and columns that there are, in their order."""
+    page = (root / "docs" / "reference" / "index.md").read_text()
+    sections = re.split(r"^### `(\w+)`\n", page, flags=re.MULTILINE)
+    documented = {name: ROW.findall(text) for name, text in zip(sections[1::2], sections[2::2], strict=True)}
+
+    tables = {
+        table.name: [column.name for column in table.columns] for table in schema.METADATA.sorted_tables
+    }
+    assert {
+        name: ["project", *columns] for name, columns in documented.items() if name != schema.VERSION_TABLE
+    } | {schema.VERSION_TABLE: documented[schema.VERSION_TABLE]} == tables
+
+
+def test_questions_load_no_alembic(project, root):
+    """Alembic takes long to load, and an index of our own version does not need it."""
+    script = (
+        "import sys, pathlib\n"
+        "from mlvc.index.database import MetadataIndex\n"
+        "from mlvc.store.local import LocalStore\n"
+        "top = pathlib.Path(sys.argv[1])\n"
+        "MetadataIndex(top / 'index.db', LocalStore(top / 'store'), 'p').run_rows()\n"
+        "print(sorted({'alembic', 'sqlalchemy.orm', 'sqlite3'} & sys.modules.keys()))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, project.directory],
+        cwd=root,
+        env=child_environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "['sqlite3']" == done.stdout.strip()
