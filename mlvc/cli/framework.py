@@ -127,6 +127,10 @@ class Command(TyperCommand):
         session.is_parsed = True
         return rest
 
+    def collect_usage_pieces(self, ctx: ClickContext) -> list[str]:
+        """Drops the braces that typer puts around an argument that must be there."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
 
 class PathsCommand(Command):
     """A command that takes paths after `--`, which must not be mistaken for revisions before it."""

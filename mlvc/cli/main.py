@@ -19,9 +19,9 @@ from mlvc.cli.session import Session
 from mlvc.cli.table import COMMANDS
 from mlvc.errors import MlvcError
 
-__all__ = ["main", "run_command_line"]
+__all__ = ["SUMMARY", "main", "run_command_line"]
 
-_SUMMARY = "Git for data and models: records what made each model, and proves that it can be made again."
+SUMMARY = "Git for data and models: records what made each model, and proves that it can be made again."
 
 DONE, INTERRUPTED = 0, 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
@@ -51,7 +51,7 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
 
 
 def _run(arguments: Sequence[str], session: Session) -> int:
-    group = LazyGroup("mlvc", _SUMMARY, COMMANDS)
+    group = LazyGroup("mlvc", SUMMARY, COMMANDS)
     try:
         with group.make_context("mlvc", list(arguments) or ["--help"], obj=session) as context:
             group.invoke(context)

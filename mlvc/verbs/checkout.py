@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlvc.code.child import GitError, run_git
+from mlvc.code.child import git_said, run_git
+from mlvc.code.writing import CheckoutRefusedError
 from mlvc.errors import MlvcError
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.repo import Repo
@@ -47,7 +47,7 @@ def checkout(
 
     Raises:
         UnsavedFilesError: Data files would be lost, and `force` is off; nothing was changed.
-        GitError: Git refuses, for example over edited code; nothing was changed.
+        CheckoutRefusedError: Edited code, or an edited lock, would be lost; nothing was changed.
         RevisionMissingError: Git knows no such revision.
         PathMissingError: A path is not tracked there.
         MissingObjectsError: The store lacks contents; nothing was changed.
@@ -110,5 +110,7 @@ def _try_git(repo: Repo, head: str, sha: str) -> None:
     run_git(repo.root, "update-index", "-q", "--refresh")
     trial = run_git(repo.root, "read-tree", "--dry-run", "-u", "-m", head, sha)
     if trial.returncode != 0:
-        said = os.fsdecode(trial.stderr).strip()
-        raise GitError(f"git cannot check out {sha[:12]}: {said}", hint="commit or stash your edits")
+        raise CheckoutRefusedError(
+            f"git cannot check out {sha[:12]}: {git_said(trial)}",
+            hint="commit or stash your edits, then repeat",
+        )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlvc import fsio
-from mlvc.code.child import GitError, run_git
+from mlvc.code.child import GitError, git_said, run_git
 from mlvc.code.repository import CodeRepository
 from mlvc.model.lock import Lock, encode_lock
 from mlvc.ports import Reporter
@@ -51,7 +51,7 @@ def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str
     if git:
         made = run_git(start, "init", "--quiet")
         if made.returncode != 0:
-            raise GitError(f"git init failed: {os.fsdecode(made.stderr).strip()}")
+            raise GitError(f"git init failed: {git_said(made)}")
     root = CodeRepository.open(start).root
     files = {
         SETTINGS_NAME: f'[project]\nid = "{secrets.token_hex(_PROJECT_ID_BYTES)}"\n'.encode(),

@@ -85,7 +85,7 @@ def test_edited_code_is_refused_before_data_moves(two, git, run_mlvc):
 
     error = run_mlvc("checkout", "HEAD~1", "--json", check=2).json()["error"]
 
-    assert "git" == error["code"]
+    assert "checkout-refused" == error["code"]
     assert "train.py" in error["message"]
     assert "second\n" == (two / "data" / "table.csv").read_text()
     assert True is run_mlvc("status", "--json").json()["clean"]
@@ -96,7 +96,7 @@ def test_data_added_and_not_committed_is_refused(two, run_mlvc):
     (two / "data" / "table.csv").write_text("third\n")
     run_mlvc("add", "data")
 
-    assert "git" == run_mlvc("checkout", "HEAD~1", "--json", check=2).json()["error"]["code"]
+    assert "checkout-refused" == run_mlvc("checkout", "HEAD~1", "--json", check=2).json()["error"]["code"]
     assert "third\n" == (two / "data" / "table.csv").read_text()
 
 

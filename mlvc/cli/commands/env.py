@@ -78,7 +78,7 @@ def _diff(
         raise typer.Exit(1)
 
 
-@make_command("sync", "mlvc env sync .venv", "mlvc env sync /tmp/then --target HEAD~5")
+@make_command("sync", "mlvc env sync rebuilt", "mlvc env sync then --target HEAD~1")
 def _sync(
     context: typer.Context,
     directory: Annotated[

@@ -15,7 +15,7 @@ from mlvc.verbs.remove import remove
 __all__ = ["command"]
 
 
-@make_command("rm", "mlvc rm data/old", "mlvc rm --cached models/model.pt")
+@make_command("rm", "mlvc rm data", "mlvc rm --cached models/base.safetensors")
 def command(
     context: typer.Context,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Tracked paths.", show_default=False)],

@@ -23,13 +23,16 @@ FAILED_TO_RUN = 125
 @make_command(
     "run",
     "mlvc run -n train -i data -o models/model.joblib -- python train.py",
-    "mlvc run --threads 1 --seed 7 -i data -o model.pt -- python train.py --epochs 3",
+    "mlvc run --threads 1 --seed 7 -i data -o model.joblib -- python train.py --fast",
     options_first=True,
     failure_status=FAILED_TO_RUN,
 )
 def command(
     context: typer.Context,
-    argv: Annotated[list[str], typer.Argument(metavar="-- CMD...", show_default=False)],
+    argv: Annotated[
+        list[str],
+        typer.Argument(metavar="-- CMD...", help="The command with its arguments.", show_default=False),
+    ],
     *,
     name: Annotated[
         str | None, typer.Option("-n", "--name", metavar="NAME", help="What to call the run.")

@@ -16,7 +16,7 @@ from mlvc.verbs.show import show
 __all__ = ["command"]
 
 
-@make_command("show", "mlvc show HEAD", "mlvc show train", "mlvc show 4f2a9c --json")
+@make_command("show", "mlvc show HEAD", "mlvc show train --json")
 def command(
     context: typer.Context,
     target: Annotated[
