@@ -6,17 +6,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlvc.errors import NotFoundError
+from mlvc.errors import FormatError, NotFoundError
 from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import ObstructedError, hash_contents
 from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
-from mlvc.worktree.trees import blob_of, change_of, read_directory
+from mlvc.worktree.trees import as_tree_entry, blob_of, change_of, read_directory
 
-__all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk"]
+__all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "merge", "nest"]
 
 _NAMED = 20
 
@@ -269,3 +270,34 @@ def _is_directory(node: Node) -> bool:
 
 def _ignore(_amount: int) -> None:
     """Hashing while planning has no bar of its own."""
+
+
+def nest(entries: Mapping[bytes, TrackedPath]) -> dict[str, Node]:
+    """Returns entries as directories that lead to them.
+
+    Raises:
+        FormatError: One entry lies inside another.
+    """
+    top: dict[str, Node] = {}
+    for path, entry in sorted(entries.items()):
+        *parents, name = os.fsdecode(path).split("/")
+        directory = top
+        for parent in parents:
+            below = directory.setdefault(parent, {})
+            if not isinstance(below, dict):
+                raise FormatError(f"{entry.name} lies inside another tracked path")
+            directory = below
+        directory[name] = as_tree_entry(entry)
+    return top
+
+
+def merge(wanted: Mapping[str, Node], had: Mapping[str, Node]) -> dict[str, Node]:
+    """Returns all that must be looked at; where one side has a tracked path, the whole of it."""
+    merged = dict(had)
+    for name, node in wanted.items():
+        other = had.get(name)
+        if isinstance(node, TreeEntry) or other is None:
+            merged[name] = node
+        elif not isinstance(other, TreeEntry):
+            merged[name] = merge(node, other)
+    return merged

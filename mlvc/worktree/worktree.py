@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mlvc import fsio
-from mlvc.errors import FormatError, NotFoundError, UnsavedError
+from mlvc.errors import NotFoundError, UnsavedError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath, check_path
 from mlvc.model.names import encode_name
@@ -22,7 +22,7 @@ from mlvc.worktree.capture import Capture, UnstorableError, check_storable
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.differences import Comparison
 from mlvc.worktree.journal import append_saved, read_saved
-from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk
+from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, merge, nest
 from mlvc.worktree.scan import (
     BeyondLinkError,
     Directory,
@@ -38,11 +38,21 @@ from mlvc.worktree.scan import (
 from mlvc.worktree.statcache import Stamp, StatCache
 from mlvc.worktree.trees import PathChange, as_tree_entry, only_side
 
-__all__ = ["MaterialiseResult", "UnsavedFilesError", "Worktree"]
+__all__ = ["MaterialiseResult", "PathMissingError", "UnsavedFilesError", "Worktree"]
 
 _NAMED = 20
 _SETTLE_S = 0.05
 """The longest wait for the file system's clock to tick; Linux ticks every 1 to 10 ms."""
+
+
+class PathMissingError(NotFoundError):
+    """Nothing stands at a path of the work tree."""
+
+    code = "path-missing"
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(f"{encode_name(path)} does not exist")
+        self.path = path
 
 
 class UnsavedFilesError(UnsavedError):
@@ -103,7 +113,7 @@ class Worktree:
         A file that is unchanged since it was last stored, and that the store still has, is not read.
 
         Raises:
-            NotFoundError: Nothing is there.
+            PathMissingError: Nothing is there.
             FormatError: The path itself cannot be tracked.
             BeyondLinkError: The path leads through a link.
             UnstorableError: Something at or below it cannot be stored; all such paths are named.
@@ -119,7 +129,7 @@ class Worktree:
             elif name in seen.entries:
                 entry = self._capture_file(fd, name, path, seen, writer)
             else:
-                raise NotFoundError(f"{encode_name(path)} does not exist")
+                raise PathMissingError(path)
         self._remember(_rooted(path, seen), [path], now)
         return entry
 
@@ -169,7 +179,7 @@ class Worktree:
                 changes = list(
                     Comparison(self._store, task.advance).entry(fd, name, entry.path, recorded, seen)
                 )
-        except (NotFoundError, BeyondLinkError):
+        except (PathMissingError, BeyondLinkError):
             changes = list(only_side(self._store, entry.path, recorded, "deleted"))
         else:
             self._remember(_rooted(entry.path, seen), [entry.path], now)
@@ -206,8 +216,8 @@ class Worktree:
             check_path(path)
         with _opened_root(self._root) as fd:
             planner = Planner(self._store)
-            wanted, had = _nest(target), _nest(current)
-            seen = self._look_nested(fd, b"", _merge(wanted, had))
+            wanted, had = nest(target), nest(current)
+            seen = self._look_nested(fd, b"", merge(wanted, had))
             plan = planner.plan(fd, b"", seen, wanted, had)
             if planner.missing:
                 raise MissingObjectsError(planner.missing)
@@ -257,7 +267,7 @@ class Worktree:
         try:
             with self._at(path) as (fd, name):
                 return lstat_at(name, fd) is not None
-        except (NotFoundError, BeyondLinkError):
+        except (PathMissingError, BeyondLinkError):
             return False
 
     def export(self, source: TreeId | TrackedPath, destination: Path) -> None:
@@ -281,7 +291,7 @@ class Worktree:
             wanted = {os.fsdecode(item.name): item for item in self._store.read_tree(source)}
         else:
             check_path(source.path)
-            wanted = _nest({source.path: source})
+            wanted = nest({source.path: source})
         planner = Planner(self._store)
         plan = planner.plan(None, b"", Directory(), wanted, {})
         if planner.missing:
@@ -299,7 +309,7 @@ class Worktree:
             with open_parent(self._root, path) as fd:
                 yield fd, os.fsdecode(path.rpartition(b"/")[2])
         except FileNotFoundError as exc:
-            raise NotFoundError(f"{encode_name(path)} does not exist") from exc
+            raise PathMissingError(path) from exc
 
     def _look(self, fd: int, names: Iterable[str], parent: bytes) -> Directory:
         """Returns what stands under some names of a directory, and everything below those."""
@@ -395,37 +405,6 @@ def _rooted(path: bytes, parent: Directory) -> Directory:
         above.children[name] = parent
         parent = above
     return parent
-
-
-def _nest(entries: Mapping[bytes, TrackedPath]) -> dict[str, Node]:
-    """Returns entries as directories that lead to them.
-
-    Raises:
-        FormatError: One entry lies inside another.
-    """
-    top: dict[str, Node] = {}
-    for path, entry in sorted(entries.items()):
-        *parents, name = os.fsdecode(path).split("/")
-        directory = top
-        for parent in parents:
-            below = directory.setdefault(parent, {})
-            if not isinstance(below, dict):
-                raise FormatError(f"{entry.name} lies inside another tracked path")
-            directory = below
-        directory[name] = as_tree_entry(entry)
-    return top
-
-
-def _merge(wanted: Mapping[str, Node], had: Mapping[str, Node]) -> dict[str, Node]:
-    """Returns all that must be looked at; where one side has a tracked path, the whole of it."""
-    merged = dict(had)
-    for name, node in wanted.items():
-        other = had.get(name)
-        if isinstance(node, TreeEntry) or other is None:
-            merged[name] = node
-        elif not isinstance(other, TreeEntry):
-            merged[name] = _merge(node, other)
-    return merged
 
 
 def _unread_bytes(seen: Directory) -> int:

@@ -6,6 +6,7 @@ import pytest
 
 from mlvc.model.ids import BlobId
 from mlvc.model.tree import Kind
+from mlvc.store.errors import ObjectMissingError
 from mlvc.worktree.trees import diff_trees
 
 
@@ -123,6 +124,14 @@ def test_a_path_that_lies_beyond_a_link_now_is_deleted(place, tmp_path):
     os.rename(place.root / "a", tmp_path / "moved")
     (place.root / "a").symlink_to(tmp_path / "moved")
     assert place.differences(entry) == [(b"a/data/file", "deleted")]
+
+
+def test_a_missing_tree_is_not_taken_for_missing_files(place, entry):
+    """What the store lacks is an error of the store, and no difference of the files."""
+    place.write("data/new")
+    del place.store.objects[entry.id]
+    with pytest.raises(ObjectMissingError):
+        place.worktree.differences(entry)
 
 
 def test_a_single_file(place):

@@ -437,6 +437,7 @@ def test_the_journal_takes_any_name(place):
 
 
 @pytest.mark.scale
+@pytest.mark.timeout(900)
 def test_a_hundred_thousand_files(place, another):
     """100,000 files survive storing, deleting and restoring."""
     for folder in range(400):
