@@ -88,7 +88,7 @@ class DockerEngine:
             raise EngineError(f"cannot look for the base image {reference}: {_reason(exc)}") from exc
         digests = image.attrs.get("RepoDigests") or [""]
         layers = (image.attrs.get("RootFS") or {}).get("Layers") or ()
-        return Base(reference, str(image.id), digests[0].rpartition("@")[2], tuple(layers))
+        return Base(reference, str(image.id), str(digests[0]), tuple(layers))
 
     def run(self, execution: Execution, log: LogSink) -> EngineResult:
         """Runs the command to its end; see `ports.Engine`. A program that does not exist is exit 127.

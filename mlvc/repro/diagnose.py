@@ -28,6 +28,7 @@ _MISSING_FILE = re.compile(
 )
 _MISSING_FILE_IN_WORDS = re.compile(
     r"(?:can't open file|cannot open|cannot access|Cannot find|cannot stat|FileNotFoundError:.*?)"
+    r"(?! shared object file)"
     r" '?([^'\n:]+?)'?: (?:\[Errno 2\] )?No such file or directory"
 )
 _MISSING_FILE_OF_A_PROGRAM = re.compile(
