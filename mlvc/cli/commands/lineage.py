@@ -43,7 +43,7 @@ def _lines(made: Made) -> Iterator[str]:
     else:
         yield from indented(_run_lines(made.run, repeated=made.repeated))
         for item in made.inputs:
-            yield from indented(_lines(item), "    ")
+            yield from indented(_lines(item), "      ")
     for user in made.used_by:
         yield f"  used by run {user.id.short} {user.name or command_line(user.argv)}"
 

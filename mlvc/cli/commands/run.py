@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.render import tracked_json
+from mlvc.cli.render import plural, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.errors import UsageError
@@ -124,7 +124,7 @@ def command(
 
 
 def _told(record: Run) -> str:
-    return f"run {record.id.short} {record.status}, {len(record.outputs)} outputs recorded"
+    return f"run {record.id.short} {record.status}, {plural(len(record.outputs), 'output')} recorded"
 
 
 def _split(assignments: Sequence[str]) -> dict[str, str]:
