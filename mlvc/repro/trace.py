@@ -110,19 +110,15 @@ def observed(
     for path in sorted(trace.reads - trace.writes):
         inside = _is_below(path, [project])
         relative = path[len(project) :].lstrip(b"/") if inside else path
-        if (
-            _is_below(path, environment)
-            or path.endswith(b".pyc")
-            or (not inside and path.startswith(_TEMPORARY))
-        ):
+        personal = inside or (home is not None and _is_below(path, [home]))
+        if _is_below(path, environment) or path.endswith(b".pyc"):
             continue
-        if not inside and path.startswith(_SYSTEM) and not (home and _is_below(path, [home])):
+        if not personal and path.startswith((*_SYSTEM, *_TEMPORARY)):
             continue
         reads.append(encode_name(relative))
         explained = inside and (
             relative in code_files or _is_below(relative, declared) or relative.startswith(b".git/")
         )
-        personal = inside or (home is not None and _is_below(path, [home]))
         if personal and not explained and os.path.isfile(path):
             undeclared.append(encode_name(relative))
     return Observed(

@@ -1,1 +1,4 @@
-"""What mlvc does, one module for each verb: each takes a Repo and plain values, returns a dataclass and prints nothing."""
+"""What mlvc does, one module for each verb.
+
+Each takes a Repo and plain values, returns a dataclass and prints nothing.
+"""

@@ -1,16 +1,13 @@
-"""`mlvc run`: executes a command and records everything that determined its result.
+"""`mlvc run`, the first half: captures everything that determines a command's result, before the command starts.
 
-`prepare` does all that can fail before the command starts (its errors are exit 125), `execute` the rest.
+An error here means that the command did not run (exit 125). The second half is `recording.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,26 +15,20 @@ from mlvc.engines.host import HostEngine
 from mlvc.env.capture import capture
 from mlvc.env.probe import find_python
 from mlvc.errors import MlvcError, UsageError
-from mlvc.model.ids import PlanId, RunId, TreeId
+from mlvc.model.ids import PlanId, RunId
 from mlvc.model.lock import TrackedPath
-from mlvc.model.names import decode_name, encode_name
+from mlvc.model.names import encode_name
 from mlvc.model.objects import Environment, Run
-from mlvc.model.tree import Kind
-from mlvc.ports import EngineResult, Execution, LogSink, ObjectReader, ObjectWriter
+from mlvc.ports import Engine, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.host import host_facts
 from mlvc.repro.profile import pins, refuse_secrets, select_variables
-from mlvc.repro.runtime_files import lay_runtime
-from mlvc.repro.trace import observed, read_trace
-from mlvc.repro.values import read_log, read_values
+from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
-from mlvc.verbs.numerics import fingerprint
+from mlvc.verbs.workshop import choose_engine
 from mlvc.worktree.ignore import add_ignore
 
-__all__ = ["Prepared", "RunOptions", "RunResult", "execute", "prepare"]
-
-_INTERRUPTED = 130
-"""128 + SIGINT, what a shell reports for a command that control-C ended."""
+__all__ = ["InputMissingError", "Prepared", "RunOptions", "prepare"]
 
 
 class InputMissingError(MlvcError):
@@ -90,6 +81,8 @@ class Prepared:
         environment: The captured environment, where the command is a Python.
         output_paths: Repository-relative paths of the declared outputs.
         options: What was asked for.
+        ignored: Those of them that `.gitignore` names only because of this run.
+        engine: What executes the command, and for Docker on which image.
         cached: A recorded run whose outputs stand in, if `--cached` found one.
     """
 
@@ -97,22 +90,9 @@ class Prepared:
     environment: Environment | None
     output_paths: tuple[bytes, ...]
     options: RunOptions
+    ignored: tuple[bytes, ...]
+    engine: Engine
     cached: Run | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What came of it.
-
-    Attributes:
-        run: The recorded run.
-        exit_code: The command's.
-        cached: Whether the outputs were restored instead of made.
-    """
-
-    run: Run
-    exit_code: int
-    cached: bool = False
 
 
 def prepare(repo: Repo, options: RunOptions) -> Prepared:
@@ -136,6 +116,8 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         inputs = tuple(repo.worktree.capture(path, writer) for path in input_paths)
         # Promise 5: what the command may overwrite must be in an object before it starts.
         repo.worktree.save_existing(output_paths, writer)
+        # Before the code is captured, of which `.gitignore` is a part: the same command again is the same plan.
+        ignored = _ignore(repo, output_paths, lock.entries)
         code = repo.code.capture(
             writer,
             untracked=repo.config.code_untracked,
@@ -170,155 +152,26 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         host=host_facts(),
         name=options.name,
         author=repo.code.author(),
-    ).with_plan()
+    )
+    engine: Engine = HostEngine()
+    if options.engine != "none":
+        engine, base = choose_engine(repo, options.engine, run)
+        run = dataclasses.replace(run, base=base)
+    run = run.with_plan()
     cached = _cached(repo, run, output_paths) if options.cached else None
-    return Prepared(run, environment, output_paths, options, cached)
+    return Prepared(run, environment, output_paths, options, ignored, engine, cached)
 
 
-def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
-    """Runs the command, streams its output to `log`, and records how it went.
-
-    A run that fails or is interrupted is recorded as such and leaves `mlvc.lock` as it was.
-    The lock names the outputs of a run that finished, and the environment that made them.
-    """
-    if prepared.cached is not None:
-        return _restore(repo, prepared, prepared.cached)
-    for path in prepared.output_paths:
+def _ignore(
+    repo: Repo, output_paths: Sequence[bytes], tracked: Mapping[bytes, TrackedPath]
+) -> tuple[bytes, ...]:
+    """Makes the directories of the outputs, and git ignore the outputs; returns those that it did not ignore before."""
+    for path in output_paths:
         # A reproduction makes them too: git keeps no empty directories.
         (repo.root / os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)
-    with _scratch(repo.common_dir / "tmp") as scratch:
-        runtime = lay_runtime(repo.common_dir / "runtime")
-        captured = _Log(scratch / "log", log)
-        variables = _variables(repo, prepared, runtime, scratch)
-        started = repo.clock.now()
-        status = "finished"
-        try:
-            result = HostEngine().run(
-                Execution(
-                    argv=tuple(decode_name(argument) for argument in prepared.run.argv),
-                    directory=os.fsdecode(os.path.realpath(repo.cwd)),
-                    variables=variables,
-                ),
-                captured,
-            )
-        except KeyboardInterrupt:
-            elapsed = repo.clock.now() - started
-            result, status = EngineResult(_INTERRUPTED, round(elapsed.total_seconds() * 1000)), "interrupted"
-        finally:
-            captured.close()
-        if status == "finished" and result.exit_code != 0:
-            status = "failed"
-        run = dataclasses.replace(
-            prepared.run,
-            started=started.isoformat(timespec="microseconds"),
-            duration_ms=result.duration_ms,
-            exit_code=result.exit_code,
-            status=status,
-        )
-        run = _record(repo, prepared, run, scratch, captured.path)
-    return RunResult(run, run.exit_code)
-
-
-def _record(repo: Repo, prepared: Prepared, run: Run, scratch: Path, log: Path) -> Run:
-    """Captures what the command left, stores the run, and, if it finished, writes the lock."""
-    trace = read_trace(scratch / "trace")
-    logged_params, logged_metrics = read_log(scratch / "values")
-    metrics: dict[str, str] = {}
-    for name in prepared.options.metrics_files:
-        # A run that failed may have written none; its record says so by having none.
-        if run.status == "finished" or (repo.cwd / name).exists():
-            metrics.update(read_values(repo.cwd / name))
-    with repo.editing():
-        with repo.store.writer() as writer:
-            after = [
-                repo.worktree.capture(entry.path, writer)
-                for entry in run.inputs
-                if repo.worktree.exists(entry.path)
-            ]
-            before = {entry.path: entry.id for entry in run.inputs}
-            outputs = tuple(
-                repo.worktree.capture(path, writer)
-                for path in prepared.output_paths
-                if repo.worktree.exists(path)
-            )
-            with log.open("rb") as file:
-                log_id, log_bytes = writer.add_stream(file)
-            present = {entry.path for entry in outputs}
-            run = dataclasses.replace(
-                run,
-                changed_inputs=tuple(entry for entry in after if entry.id != before[entry.path]),
-                outputs=outputs,
-                missing_outputs=tuple(
-                    encode_name(path) for path in prepared.output_paths if path not in present
-                ),
-                params={**run.params, **logged_params},
-                metrics={**metrics, **logged_metrics},
-                effective=trace.effective,
-                observed=observed(
-                    trace,
-                    project=os.fsencode(os.path.realpath(repo.root)),
-                    home=_home(repo),
-                    declared=[*before, *prepared.output_paths, *repo.read_lock().entries],
-                    code=set(_code_files(repo.store, run)),
-                    environment=_environment_directories(prepared.environment),
-                ),
-                fingerprint={}
-                if prepared.environment is None
-                else fingerprint(repo, prepared.environment, {**run.variables, **run.pins}),
-                log=log_id,
-                log_bytes=log_bytes,
-            )
-            writer.add_object(run)
-        _warn(repo, run)
-        if run.status == "finished":
-            _track(repo, run)
-    return run
-
-
-def _track(repo: Repo, run: Run) -> None:
-    lock = repo.read_lock()
-    made_by = run.id
-    outputs = [dataclasses.replace(entry, run=made_by) for entry in run.outputs]
-    # An output below a tracked directory belongs to that directory's line; `mlvc add` brings it up to date.
-    own = [entry for entry in outputs if not tracked_parent(entry.path, lock.entries)]
-    below = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in own)]
-    for entry in own:
-        add_ignore(repo.root, entry.path)
-    lock = lock.with_entries(own, removed=below)
-    repo.write_lock(dataclasses.replace(lock, environment=run.environment or lock.environment))
-    for entry in outputs:
-        parent = tracked_parent(entry.path, lock.entries)
-        if parent is not None:
-            repo.reporter.note(
-                f"{entry.name} lies in the tracked {encode_name(parent)}: `mlvc add {encode_name(parent)}`"
-            )
-
-
-def _warn(repo: Repo, run: Run) -> None:
-    for entry in run.changed_inputs:
-        repo.reporter.warn(f"the input {entry.name} changed while the command ran")
-    for name in run.missing_outputs:
-        repo.reporter.warn(f"the command did not write the output {name}")
-    if run.observed.undeclared:
-        listed = "\n".join(f"  -i {name}" for name in run.observed.undeclared[:10])
-        repo.reporter.warn(f"read but not declared, so a reproduction will not have them:\n{listed}")
-    if run.code.omitted:
-        names = "\n".join(f"  {item.replace(chr(9), ': ')}" for item in run.code.omitted[:10])
-        repo.reporter.note(f"untracked files left out of the recorded code:\n{names}")
-
-
-def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
-    lock = repo.read_lock()
-    with repo.editing():
-        with repo.store.writer() as writer:
-            repo.worktree.materialise(
-                {entry.path: entry for entry in cached.outputs},
-                {path: lock.entries[path] for path in prepared.output_paths if path in lock.entries},
-                force=True,
-                writer=writer,
-            )
-        _track(repo, cached)
-    return RunResult(cached, cached.exit_code, cached=True)
+    return tuple(
+        path for path in output_paths if not tracked_parent(path, tracked) and add_ignore(repo.root, path)
+    )
 
 
 def _cached(repo: Repo, run: Run, output_paths: Sequence[bytes]) -> Run | None:
@@ -346,18 +199,6 @@ def _environment(repo: Repo, command: str, writer: ObjectWriter) -> Environment 
     return environment
 
 
-def _variables(repo: Repo, prepared: Prepared, runtime: Path, scratch: Path) -> dict[str, str]:
-    variables = {**repo.environment, **prepared.run.variables, **prepared.run.pins}
-    inherited = variables.get("PYTHONPATH")
-    variables |= {
-        "PYTHONPATH": str(runtime) + (os.pathsep + inherited if inherited else ""),
-        "PYTHONUNBUFFERED": "1",
-        "MLVC_TRACE": str(scratch / "trace"),
-        "MLVC_LOG": str(scratch / "values"),
-    }
-    return variables
-
-
 def _threads(options: RunOptions) -> int:
     if options.profile == "none":
         return 0
@@ -383,54 +224,5 @@ def _made_by(entry: TrackedPath, tracked: Mapping[bytes, TrackedPath]) -> RunId 
     return known.run if known is not None and known.id == entry.id else None
 
 
-def _code_files(reader: ObjectReader, run: Run) -> Iterator[bytes]:
-    pending = [(b"", run.code.tree)]
-    while pending:
-        prefix, tree = pending.pop()
-        for entry in reader.read_tree(tree):
-            if entry.kind is Kind.DIRECTORY:
-                pending.append((prefix + entry.name + b"/", TreeId(entry.id.digest)))
-            else:
-                yield prefix + entry.name
-
-
-def _environment_directories(environment: Environment | None) -> tuple[bytes, ...]:
-    if environment is None:
-        return ()
-    interpreter = environment.interpreter
-    return (decode_name(interpreter.prefix), decode_name(interpreter.base_prefix))
-
-
-def _home(repo: Repo) -> bytes | None:
-    home = repo.environment.get("HOME")
-    return os.fsencode(home) if home else None
-
-
 def _unique(paths: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(paths))
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    parent.mkdir(exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-class _Log:
-    """Keeps a command's output in a file while it passes it on."""
-
-    def __init__(self, path: Path, forward: LogSink) -> None:
-        self.path = path
-        self._file = path.open("wb")
-        self._forward = forward
-
-    def __call__(self, data: bytes, *, is_error: bool) -> None:
-        self._file.write(data)
-        self._forward(data, is_error=is_error)
-
-    def close(self) -> None:
-        self._file.close()

@@ -13,7 +13,8 @@ from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.errors import UsageError
 from mlvc.model.objects import Run
-from mlvc.verbs.run import RunOptions, execute, prepare
+from mlvc.verbs.recording import execute
+from mlvc.verbs.run import RunOptions, prepare
 
 __all__ = ["FAILED_TO_RUN", "command"]
 

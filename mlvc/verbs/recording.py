@@ -1,0 +1,336 @@
+"""`mlvc run`, the second half: executes a prepared command and records how it went.
+
+On this machine as it is, or inside an engine exactly as a reproduction would; the record has the same form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlvc.errors import NotFoundError
+from mlvc.model.ids import TreeId
+from mlvc.model.lock import TrackedPath
+from mlvc.model.names import decode_name, encode_name
+from mlvc.model.objects import Environment, Run
+from mlvc.model.tree import Kind
+from mlvc.ports import EngineResult, Execution, LogSink, ObjectReader, ObjectWriter
+from mlvc.repo import Repo
+from mlvc.repro.execute import executed
+from mlvc.repro.runtime_files import lay_runtime
+from mlvc.repro.trace import Trace, observed, read_trace
+from mlvc.repro.values import ValuesUnreadableError, read_log, read_values
+from mlvc.verbs.add import tracked_parent
+from mlvc.verbs.numerics import fingerprint
+from mlvc.verbs.run import Prepared
+from mlvc.verbs.workshop import open_workshop
+from mlvc.worktree.ignore import add_ignore, remove_ignore
+
+__all__ = ["RunResult", "execute"]
+
+_INTERRUPTED = 130
+"""128 + SIGINT, what a shell reports for a command that control-C ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of it.
+
+    Attributes:
+        run: The recorded run.
+        exit_code: The command's.
+        cached: Whether the outputs were restored instead of made.
+    """
+
+    run: Run
+    exit_code: int
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a command left behind; its files last as long as the context that made it.
+
+    Attributes:
+        result: How it ended.
+        interrupted: Whether the user ended it.
+        started: UTC, ISO 8601 with microseconds.
+        log: Its output.
+        trace: What it reported of itself.
+        values: Where it logged parameters and metrics.
+        directory: Where it ran, as this machine sees it.
+        outputs: Where an engine left the outputs that exist; None where they are in the work tree already.
+    """
+
+    result: EngineResult
+    interrupted: bool
+    started: str
+    log: Path
+    trace: Trace
+    values: Path
+    directory: Path
+    outputs: tuple[TrackedPath, ...] | None = None
+
+
+def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
+    """Runs the command, streams its output to `log`, and records how it went.
+
+    A run that fails or is interrupted is recorded as such and leaves `mlvc.lock` as it was.
+    The lock names the outputs of a run that finished, and the environment that made them.
+    """
+    if prepared.cached is not None:
+        return _restore(repo, prepared, prepared.cached)
+    where = _in_engine if prepared.engine.isolated else _on_host
+    with where(repo, prepared, log) as outcome:
+        run = _record(repo, prepared, outcome)
+    return RunResult(run, run.exit_code)
+
+
+@contextmanager
+def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]:
+    with _scratch(repo.common_dir / "tmp") as scratch:
+        started = repo.clock.now()
+        interrupted = False
+        with (scratch / "log").open("wb") as file:
+
+            def keep(data: bytes, *, is_error: bool) -> None:
+                file.write(data)
+                log(data, is_error=is_error)
+
+            try:
+                result = prepared.engine.run(
+                    Execution(
+                        argv=tuple(decode_name(argument) for argument in prepared.run.argv),
+                        directory=os.path.realpath(repo.cwd),
+                        variables=_variables(repo, prepared, scratch),
+                    ),
+                    keep,
+                )
+            except KeyboardInterrupt:
+                elapsed = repo.clock.now() - started
+                result = EngineResult(_INTERRUPTED, round(elapsed.total_seconds() * 1000))
+                interrupted = True
+        yield _Outcome(
+            result,
+            interrupted,
+            started.isoformat(timespec="microseconds"),
+            scratch / "log",
+            read_trace(scratch / "trace"),
+            scratch / "values",
+            repo.cwd,
+        )
+
+
+@contextmanager
+def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]:
+    run = prepared.run
+    with repo.store.writer() as writer:
+        shop = open_workshop(repo, writer)
+        with executed(
+            run,
+            shop,
+            engine=prepared.engine,
+            base=run.base,
+            log=log,
+            memory_mb=repo.config.repro_memory_mb,
+        ) as done:
+            outputs = []
+            for path in prepared.output_paths:
+                try:
+                    outputs.append(shop.capture_output(done.where.outer_project, path, writer))
+                except NotFoundError:
+                    continue
+            writer.flush()
+            yield _Outcome(
+                done.result,
+                interrupted=False,
+                started=done.started,
+                log=done.log,
+                trace=done.read_trace(),
+                values=done.where.outer_report / "values",
+                directory=done.where.outer_project / os.fsdecode(decode_name(run.directory)),
+                outputs=tuple(outputs),
+            )
+
+
+def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
+    """Captures what the command left, stores the run, and, if it finished, writes the lock."""
+    logged_params, logged_metrics = read_log(outcome.values)
+    status = "interrupted" if outcome.interrupted else "failed" if outcome.result.exit_code else "finished"
+    run = prepared.run
+    with repo.editing():
+        with repo.store.writer() as writer:
+            outputs = _outputs(repo, prepared, outcome, writer)
+            changed = _changed_inputs(repo, run, writer) if outcome.outputs is None else ()
+            with outcome.log.open("rb") as file:
+                log_id, log_bytes = writer.add_stream(file)
+            present = {entry.path for entry in outputs}
+            run = dataclasses.replace(
+                run,
+                status=status,
+                started=outcome.started,
+                duration_ms=outcome.result.duration_ms,
+                exit_code=outcome.result.exit_code,
+                changed_inputs=changed,
+                outputs=outputs,
+                missing_outputs=tuple(
+                    encode_name(path) for path in prepared.output_paths if path not in present
+                ),
+                params={**run.params, **logged_params},
+                metrics={**_metrics(repo, prepared, outcome, status), **logged_metrics},
+                effective=outcome.trace.effective,
+                observed=observed(
+                    outcome.trace,
+                    project=os.fsencode(os.path.realpath(repo.root)),
+                    home=_home(repo),
+                    declared=[
+                        *(entry.path for entry in run.inputs),
+                        *prepared.output_paths,
+                        *repo.read_lock().entries,
+                    ],
+                    code=set(_code_files(repo.store, run)),
+                    environment=_environment_directories(prepared.environment),
+                ),
+                fingerprint={}
+                if prepared.environment is None or prepared.engine.isolated
+                else fingerprint(repo, prepared.environment, {**run.variables, **run.pins}),
+                log=log_id,
+                log_bytes=log_bytes,
+            )
+            writer.add_object(run)
+        _warn(repo, run)
+        if status == "finished":
+            _track(repo, run)
+        else:
+            for path in prepared.ignored:
+                remove_ignore(repo.root, path)
+    return run
+
+
+def _outputs(
+    repo: Repo, prepared: Prepared, outcome: _Outcome, writer: ObjectWriter
+) -> tuple[TrackedPath, ...]:
+    if outcome.outputs is None:
+        return tuple(
+            repo.worktree.capture(path, writer)
+            for path in prepared.output_paths
+            if repo.worktree.exists(path)
+        )
+    repo.worktree.materialise({entry.path: entry for entry in outcome.outputs}, {}, force=True, writer=writer)
+    return outcome.outputs
+
+
+def _changed_inputs(repo: Repo, run: Run, writer: ObjectWriter) -> tuple[TrackedPath, ...]:
+    before = {entry.path: entry.id for entry in run.inputs}
+    after = [repo.worktree.capture(path, writer) for path in before if repo.worktree.exists(path)]
+    return tuple(entry for entry in after if entry.id != before[entry.path])
+
+
+def _metrics(repo: Repo, prepared: Prepared, outcome: _Outcome, status: str) -> dict[str, str]:
+    metrics: dict[str, str] = {}
+    for name in prepared.options.metrics_files:
+        try:
+            metrics.update(read_values(outcome.directory / name))
+        except ValuesUnreadableError as exc:
+            # What the command did has to be recorded all the same; a run that failed may have written none.
+            if status == "finished":
+                repo.reporter.warn(f"no metrics: {exc.message}")
+    return metrics
+
+
+def _track(repo: Repo, run: Run) -> None:
+    lock = repo.read_lock()
+    made_by = run.id
+    outputs = [dataclasses.replace(entry, run=made_by) for entry in run.outputs]
+    # An output below a tracked directory belongs to that directory's line; `mlvc add` brings it up to date.
+    own = [entry for entry in outputs if not tracked_parent(entry.path, lock.entries)]
+    below = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in own)]
+    for entry in own:
+        add_ignore(repo.root, entry.path)
+    lock = lock.with_entries(own, removed=below)
+    repo.write_lock(dataclasses.replace(lock, environment=run.environment or lock.environment))
+    for entry in outputs:
+        parent = tracked_parent(entry.path, lock.entries)
+        if parent is not None:
+            repo.reporter.note(
+                f"{entry.name} lies in the tracked {encode_name(parent)}: `mlvc add {encode_name(parent)}`"
+            )
+
+
+def _warn(repo: Repo, run: Run) -> None:
+    for entry in run.changed_inputs:
+        repo.reporter.warn(f"the input {entry.name} changed while the command ran")
+    for name in run.missing_outputs:
+        repo.reporter.warn(f"the command did not write the output {name}")
+    if run.observed.undeclared:
+        listed = "\n".join(f"  -i {name}" for name in run.observed.undeclared[:10])
+        repo.reporter.warn(f"read but not declared, so a reproduction will not have them:\n{listed}")
+    if run.code.omitted:
+        names = "\n".join(f"  {item.replace(chr(9), ': ')}" for item in run.code.omitted[:10])
+        repo.reporter.note(f"untracked files left out of the recorded code:\n{names}")
+
+
+def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
+    lock = repo.read_lock()
+    with repo.editing():
+        with repo.store.writer() as writer:
+            repo.worktree.materialise(
+                {entry.path: entry for entry in cached.outputs},
+                {path: lock.entries[path] for path in prepared.output_paths if path in lock.entries},
+                force=True,
+                writer=writer,
+            )
+        _track(repo, cached)
+    return RunResult(cached, cached.exit_code, cached=True)
+
+
+def _variables(repo: Repo, prepared: Prepared, scratch: Path) -> dict[str, str]:
+    runtime = lay_runtime(repo.common_dir / "runtime")
+    variables = {**repo.environment, **prepared.run.variables, **prepared.run.pins}
+    inherited = variables.get("PYTHONPATH")
+    variables |= {
+        "PYTHONPATH": str(runtime) + (os.pathsep + inherited if inherited else ""),
+        "PYTHONUNBUFFERED": "1",
+        "MLVC_TRACE": str(scratch / "trace"),
+        "MLVC_LOG": str(scratch / "values"),
+    }
+    return variables
+
+
+def _code_files(reader: ObjectReader, run: Run) -> Iterator[bytes]:
+    pending = [(b"", run.code.tree)]
+    while pending:
+        prefix, tree = pending.pop()
+        for entry in reader.read_tree(tree):
+            if entry.kind is Kind.DIRECTORY:
+                pending.append((prefix + entry.name + b"/", TreeId(entry.id.digest)))
+            else:
+                yield prefix + entry.name
+
+
+def _environment_directories(environment: Environment | None) -> tuple[bytes, ...]:
+    if environment is None:
+        return ()
+    interpreter = environment.interpreter
+    return (decode_name(interpreter.prefix), decode_name(interpreter.base_prefix))
+
+
+def _home(repo: Repo) -> bytes | None:
+    home = repo.environment.get("HOME")
+    return os.fsencode(home) if home else None
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    parent.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
