@@ -322,7 +322,7 @@ class Engine(Protocol):
     """Runs a command in isolation: no network, no home, nothing of the caller's environment.
 
     The command runs as an ordinary user without capabilities; the root file system is read-only except for the
-    writable mounts and `/tmp`, which are the only places where it can write. Where the engine has no base image,
+    writable mounts, `/tmp` and `/dev/shm`, the only places where it can write. Where the engine has no base image,
     the system directories of the host stand in for it.
     """
 
