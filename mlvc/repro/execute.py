@@ -29,9 +29,15 @@ from mlvc.repro.trace import Trace, read_trace
 if TYPE_CHECKING:
     from mlvc.env.rebuild import BuiltEnvironment
 
-__all__ = ["Executed", "Workshop", "executed", "reproduce"]
+__all__ = ["Executed", "TooFewCpusError", "Workshop", "executed", "reproduce"]
 
 _FAILED = "failed"
+
+
+class TooFewCpusError(MlvcError):
+    """This machine has fewer CPUs than the run had threads."""
+
+    code = "too-few-cpus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +226,17 @@ def _environment(run: Run, reader: ObjectReader) -> Environment | None:
 def _preflight(
     run: Run, shop: Workshop, engine: Engine, base: Base | None, environment: Environment | None
 ) -> tuple[str, ...]:
-    """Warns of what cannot match here, before anything runs; returns the system libraries that lack."""
+    """Names what cannot match here, before anything runs; returns the system libraries that lack.
+
+    Raises:
+        TooFewCpusError: The run had more threads than this machine has CPUs.
+    """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if run.threads > usable:
-        shop.reporter.warn(
-            f"the run was recorded with {run.threads} threads, and only {usable} CPUs are here:"
-            " numbers that depend on it will differ"
+        raise TooFewCpusError(
+            f"the run was recorded with {run.threads} threads, and only {usable} CPUs are here: numerical libraries"
+            " would use fewer threads and give other numbers",
+            hint=f"use a machine with {run.threads} CPUs, or record the run with --threads {usable}",
         )
     if environment is None:
         return ()

@@ -7,15 +7,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlvc.env.capture import capture
 from mlvc.env.drift import Drift, compare
 from mlvc.env.probe import find_interpreter
 from mlvc.env.rebuild import sync
+from mlvc.env.resolve import Unresolved, resolve_public
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import EnvironmentId
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Environment, Run
 from mlvc.repo import Repo
+from mlvc.verbs.captured import capture_environment
 from mlvc.verbs.target import resolve_target
 
 __all__ = [
@@ -38,11 +39,19 @@ class NoEnvironmentError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class EnvLockResult:
-    """What was captured; `changed` tells whether the lock named another environment before."""
+    """What was captured.
+
+    Attributes:
+        id: Of the environment.
+        environment: The environment.
+        changed: Whether the lock named another one before.
+        unresolved: With `resolve`, the distributions without a public wheel that agrees file by file.
+    """
 
     id: EnvironmentId
     environment: Environment
     changed: bool
+    unresolved: tuple[Unresolved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +78,31 @@ class EnvSyncResult:
     directory: Path
 
 
-def lock(repo: Repo) -> EnvLockResult:
+def lock(repo: Repo, *, resolve: bool = False) -> EnvLockResult:
     """Captures the project's environment, stores its wheels, and names it in `mlvc.lock`.
+
+    Args:
+        repo: The repository.
+        resolve: Whether to look up the public wheel of each distribution, which needs the network.
 
     Raises:
         NoEnvironmentError: There is no interpreter.
     """
     python = _interpreter(repo)
+    unresolved: tuple[Unresolved, ...] = ()
     with repo.editing():
         with repo.store.writer() as writer:
-            environment = capture(
-                python,
-                project=Path(os.path.realpath(repo.root)),
-                reader=repo.store,
-                writer=writer,
-                cache_dir=repo.common_dir / "cache",
-                reporter=repo.reporter,
-            )
-            writer.add_object(environment)
+            environment = capture_environment(repo, python, writer)
+            if resolve:
+                writer.flush()
+                resolution = resolve_public(environment, reader=repo.store, reporter=repo.reporter)
+                environment, unresolved = resolution.environment, resolution.unresolved
+                writer.add_object(environment)
         before = repo.read_lock()
         environment_id = environment.id
         if before.environment != environment_id:
             repo.write_lock(dataclasses.replace(before, environment=environment_id))
-    return EnvLockResult(environment_id, environment, before.environment != environment_id)
+    return EnvLockResult(environment_id, environment, before.environment != environment_id, unresolved)
 
 
 def show(repo: Repo, target: str | None = None) -> EnvShowResult:
@@ -111,14 +122,7 @@ def diff(repo: Repo, target: str | None = None) -> EnvDiffResult:
     """Compares the environment that is installed now with a recorded one, by default the lock's."""
     recorded = show(repo, target)
     with repo.store.writer() as writer:
-        present = capture(
-            _interpreter(repo),
-            project=Path(os.path.realpath(repo.root)),
-            reader=repo.store,
-            writer=writer,
-            cache_dir=repo.common_dir / "cache",
-            reporter=repo.reporter,
-        )
+        present = capture_environment(repo, _interpreter(repo), writer)
     return EnvDiffResult(recorded.id, compare(recorded.environment, present))
 
 

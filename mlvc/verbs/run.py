@@ -9,10 +9,8 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mlvc.engines.host import HostEngine
-from mlvc.env.capture import capture
 from mlvc.env.probe import find_python
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.ids import PlanId, RunId
@@ -25,6 +23,7 @@ from mlvc.repro.host import host_facts
 from mlvc.repro.profile import pins, refuse_secrets, select_variables
 from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
+from mlvc.verbs.captured import capture_environment
 from mlvc.verbs.workshop import choose_engine
 from mlvc.worktree.ignore import add_ignore
 
@@ -187,16 +186,7 @@ def _environment(repo: Repo, command: str, writer: ObjectWriter) -> Environment 
     python = find_python(command, path=repo.environment.get("PATH", os.defpath), directory=repo.cwd)
     if python is None:
         return None
-    environment = capture(
-        python,
-        project=Path(os.path.realpath(repo.root)),
-        reader=repo.store,
-        writer=writer,
-        cache_dir=repo.common_dir / "cache",
-        reporter=repo.reporter,
-    )
-    writer.add_object(environment)
-    return environment
+    return capture_environment(repo, python, writer)
 
 
 def _threads(options: RunOptions) -> int:

@@ -223,3 +223,31 @@ def test_an_index_that_is_lost_is_rebuilt(project):
     project("index", "rebuild")
 
     assert before == project("runs", "--json").json()
+
+
+@pytest.mark.sandbox
+def test_too_few_cpus_are_said_before_anything_runs(project):
+    """No verdict, but exit 2: with fewer threads the libraries would give other numbers."""
+    command = ("run", "--threads", "4096", "-o", "seen.txt", "--", ".venv/bin/python", "-c")
+    project(*command, "open('seen.txt', 'w').write('1')")
+
+    refused = project("repro", "--engine", "bubblewrap", "--json", "seen.txt", check=2).json()
+
+    assert "too-few-cpus" == refused["error"]["code"]
+
+
+@pytest.mark.sandbox
+def test_a_run_recorded_inside_an_engine_reproduces_in_it(project):
+    """`run --engine` leaves the outputs in the work tree, and the record has the same form."""
+    (project.cwd / "data").rename(project.cwd / "aside")
+    project("checkout")
+
+    project(
+        *("run", "--engine", "bubblewrap", "-i", "data", "-o", "models/model.joblib", "--"),
+        *(".venv/bin/python", "train.py"),
+    )
+    report = project("repro", "--engine", "bubblewrap", "--json", "models/model.joblib").json()
+
+    assert (project.cwd / "models/model.joblib").is_file()
+    assert "bubblewrap" == project("runs", "--json").json()["runs"][0]["engine"]
+    assert "identical" == report["verdict"]

@@ -25,21 +25,35 @@ _TARGET = typer.Argument(
 )
 
 
-@make_command("lock", "mlvc env lock")
-def _lock(context: typer.Context) -> None:
+@make_command("lock", "mlvc env lock", "mlvc env lock --resolve")
+def _lock(
+    context: typer.Context,
+    *,
+    resolve: Annotated[
+        bool,
+        typer.Option(
+            "--resolve", help="Look up each public wheel too; it must agree file by file. Needs the network."
+        ),
+    ] = False,
+) -> None:
     """Captures the environment, stores its wheels, and names it in mlvc.lock.
 
     Each distribution is packed as a wheel from the installed files, without network.
     """
     session = session_of(context)
-    result = verbs.lock(open_repository(session))
+    result = verbs.lock(open_repository(session), resolve=resolve)
     environment = result.environment
     counted = plural(len(environment.distributions), "distribution")
     session.answer(
-        lambda: {**object_json(environment), "changed": result.changed},
+        lambda: {
+            **object_json(environment),
+            "changed": result.changed,
+            "unresolved": [{"name": item.name, "reason": item.reason} for item in result.unresolved],
+        },
         [
             f"{'locked' if result.changed else 'unchanged'} {result.id.short}  {counted}",
             *_findings(environment),
+            *(f"{item.name}: no public wheel: {item.reason}" for item in result.unresolved),
         ],
     )
 
