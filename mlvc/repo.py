@@ -142,7 +142,8 @@ class Repo:
     @cached_property
     def config(self) -> Config:
         """The settings: `mlvc.toml`, and over it the user's own file where a setting decides what is executed."""
-        shared = decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
+        with fsio.translate_os_errors("read mlvc.toml"):
+            shared = decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
         own = self._user_config()
         # Which interpreter runs is the user's choice alone: mlvc.toml may come from a stranger's branch.
         return Config(
@@ -158,10 +159,11 @@ class Repo:
             self.environment.get("HOME", "/"), ".config"
         )
         path = Path(home) / "mlvc" / "config.toml"
-        try:
-            return decode_config(path.read_bytes(), source=str(path))
-        except (FileNotFoundError, NotADirectoryError):
+        if not path.exists():
             return Config()
+        name = encode_name(os.fsencode(path))
+        with fsio.translate_os_errors(f"read {name}"):
+            return decode_config(path.read_bytes(), source=name)
 
     def read_lock(self) -> Lock:
         """Returns what `mlvc.lock` says; an empty lock where there is no file.
@@ -170,10 +172,9 @@ class Repo:
             FormatError: It cannot be read.
             LockConflictError: A merge left conflict marks in it.
         """
-        try:
-            return decode_lock((self.root / os.fsdecode(LOCK_NAME)).read_bytes())
-        except FileNotFoundError:
-            return Lock()
+        path = self.root / os.fsdecode(LOCK_NAME)
+        with fsio.translate_os_errors("read mlvc.lock"):
+            return decode_lock(path.read_bytes()) if os.path.lexists(path) else Lock()
 
     def write_lock(self, lock: Lock) -> None:
         """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2)."""

@@ -160,6 +160,12 @@ class Executed:
         """The command's output."""
         return self.where.scratch / "log"
 
+    @property
+    def values(self) -> Path:
+        """What the command logged; where it put something else there, a name at which nothing is."""
+        path = self.where.outer_report / "values"
+        return path if is_readable(path) else self.where.scratch / "no-values"
+
     def read_trace(self) -> Trace:
         """Returns what the command reported about itself; a report that it made unreadable counts as none."""
         path = self.where.outer_report / "trace"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from mlvc import fsio
 from mlvc.model.ids import BlobId
 
 __all__ = ["lay_runtime", "runtime_sources"]
@@ -21,7 +22,10 @@ def runtime_sources() -> dict[str, bytes]:
 
 
 def lay_runtime(parent: Path) -> Path:
-    """Makes the runtime directory below `parent`, named by its contents, and returns it; safe in several processes."""
+    """Makes the runtime directory below `parent`, named by its contents, and returns it; safe in several processes.
+
+    The command may run as another user, so everyone may read it, whatever the umask is.
+    """
     sources = runtime_sources()
     digest = BlobId.of(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(sources.items())))
     directory = parent / digest.short
@@ -29,5 +33,8 @@ def lay_runtime(parent: Path) -> Path:
         path = directory / name
         if not path.exists() or path.read_bytes() != text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text)
+            for made in (directory, path.parent):
+                made.chmod(0o755)
+            fsio.atomic_write(path, text)
+            path.chmod(0o644)
     return directory

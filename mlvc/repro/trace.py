@@ -50,7 +50,7 @@ class Trace:
 
 
 def read_trace(path: Path) -> Trace:
-    """Returns what is in a trace file; a line that a killed process left unfinished is left out."""
+    """Returns what is in a trace file; a line that is no report is left out: its process was killed, or lied."""
     reads: set[bytes] = set()
     writes: set[bytes] = set()
     connections: set[str] = set()
@@ -67,7 +67,7 @@ def read_trace(path: Path) -> Trace:
             writes.update(bytes.fromhex(name) for name in report["writes"])
             connections.update(str(name) for name in report["connections"])
             facts = report["effective"].items()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
         # The main process ends last, so its facts are the ones that stay.
         effective.update({str(name): json.dumps(value, sort_keys=True) for name, value in facts})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +17,9 @@ import yaml
 from mlvc.errors import MlvcError
 from mlvc.model.names import encode_name
 
-__all__ = ["ValuesUnreadableError", "read_log", "read_values"]
+__all__ = ["MOST_BYTES", "ValuesUnreadableError", "decode_values", "read_log", "read_values"]
 
-_MOST_BYTES = 16 << 20
+MOST_BYTES = 16 << 20
 _MOST_DEPTH = 32
 
 
@@ -47,26 +48,41 @@ def read_values(path: Path) -> dict[str, str]:
     """Returns the values of a JSON, YAML or TOML file by dotted name, each as its JSON text.
 
     Args:
-        path: The suffix decides the format; anything but `.toml`, `.yaml` and `.yml` is read as JSON.
+        path: The suffix decides the format; see `decode_values`.
 
     Raises:
         ValuesUnreadableError: The file is missing, too large, of another format, or no table.
     """
-    name = encode_name(str(path).encode("utf-8", "surrogateescape"))
+    name = os.fsencode(path)
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ValuesUnreadableError(f"{name} is over 16 MB, too large for parameters or metrics")
-        match path.suffix.lower():
-            case ".toml":
+            data = file.read(MOST_BYTES + 1)
+    except OSError as exc:
+        raise ValuesUnreadableError(f"cannot read {encode_name(name)}: {exc.strerror}") from exc
+    return decode_values(data, name)
+
+
+def decode_values(data: bytes, path: bytes) -> dict[str, str]:
+    """Returns the values of a file's contents by dotted name, each as its JSON text.
+
+    Args:
+        data: The contents.
+        path: Where they come from; anything but `.toml`, `.yaml` and `.yml` is read as JSON.
+
+    Raises:
+        ValuesUnreadableError: They are too large, of another format, or no table.
+    """
+    name = encode_name(path)
+    if len(data) > MOST_BYTES:
+        raise ValuesUnreadableError(f"{name} is over 16 MB, too large for parameters or metrics")
+    try:
+        match os.path.splitext(path)[1].lower():
+            case b".toml":
                 document: object = tomllib.loads(data.decode())
-            case ".yaml" | ".yml":
+            case b".yaml" | b".yml":
                 document = yaml.safe_load(data)
             case _:
                 document = json.loads(data)
-    except OSError as exc:
-        raise ValuesUnreadableError(f"cannot read {name}: {exc.strerror}") from exc
     except (ValueError, yaml.YAMLError, RecursionError) as exc:
         raise ValuesUnreadableError(f"{name} cannot be read: {exc}") from exc
     if not isinstance(document, dict):
@@ -81,13 +97,13 @@ def read_log(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """
     logged: dict[str, dict[str, str]] = {"param": {}, "metric": {}}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         lines = []
     for line in lines:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         match record:
             case {"kind": "param" | "metric" as kind, "name": str(name), "value": value}:

@@ -9,13 +9,13 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlvc.errors import NotFoundError
-from mlvc.model.ids import TreeId
+from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Environment, Run
@@ -25,7 +25,7 @@ from mlvc.repo import Repo
 from mlvc.repro.execute import executed
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.repro.trace import Trace, observed, read_trace
-from mlvc.repro.values import ValuesUnreadableError, read_log, read_values
+from mlvc.repro.values import MOST_BYTES, ValuesUnreadableError, decode_values, read_log, read_values
 from mlvc.verbs.add import tracked_parent
 from mlvc.verbs.numerics import fingerprint
 from mlvc.verbs.run import Prepared
@@ -64,7 +64,7 @@ class _Outcome:
         log: Its output.
         trace: What it reported of itself.
         values: Where it logged parameters and metrics.
-        directory: Where it ran, as this machine sees it.
+        metrics: What the metrics files say.
         outputs: Where an engine left the outputs that exist; None where they are in the work tree already.
     """
 
@@ -74,7 +74,7 @@ class _Outcome:
     log: Path
     trace: Trace
     values: Path
-    directory: Path
+    metrics: Mapping[str, str]
     outputs: tuple[TrackedPath, ...] | None = None
 
 
@@ -123,7 +123,7 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
             scratch / "log",
             read_trace(scratch / "trace"),
             scratch / "values",
-            repo.cwd,
+            _metrics(repo, prepared, lambda name: read_values(repo.cwd / name), result.exit_code),
         )
 
 
@@ -140,10 +140,28 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
             log=log,
             memory_mb=repo.config.repro_memory_mb,
         ) as done:
+
+            def capture(path: bytes) -> TrackedPath:
+                # What the command wrote is not trusted: no link is followed, nothing special is opened.
+                return shop.capture_output(done.where.outer_project, path, writer)
+
+            def read_metrics(name: str) -> dict[str, str]:
+                path = repo.path_of(name)
+                try:
+                    entry = capture(path)
+                except NotFoundError as exc:
+                    raise ValuesUnreadableError(exc.message) from exc
+                writer.flush()
+                if entry.kind not in {Kind.FILE, Kind.EXECUTABLE}:
+                    raise ValuesUnreadableError(f"{entry.name} is a {entry.kind.word}")
+                return decode_values(
+                    repo.store.read_blob(BlobId(entry.id.digest), limit_bytes=MOST_BYTES), path
+                )
+
             outputs = []
             for path in prepared.output_paths:
                 try:
-                    outputs.append(shop.capture_output(done.where.outer_project, path, writer))
+                    outputs.append(capture(path))
                 except NotFoundError:
                     continue
             writer.flush()
@@ -153,8 +171,8 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 started=done.started,
                 log=done.log,
                 trace=done.read_trace(),
-                values=done.where.outer_report / "values",
-                directory=done.where.outer_project / os.fsdecode(decode_name(run.directory)),
+                values=done.values,
+                metrics=_metrics(repo, prepared, read_metrics, done.result.exit_code),
                 outputs=tuple(outputs),
             )
 
@@ -183,7 +201,7 @@ def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
                     encode_name(path) for path in prepared.output_paths if path not in present
                 ),
                 params={**run.params, **logged_params},
-                metrics={**_metrics(repo, prepared, outcome, status), **logged_metrics},
+                metrics={**outcome.metrics, **logged_metrics},
                 effective=outcome.trace.effective,
                 observed=observed(
                     outcome.trace,
@@ -232,14 +250,16 @@ def _changed_inputs(repo: Repo, run: Run, writer: ObjectWriter) -> tuple[Tracked
     return tuple(entry for entry in after if entry.id != before[entry.path])
 
 
-def _metrics(repo: Repo, prepared: Prepared, outcome: _Outcome, status: str) -> dict[str, str]:
+def _metrics(
+    repo: Repo, prepared: Prepared, read: Callable[[str], Mapping[str, str]], exit_code: int
+) -> dict[str, str]:
     metrics: dict[str, str] = {}
     for name in prepared.options.metrics_files:
         try:
-            metrics.update(read_values(outcome.directory / name))
+            metrics.update(read(name))
         except ValuesUnreadableError as exc:
             # What the command did has to be recorded all the same; a run that failed may have written none.
-            if status == "finished":
+            if exit_code == 0:
                 repo.reporter.warn(f"no metrics: {exc.message}")
     return metrics
 

@@ -217,7 +217,9 @@ def test_nothing_of_the_caller_is_visible(sandbox, tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "secret").write_text("secret")
     mounts = (Mount(tmp_path / "project", str(tmp_path / "project")),)
-    told = sandbox.sh(f"ls -A /home /root 2>/dev/null; ls -A {tmp_path}; ls /proc | grep -c '^[0-9]'", mounts=mounts)
+    told = sandbox.sh(
+        f"ls -A /home /root 2>/dev/null; ls -A {tmp_path}; ls /proc | grep -c '^[0-9]'", mounts=mounts
+    )
     lines = [line for line in told.splitlines() if line and not line.endswith(":")]
 
     assert lines[0] == "project"

@@ -129,7 +129,9 @@ def test_git_clean_and_a_linked_worktree_lose_nothing(project, tmp_path, request
     git(project.cwd, "worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
     linked = Mlvc(cwd=tmp_path / "linked")
     linked("checkout")
-    assert (linked.cwd / "models/model.joblib").read_bytes() == (project.cwd / "models/model.joblib").read_bytes()
+    assert (linked.cwd / "models/model.joblib").read_bytes() == (
+        project.cwd / "models/model.joblib"
+    ).read_bytes()
     assert "identical" == reproduce(linked, "bubblewrap", request)["verdict"]
     assert project("fsck", "--json").json()["ok"] is True
 
@@ -152,7 +154,9 @@ def test_the_record_says_what_determined_the_model(project):
 def test_an_unseeded_script_is_found_out(project, engine, request):
     """Exit 1 and `different` where the script draws from an unseeded generator."""
     (project.cwd / "models").mkdir(exist_ok=True)
-    (project.cwd / "draw.py").write_text("import random\nopen('drawn.txt', 'w').write(str(random.random()))\n")
+    (project.cwd / "draw.py").write_text(
+        "import random\nopen('drawn.txt', 'w').write(str(random.random()))\n"
+    )
     project("run", "-o", "drawn.txt", "--", ".venv/bin/python", "draw.py")
     if engine == "docker":
         base = request.getfixturevalue("docker_engine").base_image
@@ -185,7 +189,9 @@ def test_a_failing_run_is_recorded_and_changes_nothing(project):
     """The exit status is the command's; the lock stays; the overwritten output can be had back."""
     before = (project.cwd / "mlvc.lock").read_bytes()
     model = (project.cwd / "models/model.joblib").read_bytes()
-    (project.cwd / "break.py").write_text("open('models/model.joblib', 'w').write('junk')\nraise SystemExit(7)\n")
+    (project.cwd / "break.py").write_text(
+        "open('models/model.joblib', 'w').write('junk')\nraise SystemExit(7)\n"
+    )
 
     project("run", "-o", "models/model.joblib", "--", ".venv/bin/python", "break.py", check=7)
 

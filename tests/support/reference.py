@@ -1,6 +1,6 @@
 """Writes docs/reference/commands.md from the commands themselves; a test keeps the file current.
 
-python tools/reference.py > docs/reference/commands.md
+python -m tests.support.reference > docs/reference/commands.md
 """
 
 import inspect
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import typer
 from typer.core import TyperArgument, TyperGroup
 
 from mlvc.cli.framework import LazyGroup
@@ -29,22 +28,22 @@ Every command has these options, before or after its name:
 COMMON = {"-C", "--quiet", "--verbose", "--json", "--help"}
 
 
-def walk(command: Any, context: typer.Context) -> Iterator[tuple[Any, typer.Context]]:
+def walk(command: Any, context: Any) -> Iterator[tuple[Any, Any]]:
     """Yields a command and all below it, each with its context."""
     yield command, context
     if isinstance(command, TyperGroup):
         for name in command.list_commands(context):
-            child = command.get_command(context, name)
+            child: Any = command.get_command(context, name)
             yield from walk(child, child.context_class(child, info_name=name, parent=context))
 
 
-def all_commands() -> list[tuple[Any, typer.Context]]:
-    """Returns `mlvc` and every command below it."""
+def all_commands() -> list[tuple[Any, Any]]:
+    """Returns `mlvc` and every command below it; typer's own types of command and context do not fit each other."""
     group = LazyGroup("mlvc", SUMMARY, COMMANDS)
     return list(walk(group, group.context_class(group, info_name="mlvc", obj=Session())))
 
 
-def rows(params: list[Any], context: typer.Context) -> Iterator[str]:
+def rows(params: list[Any], context: Any) -> Iterator[str]:
     for param in params:
         if isinstance(param, TyperArgument):
             names, text = param.make_metavar(context), param.help or ""
@@ -57,7 +56,7 @@ def row(names: str, text: str) -> str:
     return f"| `{names.replace('|', chr(92) + '|')}` | {text.replace('|', chr(92) + '|')} |"
 
 
-def section(command: Any, context: typer.Context) -> Iterator[str]:
+def section(command: Any, context: Any) -> Iterator[str]:
     path = context.command_path.split(" [")[0]
     yield f"\n## `{path}`\n"
     yield inspect.cleandoc(command.help or "")
