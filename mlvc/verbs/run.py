@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlvc.engines.host import HostEngine
-from mlvc.env.probe import find_python
+from mlvc.env.probe import find_interpreter, find_python
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.ids import PlanId, RunId
 from mlvc.model.lock import TrackedPath
@@ -183,7 +183,19 @@ def _cached(repo: Repo, run: Run, output_paths: Sequence[bytes]) -> Run | None:
 
 
 def _environment(repo: Repo, command: str, writer: ObjectWriter) -> Environment | None:
-    python = find_python(command, path=repo.environment.get("PATH", os.defpath), directory=repo.cwd)
+    """Captures the environment of the Python that the command is, or else of the project's virtual environment.
+
+    A shell script calls the Python of the environment that it finds active; a Python that is merely somewhere on the
+    PATH is not captured for a command that may never call it.
+    """
+    python = find_python(
+        command, path=repo.environment.get("PATH", os.defpath), directory=repo.cwd
+    ) or find_interpreter(
+        configured=repo.config.env_python,
+        virtual_env=repo.environment.get("VIRTUAL_ENV"),
+        project=repo.root,
+        path="",
+    )
     if python is None:
         return None
     return capture_environment(repo, python, writer)

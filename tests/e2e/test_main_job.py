@@ -257,3 +257,17 @@ def test_a_run_recorded_inside_an_engine_reproduces_in_it(project):
     assert (project.cwd / "models/model.joblib").is_file()
     assert "bubblewrap" == project("runs", "--json").json()["runs"][0]["engine"]
     assert "identical" == report["verdict"]
+
+
+@pytest.mark.sandbox
+def test_a_shell_script_has_the_active_environment(project):
+    """What `bash` calls as `python` is the virtual environment, here and in the reproduction."""
+    (project.cwd / "all.sh").write_text(
+        "set -e\npython -c 'import sklearn; print(sklearn.__version__)' > version.txt\n"
+    )
+    active = {"VIRTUAL_ENV": str(project.cwd / ".venv"), "PATH": f"{project.cwd}/.venv/bin:/usr/bin:/bin"}
+    project("run", "-o", "version.txt", "--", "bash", "all.sh", env=active)
+
+    report = project("repro", "--engine", "bubblewrap", "--json", "version.txt").json()
+
+    assert "identical" == report["verdict"]
