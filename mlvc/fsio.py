@@ -65,7 +65,8 @@ def translate_os_errors(doing: str) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DiskFullError(f"cannot {doing}: no space left", hint="free some space and repeat") from exc
-        raise FileUnreadableError(f"cannot {doing}: {exc.strerror or exc}") from exc
+        hint = "check its permissions" if exc.errno in {errno.EACCES, errno.EPERM} else None
+        raise FileUnreadableError(f"cannot {doing}: {exc.strerror or exc}", hint=hint) from exc
 
 
 def sync_file(fd: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlvc import fsio
 from mlvc.code.repository import CodeRepository
-from mlvc.errors import NotFoundError, UsageError
+from mlvc.errors import FormatError, NotFoundError, UsageError
 from mlvc.model.config import Config, decode_config
 from mlvc.model.lock import Lock, decode_lock, encode_lock
 from mlvc.model.names import encode_name
@@ -116,7 +116,8 @@ class Repo:
     @staticmethod
     def _private(git_directory: Path) -> Path:
         directory = git_directory / _PRIVATE_DIRECTORY
-        directory.mkdir(exist_ok=True)
+        with fsio.translate_os_errors(f"make {encode_name(os.fsencode(directory))}"):
+            directory.mkdir(exist_ok=True)
         return directory
 
     @cached_property
@@ -169,12 +170,19 @@ class Repo:
         """Returns what `mlvc.lock` says; an empty lock where there is no file.
 
         Raises:
-            FormatError: It cannot be read.
+            FormatError: It cannot be read, or is no file.
             LockConflictError: A merge left conflict marks in it.
         """
         path = self.root / os.fsdecode(LOCK_NAME)
         with fsio.translate_os_errors("read mlvc.lock"):
-            return decode_lock(path.read_bytes()) if os.path.lexists(path) else Lock()
+            if not os.path.lexists(path):
+                return Lock()
+            if path.exists() and not path.is_file():
+                # Opening a named pipe would wait for ever.
+                raise FormatError(
+                    "mlvc.lock is no file", hint="move it away, then `git checkout -- mlvc.lock`"
+                )
+            return decode_lock(path.read_bytes())
 
     def write_lock(self, lock: Lock) -> None:
         """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2)."""
@@ -193,10 +201,17 @@ class Repo:
     @contextlib.contextmanager
     def editing(self) -> Iterator[None]:
         """Holds this worktree's lock while the files, `mlvc.lock` and `.gitignore` are changed together."""
-        with fsio.file_lock(
-            self.state_dir / "worktree.lock",
-            on_wait=lambda: self.reporter.note("waiting for another mlvc command in this worktree"),
-        ):
+        with contextlib.ExitStack() as held:
+            # The body's own errors are not about the lock, so it runs outside of the translation.
+            with fsio.translate_os_errors(f"lock {encode_name(os.fsencode(self.state_dir))}"):
+                held.enter_context(
+                    fsio.file_lock(
+                        self.state_dir / "worktree.lock",
+                        on_wait=lambda: self.reporter.note(
+                            "waiting for another mlvc command in this worktree"
+                        ),
+                    )
+                )
             yield
 
     def path_of(self, argument: str) -> bytes:

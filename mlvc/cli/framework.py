@@ -19,6 +19,7 @@ import mlvc
 from mlvc.cli.session import session_of
 from mlvc.cli.table import Entry
 from mlvc.errors import UsageError
+from mlvc.model.names import encode_name
 
 if TYPE_CHECKING:
     from typer._click import Command as ClickCommand
@@ -45,7 +46,10 @@ def _enter(_: typer.Context, __: TyperOption, directory: str | None) -> None:
     try:
         os.chdir(directory)
     except OSError as exc:
-        raise UsageError(f"cannot work in {os.fsencode(directory)!r}: {exc.strerror}") from exc
+        raise UsageError(
+            f"cannot work in {encode_name(os.fsencode(directory))}: {exc.strerror}",
+            hint="-C takes an existing directory",
+        ) from exc
 
 
 def _show_version(context: typer.Context, _: TyperOption, value: bool) -> None:

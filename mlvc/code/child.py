@@ -77,11 +77,14 @@ def run_git(
     try:
         done = subprocess.run(command, cwd=directory, input=stdin, capture_output=True, check=False)
     except (FileNotFoundError, NotADirectoryError) as exc:
+        if directory.is_dir():
+            # `env` is looked for where git would be.
+            raise GitMissingError("git was not found", hint="install git, or put it on the PATH") from exc
         raise GitError(f"{encode_name(os.fsencode(directory))} is not a directory") from exc
     except ValueError as exc:
         raise GitError(f"an argument for git cannot be passed on: {exc}") from exc
     if done.returncode == _COMMAND_NOT_FOUND:
-        raise GitMissingError("git was not found", hint="install git")
+        raise GitMissingError("git was not found", hint="install git, or put it on the PATH")
     return done
 
 

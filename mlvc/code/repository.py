@@ -112,6 +112,10 @@ class CodeRepository:
         """
         sha = self._find(rev)
         if sha is None:
+            if rev == "HEAD":
+                raise RevisionMissingError(
+                    "there is no commit yet", hint="make one with `mlvc commit -m MSG`"
+                )
             raise RevisionMissingError(
                 f"git knows no revision {rev!r}", hint="see `git log` and `git branch -a`"
             )

@@ -86,7 +86,10 @@ class IndexUnusableError(MlvcError):
     code = "index-unusable"
 
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"the index {path} cannot be used: {what}")
+        super().__init__(
+            f"the index {path} cannot be used: {what}",
+            hint="see whether its disk has room and you may write there; it can always be rebuilt: `mlvc index rebuild`",
+        )
         self.path = path
 
 

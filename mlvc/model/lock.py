@@ -22,6 +22,7 @@ from mlvc.model.names import decode_name, encode_name
 from mlvc.model.tree import Kind, check_name
 
 __all__ = [
+    "GIT_KEPT",
     "Lock",
     "LockConflictError",
     "TrackedPath",
@@ -31,6 +32,9 @@ __all__ = [
     "encode_entry",
     "encode_lock",
 ]
+
+GIT_KEPT = frozenset({b"mlvc.toml", b"mlvc.lock", b".gitignore"})
+"""The files of the repository's top that mlvc itself writes and git tracks; never data."""
 
 _FIRST_LINE = "mlvc-lock 1"
 _KINDS = {kind.word: kind for kind in Kind}
@@ -105,6 +109,13 @@ def check_path(path: bytes) -> None:
         check_name(component)
 
 
+def _check_keepers(entries: Mapping[bytes, TrackedPath]) -> None:
+    for path in entries:
+        # Some file systems fold case, and a checkout must never replace the lock that it reads.
+        if path.partition(b"/")[0].lower() in GIT_KEPT:
+            raise FormatError(f"mlvc.lock tracks {encode_name(path)!r}, which belongs to git")
+
+
 def _check_nesting(entries: Mapping[bytes, TrackedPath]) -> None:
     for path in entries:
         parent = path
@@ -126,6 +137,7 @@ def encode_lock(lock: Lock) -> bytes:
     Raises:
         FormatError: A path is not allowed, or lies inside another: `decode_lock` could not read it back.
     """
+    _check_keepers(lock.entries)
     _check_nesting(lock.entries)
     lines = [_FIRST_LINE]
     if lock.environment is not None:
@@ -174,9 +186,19 @@ def decode_lock(data: bytes) -> Lock:
 
     Raises:
         LockConflictError: Git's conflict marks stand in it.
-        FormatError: It is no lock, or two lines name one path or nested paths.
+        FormatError: It is no lock, two lines name one path or nested paths, or one names a file of `GIT_KEPT`.
         VersionError: The version is not known.
     """
+    try:
+        return _decode_lock(data)
+    except FormatError as exc:
+        if exc.hint is not None:
+            raise
+        said = exc.message if "mlvc.lock" in exc.message else f"mlvc.lock cannot be read: {exc.message}"
+        raise FormatError(said, hint="`git checkout -- mlvc.lock` brings back the committed one") from exc
+
+
+def _decode_lock(data: bytes) -> Lock:
     try:
         # Git may have been told to write CRLF; a carriage return of a name stands there as %0D.
         lines = [line.removesuffix("\r") for line in data.decode().split("\n")]
@@ -205,5 +227,6 @@ def decode_lock(data: bytes) -> Lock:
         if entry.path in entries:
             raise FormatError(f"mlvc.lock names {entry.name!r} twice")
         entries[entry.path] = entry
+    _check_keepers(entries)
     _check_nesting(entries)
     return Lock(entries, environment)

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlvc.errors import NotFoundError, UsageError
-from mlvc.model.lock import TrackedPath
+from mlvc.model.lock import GIT_KEPT, TrackedPath
 from mlvc.model.names import encode_name
-from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
+from mlvc.repo import Repo
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
 __all__ = ["AddResult", "Added", "GitTracksError", "add", "add_paths", "tracked_parent"]
 
 _NAMED = 10
-_OWN_FILES = {SETTINGS_NAME, LOCK_NAME, b".gitignore"}
 
 
 class GitTracksError(UsageError):
@@ -124,7 +123,7 @@ def _outermost(paths: Iterable[bytes]) -> list[bytes]:
 
 
 def _check(repo: Repo, path: bytes) -> None:
-    if path in _OWN_FILES:
+    if path in GIT_KEPT:
         raise UsageError(f"{encode_name(path)} belongs to git, not to the data", hint="use `git add`")
     in_git = repo.code.tracked_below(path)
     if in_git:

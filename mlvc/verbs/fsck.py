@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError
+from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import BlobId, ObjectId, TreeId
 from mlvc.model.lock import TrackedPath
@@ -137,7 +137,7 @@ def _roots(repo: Repo, walk: _References) -> Iterator[tuple[str, list[TrackedPat
     except MlvcError as exc:
         repo.reporter.warn(f"not followed: {exc.message}")
     for kind in (RecordKind.COMMIT, RecordKind.RUN, RecordKind.ENVIRONMENT):
-        for object_id in repo.store.iter_object_ids(kind):
+        for object_id in _stored(repo, kind):
             place = f"{object_id.noun} {object_id.short}"
             try:
                 value = repo.store.read_object(object_id)
@@ -158,6 +158,15 @@ def _roots(repo: Repo, walk: _References) -> Iterator[tuple[str, list[TrackedPat
                 )
             elif isinstance(value, Environment):
                 yield place, list(_environment(value))
+
+
+def _stored(repo: Repo, kind: RecordKind) -> list[ObjectId]:
+    """Returns the ids of one kind; none where an index is damaged, which the check of the packs has named."""
+    try:
+        return list(repo.store.iter_object_ids(kind))
+    except (*_READ_ERRORS, VersionError) as exc:
+        repo.reporter.warn(f"not every {kind.name.lower()} could be followed: {exc.message}")
+        return []
 
 
 def _environment(value: Environment) -> Iterator[TrackedPath]:
