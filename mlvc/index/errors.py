@@ -88,7 +88,7 @@ class IndexUnusableError(MlvcError):
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
             f"the index {path} cannot be used: {what}",
-            hint="see whether its disk has room and you may write there; it can always be rebuilt: `mlvc index rebuild`",
+            hint="see whether there is room and permission; it can always be rebuilt: `mlvc index rebuild`",
         )
         self.path = path
 

@@ -142,6 +142,7 @@ class Executed:
     Attributes:
         where: Where things stand.
         result: How the command ended.
+        interrupted: Whether the person interrupted it.
         started: UTC, ISO 8601 with microseconds.
         cpus: How many CPUs it could use.
         missing_libraries: System libraries that the engine's base lacks.
@@ -150,6 +151,7 @@ class Executed:
 
     where: Place
     result: EngineResult
+    interrupted: bool
     started: str
     cpus: int
     missing_libraries: tuple[str, ...]
@@ -181,6 +183,7 @@ def executed(
     base: Base | None,
     log: LogSink,
     memory_mb: int | None = None,
+    interrupted_exit: int | None = None,
 ) -> Iterator[Executed]:
     """Executes a run's command from nothing but its closure; what it left stands until the context is left.
 
@@ -191,6 +194,7 @@ def executed(
         base: The image that the engine runs on, if it has images.
         log: Receives the command's output while it runs.
         memory_mb: The command's memory limit.
+        interrupted_exit: The exit status that an interrupted command gets; None lets the interrupt through.
 
     Raises:
         MlvcError: As `reproduce` raises it.
@@ -213,11 +217,20 @@ def executed(
             memory_mb=memory_mb,
         )
         before = snapshot(where.outer_project)
-        started = shop.clock.now().isoformat(timespec="microseconds")
+        began = shop.clock.now()
+        interrupted = False
         with shop.reporter.task("executing the command", unit="steps"):
-            result = _execute(engine, execution, scratch / "log", log)
+            try:
+                result = _execute(engine, execution, scratch / "log", log)
+            except KeyboardInterrupt:
+                if interrupted_exit is None:
+                    raise
+                elapsed = shop.clock.now() - began
+                result = EngineResult(interrupted_exit, round(elapsed.total_seconds() * 1000))
+                interrupted = True
+        started = began.isoformat(timespec="microseconds")
         count = len(cpus) if cpus is not None else os.cpu_count() or 1
-        yield Executed(where, result, started, count, missing, before)
+        yield Executed(where, result, interrupted, started, count, missing, before)
 
 
 def _environment(run: Run, reader: ObjectReader) -> Environment | None:

@@ -139,6 +139,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
             base=run.base,
             log=log,
             memory_mb=repo.config.repro_memory_mb,
+            interrupted_exit=_INTERRUPTED,
         ) as done:
 
             def capture(path: bytes) -> TrackedPath:
@@ -167,7 +168,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
             writer.flush()
             yield _Outcome(
                 done.result,
-                interrupted=False,
+                interrupted=done.interrupted,
                 started=done.started,
                 log=done.log,
                 trace=done.read_trace(),
