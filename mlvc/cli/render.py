@@ -6,11 +6,13 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlvc.model.ids import ObjectId
 from mlvc.model.lock import TrackedPath
-from mlvc.model.objects import Run
+
+if TYPE_CHECKING:
+    from mlvc.model.objects import Run
 
 __all__ = [
     "as_json",
@@ -57,7 +59,7 @@ def tracked_json(entry: TrackedPath) -> dict[str, Any]:
 
 def object_json(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a commit, run, environment or verdict
     """Returns a stored object as JSON, with its type and id first."""
-    if isinstance(value, Run):
+    if value.type_name == "run":
         return run_json(value)
     return {"type": value.type_name, "id": str(value.id), **as_json(value)}
 

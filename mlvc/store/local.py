@@ -11,7 +11,6 @@ from mlvc import fsio
 from mlvc.errors import FormatError
 from mlvc.fsio import translate_os_errors
 from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
-from mlvc.model.objects import StoredObject, decode_object
 from mlvc.model.tree import TreeEntry, decode_tree
 from mlvc.ports import RecordKind
 from mlvc.store.catalog import Location
@@ -29,12 +28,12 @@ from mlvc.store.pack_index import PackInfo
 from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
 from mlvc.store.temporaries import remove_leftovers
-from mlvc.store.writer import LocalWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
     from pathlib import Path
 
+    from mlvc.model.objects import StoredObject
     from mlvc.ports import ObjectWriter
 
 __all__ = ["LocalStore"]
@@ -113,6 +112,8 @@ class LocalStore:
     @contextlib.contextmanager
     def writer(self) -> Iterator[ObjectWriter]:
         """Begins adding objects; see `ports.Store.writer`."""
+        from mlvc.store.writer import LocalWriter  # noqa: PLC0415  # threads and chunking, for writers alone
+
         with translate_os_errors(f"write to the store {self.layout.directory}"):
             remove_leftovers(self.layout.temporaries)
         self._records.catalog.refresh()
@@ -215,6 +216,8 @@ class LocalStore:
 
     def read_object(self, object_id: ObjectId) -> StoredObject:
         """Returns a commit, run, environment or verdict, verified; the type of the id says which."""
+        from mlvc.model.objects import decode_object  # noqa: PLC0415  # see mlvc.ports on what it costs
+
         kind = KIND_OF[type(object_id)]
         location = self._records.find(object_id.digest, kind)
         if location is None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from mlvc.model.lock import Lock
 from mlvc.model.names import encode_name
-from mlvc.model.objects import Environment
 from mlvc.repo import Repo
 from mlvc.worktree.trees import PathChange
 
@@ -102,6 +101,7 @@ def _drift(repo: Repo, lock: Lock) -> Drift | None:
     # A quarter of the start-up time, which a project without a locked environment must not pay.
     from mlvc.env.drift import compare, read_present  # noqa: PLC0415
     from mlvc.env.probe import find_interpreter  # noqa: PLC0415
+    from mlvc.model.objects import Environment  # noqa: PLC0415
 
     python = find_interpreter(
         configured=repo.config.env_python,
