@@ -103,6 +103,11 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     if not options.argv:
         raise UsageError("no command was given", hint="mlvc run -i DATA -o MODEL -- python train.py")
     refuse_secrets(options.variables)
+    for name in options.secrets:
+        if name not in repo.environment:
+            raise UsageError(
+                f"--secret {name}: there is no such variable", hint=f"set and export {name} first"
+            )
     lock = repo.read_lock()
     input_paths = _unique(repo.path_of(argument) for argument in options.inputs)
     output_paths = _unique(repo.path_of(argument) for argument in options.outputs)

@@ -142,3 +142,10 @@ def test_show_finds_a_run_by_name_and_by_id(project, run_mlvc):
     assert made["id"] == run_mlvc("show", "copy", "--json").json()["id"]
     assert "copy.csv" in run_mlvc("show", made["id"][3:15]).stdout
     assert "target-missing" == run_mlvc("show", "0000ffff", "--json", check=2).json()["error"]["code"]
+
+
+def test_a_secret_that_is_not_set_is_said(project, run_mlvc):
+    """Passing nothing on in silence would let the command fail far from the cause."""
+    refused = run_mlvc("run", "--secret", "NOT_THERE", "--", "true", check=125)
+
+    assert "NOT_THERE" in refused.stderr
