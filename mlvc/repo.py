@@ -153,6 +153,8 @@ class Repo:
             env_python=own.env_python,
             image_base=own.image_base or shared.image_base,
             repro_memory_mb=own.repro_memory_mb or shared.repro_memory_mb,
+            remote_url=own.remote_url or shared.remote_url,
+            remote_default=own.remote_default or shared.remote_default,
         )
 
     def _user_config(self) -> Config:

@@ -42,6 +42,11 @@ COMMANDS: Mapping[str, Entry] = {
     "runs": Entry(f"{_PACKAGE}.runs", "Lists the recorded runs."),
     "repro": Entry(f"{_PACKAGE}.repro", "Runs a record again in isolation, and compares the outputs."),
     "lineage": Entry(f"{_PACKAGE}.lineage", "Shows what something was made from, and what was made from it."),
+    "remote": Entry(f"{_PACKAGE}.remote", "Adds, lists and removes remotes."),
+    "push": Entry(f"{_PACKAGE}.push", "Sends what the remote lacks."),
+    "fetch": Entry(f"{_PACKAGE}.fetch", "Brings the records of a remote, and no data yet."),
+    "pull": Entry(f"{_PACKAGE}.pull", "Brings the data that the lock needs, and writes the files."),
+    "verify": Entry(f"{_PACKAGE}.verify", "Tells whether everything that a revision needs exists."),
     "fsck": Entry(f"{_PACKAGE}.fsck", "Reads everything that is stored, and names what is damaged."),
     "index": Entry(f"{_PACKAGE}.index", "Rebuilds or describes the metadata index."),
 }

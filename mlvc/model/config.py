@@ -15,6 +15,10 @@
     [repro]
     memory_mb = 8192
 
+    [remote]
+    url = "s3://bucket/path"
+    default = "team"
+
 Page: docs/reference/settings.md
 """
 
@@ -42,6 +46,8 @@ class Config:
         env_python: The interpreter for `env`, `commit` and `status`.
         image_base: The Docker image that a reproduction runs on.
         repro_memory_mb: The memory limit of a reproduction; None sets none.
+        remote_url: Where the project's data is, for whoever has added no remote.
+        remote_default: The name of the remote that is used where none is named.
     """
 
     project_id: str = ""
@@ -49,6 +55,8 @@ class Config:
     env_python: str | None = None
     image_base: str | None = None
     repro_memory_mb: int | None = None
+    remote_url: str | None = None
+    remote_default: str | None = None
 
 
 _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
@@ -57,6 +65,8 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("env", "python"): ("env_python", str),
     ("image", "base"): ("image_base", str),
     ("repro", "memory_mb"): ("repro_memory_mb", int),
+    ("remote", "url"): ("remote_url", str),
+    ("remote", "default"): ("remote_default", str),
 }
 
 

@@ -36,10 +36,18 @@ if TYPE_CHECKING:
     from mlvc.model.objects import StoredObject
     from mlvc.ports import ObjectWriter
 
-__all__ = ["LocalStore"]
+__all__ = ["LocalStore", "RecordKey"]
 
 _FORMAT_NAME = b"mlvc-store "
 _FORMAT = _FORMAT_NAME + b"1\n"
+
+
+class RecordKey(NamedTuple):
+    """What a record is looked up by; `part` is, of a recipe, the kind of its chunks, and zero otherwise."""
+
+    kind: int
+    part: int
+    digest: bytes
 
 
 class _Form(NamedTuple):
@@ -168,6 +176,30 @@ class LocalStore:
             yield data
         if hasher.digest() != object_id.digest:
             raise ObjectDamagedError(object_id, "its chunks are intact, and make other bytes")
+
+    def records_of(self, object_id: ObjectId) -> Iterator[RecordKey]:
+        """Yields the records that an object is made of, as far as it can be told from here.
+
+        A blob or tree without a recipe here is taken to be one record, whether or not that is here.
+
+        Raises:
+            IntegrityError: Its recipe is damaged.
+        """
+        form = {BlobId: _BLOB, TreeId: _TREE}.get(type(object_id))
+        if form is None:
+            yield RecordKey(KIND_OF[type(object_id)], 0, object_id.digest)
+            return
+        found = self._locate(object_id, form)
+        if not isinstance(found, Recipe):
+            yield RecordKey(form.whole, 0, object_id.digest)
+            return
+        yield RecordKey(RecordKind.RECIPE, form.piece, object_id.digest)
+        for digest, _ in found.chunks():
+            yield RecordKey(form.piece, 0, digest)
+
+    def has_record(self, record: RecordKey) -> bool:
+        """Returns whether a record is in an index here; reads no data."""
+        return self._records.find(record.digest, RecordKind(record.kind), record.part) is not None
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""

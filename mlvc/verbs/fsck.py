@@ -10,11 +10,11 @@ from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import BlobId, ObjectId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
-from mlvc.model.objects import Commit, Environment, Run
 from mlvc.model.tree import Kind
 from mlvc.ports import RecordKind
 from mlvc.repo import Repo
 from mlvc.store.fsck import check
+from mlvc.verbs.closure import contents_of
 
 __all__ = ["FsckResult", "Problem", "fsck"]
 
@@ -144,20 +144,7 @@ def _roots(repo: Repo, walk: _References) -> Iterator[tuple[str, list[TrackedPat
             except _READ_ERRORS:
                 walk.note(place, object_id)
                 continue
-            if isinstance(value, Commit):
-                yield place, [*value.paths, *_tree("code", value.code_tree)]
-            elif isinstance(value, Run):
-                yield (
-                    place,
-                    [
-                        *value.inputs,
-                        *value.outputs,
-                        *_tree("code", value.code.tree),
-                        *_blob("log", value.log),
-                    ],
-                )
-            elif isinstance(value, Environment):
-                yield place, list(_environment(value))
+            yield place, list(contents_of(value))
 
 
 def _stored(repo: Repo, kind: RecordKind) -> list[ObjectId]:
@@ -167,21 +154,3 @@ def _stored(repo: Repo, kind: RecordKind) -> list[ObjectId]:
     except (*_READ_ERRORS, VersionError) as exc:
         repo.reporter.warn(f"not every {kind.name.lower()} could be followed: {exc.message}")
         return []
-
-
-def _environment(value: Environment) -> Iterator[TrackedPath]:
-    yield from _tree("interpreter", value.interpreter.tree)
-    yield from _tree("unowned files", value.unowned)
-    for item in value.distributions:
-        yield from _blob(item.wheel_name, item.wheel)
-        yield from _tree(item.name, item.editable_tree)
-
-
-def _tree(name: str, tree: TreeId | None) -> Iterator[TrackedPath]:
-    if tree is not None:
-        yield TrackedPath(name.encode(), Kind.DIRECTORY, tree, 0, 0)
-
-
-def _blob(name: str, blob: BlobId | None) -> Iterator[TrackedPath]:
-    if blob is not None:
-        yield TrackedPath(name.encode(), Kind.FILE, blob, 1, 0)

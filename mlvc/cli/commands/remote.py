@@ -1,0 +1,78 @@
+"""`mlvc remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from mlvc.cli.framework import Group, make_command
+from mlvc.cli.render import table
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import session_of
+from mlvc.verbs import remote as verbs
+
+__all__ = ["command"]
+
+
+@make_command("add", "mlvc remote add team s3://bucket/models", "mlvc remote add disk /mnt/disk/models")
+def _add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.", show_default=False)],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="s3://BUCKET/PATH, file:///PATH or an absolute path.", show_default=False
+        ),
+    ],
+) -> None:
+    """Adds a remote, or gives a known one another URL.
+
+    Credentials are found where the AWS tools find them, and are never written down.
+    """
+    session = session_of(context)
+    entry = verbs.add(open_repository(session), name, url)
+    session.answer(lambda: _json(entry), [f"added {entry.name}  {entry.url}"])
+
+
+@make_command("list", "mlvc remote list", "mlvc remote list --json")
+def _list(context: typer.Context) -> None:
+    """Lists the remotes, and which one is used where none is named."""
+    session = session_of(context)
+    entries = verbs.list_remotes(open_repository(session))
+    session.answer(lambda: {"remotes": [_json(entry) for entry in entries]}, _lines(entries))
+
+
+@make_command("remove", "mlvc remote remove backup")
+def _remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one.", show_default=False)],
+) -> None:
+    """Forgets a remote; what is on it stays."""
+    session = session_of(context)
+    verbs.remove(open_repository(session), name)
+    session.answer(lambda: {"name": name}, [f"removed {name}"])
+
+
+def _lines(entries: Sequence[verbs.RemoteEntry]) -> Iterator[str]:
+    if not entries:
+        yield "no remotes"
+    yield from table(
+        ("name", "url", ""),
+        [
+            (
+                entry.name,
+                entry.url,
+                ", ".join(["default"] * entry.is_default + ["from the settings"] * entry.is_shared),
+            )
+            for entry in entries
+        ],
+    )
+
+
+def _json(entry: verbs.RemoteEntry) -> dict[str, Any]:
+    return {"name": entry.name, "url": entry.url, "default": entry.is_default, "shared": entry.is_shared}
+
+
+command = Group("remote", "Adds, lists and removes remotes.", [_add, _list, _remove])

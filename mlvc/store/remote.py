@@ -1,0 +1,186 @@
+"""A remote: a set of immutable packs at a URL, so pushers need no lock and cannot overwrite each other's work.
+
+mlvc-remote-1           says what this is, and its version
+data/HEX.pack, .idx     packs of data and their indexes
+metadata/HEX.pack, .idx packs of metadata
+
+Format page: docs/format/remote.md
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import unquote, urlsplit
+
+from mlvc.errors import FormatError, UsageError, VersionError
+from mlvc.model.ids import PackId
+from mlvc.model.names import encode_name
+from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
+from mlvc.store.pack_index import decode_index
+from mlvc.store.remote_files import BucketFiles, DirectoryFiles, RemoteDamagedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlvc.store.remote_files import RemoteFiles
+
+__all__ = ["Remote", "RemotePack", "RemoteUrlError", "RemoteVersionError", "check_url"]
+
+_MARKER = "mlvc-remote-"
+_VERSION = "1"
+_FOLDERS = {True: "data", False: "metadata"}
+
+
+class RemoteUrlError(UsageError):
+    """A URL that no remote can have."""
+
+    code = "remote-url"
+
+
+class RemoteVersionError(VersionError):
+    """A remote was written by a newer mlvc."""
+
+    code = "remote-version"
+
+
+class RemotePack(NamedTuple):
+    """A pack on a remote, complete: both it and its index are there.
+
+    Attributes:
+        is_data: Whether it stands among the data.
+        size_bytes: The length of the pack.
+        index_bytes: The length of its index.
+    """
+
+    is_data: bool
+    size_bytes: int
+    index_bytes: int
+
+
+def check_url(text: str) -> str:
+    """Returns the URL of a remote in its full form; an absolute path becomes a `file://` URL.
+
+    Raises:
+        RemoteUrlError: No remote can have it.
+    """
+    hint = "s3://BUCKET/PATH, file:///PATH, or an absolute path"
+    if not text.isprintable() or "::" in text:
+        raise RemoteUrlError(
+            f"{encode_name(text.encode(errors='replace'))!r} is no URL of a remote", hint=hint
+        )
+    if text.startswith("/"):
+        return Path(text).as_uri()
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        # The URL is left out of the message, because a terminal's history is no place for a password.
+        raise RemoteUrlError(
+            "the URL of a remote may hold no user or password",
+            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        )
+    if parts.query or parts.fragment:
+        raise RemoteUrlError("the URL of a remote may hold no `?` or `#`", hint=hint)
+    if parts.scheme == "s3" and parts.netloc:
+        return text.rstrip("/")
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return text.rstrip("/")
+    raise RemoteUrlError(f"{text} is no URL of a remote", hint=hint)
+
+
+class Remote:
+    """One remote. Safe for use from several threads.
+
+    Attributes:
+        url: Its URL, which holds no secret.
+    """
+
+    def __init__(self, url: str, files: RemoteFiles) -> None:
+        self.url = url
+        self._files = files
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Returns the remote at a URL; nothing is asked of it yet.
+
+        Raises:
+            RemoteUrlError: No remote can have that URL.
+        """
+        url = check_url(url)
+        if url.startswith("s3://"):
+            return cls(url, BucketFiles(url))
+        return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))))
+
+    def list_packs(self) -> Mapping[PackId, RemotePack]:
+        """Returns the packs that are there, with their indexes; one question.
+
+        Raises:
+            RemoteMissingError: There is no such remote.
+            RemoteVersionError: A newer mlvc wrote it.
+        """
+        sizes = self._files.list()
+        for name in sizes:
+            if name.startswith(_MARKER) and name != _MARKER + _VERSION:
+                raise RemoteVersionError(
+                    f"this mlvc does not know version {name.removeprefix(_MARKER)} of the remote {self.url}",
+                    hint="install a newer mlvc",
+                )
+        found: dict[PackId, RemotePack] = {}
+        for is_data, folder in _FOLDERS.items():
+            for name, size_bytes in sizes.items():
+                parent, _, file = name.rpartition("/")
+                pack = parse_pack_name(file, PACK_SUFFIX) if parent == folder else None
+                index_bytes = sizes.get(name.removesuffix(PACK_SUFFIX) + INDEX_SUFFIX)
+                if pack is not None and index_bytes is not None:
+                    found[pack] = RemotePack(is_data, size_bytes, index_bytes)
+        return found
+
+    def prepare(self) -> None:
+        """Makes the remote ready to take packs."""
+        self._files.prepare()
+        self._files.write(_MARKER + _VERSION, b"")
+
+    @staticmethod
+    def _name(pack: PackId, suffix: str, *, is_data: bool) -> str:
+        return f"{_FOLDERS[is_data]}/{pack.hex}{suffix}"
+
+    def put(self, pack: PackId, source: Path, index: bytes, *, is_data: bool) -> None:
+        """Sends a pack, and after it the index that makes it count.
+
+        Raises:
+            RemoteDeniedError: The remote does not let us write.
+            RemoteUnreachableError: It stopped answering; the pack does not count, and can be sent again.
+        """
+        self._files.upload(self._name(pack, PACK_SUFFIX, is_data=is_data), source)
+        self._files.write(self._name(pack, INDEX_SUFFIX, is_data=is_data), index)
+
+    def read_index(self, pack: PackId, listed: RemotePack) -> bytes:
+        """Returns the index of a pack, checked: checksum, order, bounds, and that it describes this pack.
+
+        Raises:
+            RemoteDamagedError: It is not what was sent.
+        """
+        name = self._name(pack, INDEX_SUFFIX, is_data=listed.is_data)
+        data = b"".join(self._files.read(name, listed.index_bytes))
+        try:
+            info, _ = decode_index(data)
+        except FormatError as exc:
+            raise self._damaged(name, exc.message) from exc
+        if info.id != pack or info.is_data != listed.is_data:
+            raise self._damaged(name, "it is the index of another pack")
+        if info.size_bytes != listed.size_bytes:
+            pack_name = self._name(pack, PACK_SUFFIX, is_data=listed.is_data)
+            what = f"it has {listed.size_bytes} bytes, and its index says {info.size_bytes}"
+            raise self._damaged(pack_name, what)
+        return data
+
+    def read_pack(self, pack: PackId, listed: RemotePack) -> Iterator[bytes]:
+        """Yields the bytes of a pack; the caller checks them."""
+        return self._files.read(self._name(pack, PACK_SUFFIX, is_data=listed.is_data), listed.size_bytes)
+
+    def damaged_pack(self, pack: PackId, listed: RemotePack) -> RemoteDamagedError:
+        """Returns the error for a pack whose bytes are not those that its name stands for."""
+        name = self._name(pack, PACK_SUFFIX, is_data=listed.is_data)
+        return self._damaged(name, "it holds other bytes than its name says")
+
+    def _damaged(self, name: str, what: str) -> RemoteDamagedError:
+        return RemoteDamagedError((f"{self.url}/{name}", what))

@@ -1,0 +1,242 @@
+"""Where the files of a remote are: in a directory, or in a bucket. Knows names and bytes, and nothing of packs.
+
+Whatever a library or the system raises becomes one of the four errors below, which name the remote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlvc.errors import IntegrityError, MlvcError, NotFoundError
+from mlvc.fsio import translate_os_errors
+from mlvc.store.temporaries import Temporary, remove_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = [
+    "BucketFiles",
+    "DirectoryFiles",
+    "RemoteDamagedError",
+    "RemoteDeniedError",
+    "RemoteFiles",
+    "RemoteMissingError",
+    "RemoteUnreachableError",
+]
+
+_COPY_BYTES = 4 << 20
+_RANGE_BYTES = 16 << 20
+"""One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
+_TEMPORARIES = "tmp"
+
+
+class RemoteMissingError(NotFoundError):
+    """The bucket or directory of a remote, or a file in it, is not there."""
+
+    code = "remote-missing"
+
+
+class RemoteDeniedError(MlvcError):
+    """The remote does not accept the credentials, or there are none."""
+
+    code = "remote-denied"
+
+
+class RemoteUnreachableError(MlvcError):
+    """The remote did not answer, or not to the end."""
+
+    code = "remote-unreachable"
+
+
+class RemoteDamagedError(IntegrityError):
+    """A file of a remote holds other bytes than were sent to it.
+
+    Attributes:
+        names: The damaged files, with the remote's URL.
+    """
+
+    code = "remote-damaged"
+
+    def __init__(self, *found: tuple[str, str]) -> None:
+        super().__init__(
+            "; ".join(f"{name} is damaged: {what}" for name, what in found),
+            hint="nothing of it was stored; `mlvc push` from a clone that has the pack replaces one of another size",
+        )
+        self.found = found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The damaged files."""
+        return tuple(name for name, _ in self.found)
+
+
+class RemoteFiles(Protocol):
+    """The files of one remote. Safe for use from several threads."""
+
+    def list(self) -> Mapping[str, int]:
+        """Returns the name, below the remote, and the size of every file; one question.
+
+        Raises:
+            RemoteMissingError: There is no such remote.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Makes ready for writing."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Makes a file that appears whole or not at all."""
+        ...
+
+    def upload(self, name: str, source: Path) -> None:
+        """Copies a file there, which appears whole or not at all."""
+        ...
+
+    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+        """Yields the first `size_bytes` bytes of a file in pieces; fewer where it is shorter."""
+        ...
+
+
+class DirectoryFiles:
+    """A remote in a directory, such as a mounted disk; as durable as the local store."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def list(self) -> Mapping[str, int]:
+        """Returns the files of the directory and of those just below it."""
+        found: dict[str, int] = {}
+        with translate_os_errors(f"list {self._root}"):
+            try:
+                for entry in os.scandir(self._root):
+                    if entry.is_file():
+                        found[entry.name] = entry.stat().st_size
+                    elif entry.is_dir() and entry.name != _TEMPORARIES:
+                        found |= {
+                            f"{entry.name}/{file.name}": file.stat().st_size
+                            for file in os.scandir(entry.path)
+                        }
+            except (FileNotFoundError, NotADirectoryError) as exc:
+                raise RemoteMissingError(
+                    f"the remote {self._root} is not there", hint="is the disk mounted? `mlvc push` makes it"
+                ) from exc
+        return found
+
+    def prepare(self) -> None:
+        """Makes the directories, and removes what a killed push left."""
+        with translate_os_errors(f"write to {self._root}"):
+            (self._root / _TEMPORARIES).mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self._root / _TEMPORARIES)
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[Temporary]:
+        target = self._root / name
+        with translate_os_errors(f"write {target}"):
+            target.parent.mkdir(exist_ok=True)
+            temporary = Temporary.create(self._root / _TEMPORARIES, target.suffix)
+            try:
+                yield temporary
+                temporary.sync()
+                temporary.publish(target)
+            finally:
+                temporary.discard()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes under another name, then renames."""
+        with self._writing(name) as file:
+            file.write(data)
+
+    def upload(self, name: str, source: Path) -> None:
+        """Copies under another name, then renames."""
+        with self._writing(name) as file, source.open("rb") as content:
+            while piece := content.read(_COPY_BYTES):
+                file.write(piece)
+
+    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+        """Yields the file's bytes."""
+        path = self._root / name
+        with translate_os_errors(f"read {path}"), path.open("rb") as file:
+            while size_bytes > 0 and (piece := file.read(min(_COPY_BYTES, size_bytes))):
+                size_bytes -= len(piece)
+                yield piece
+
+
+class BucketFiles:
+    """A remote in an S3 bucket, through s3fs, which finds credentials and endpoint where the AWS tools do."""
+
+    def __init__(self, url: str) -> None:
+        # Both take a third of a second to load, which commands without a remote must not pay.
+        import s3fs  # noqa: PLC0415
+
+        self._url = url
+        self._base = url.removeprefix("s3://").rstrip("/")
+        with self._translated():
+            self._files: Any = s3fs.S3FileSystem(
+                use_listings_cache=False,
+                skip_instance_cache=True,
+                config_kwargs={"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}},
+            )
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        from aiohttp import ClientError as HttpError  # noqa: PLC0415
+        from botocore.exceptions import (  # noqa: PLC0415
+            BotoCoreError,
+            ClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+            ProfileNotFound,
+        )
+
+        try:
+            yield
+        except FileNotFoundError as exc:
+            raise RemoteMissingError(
+                f"the remote {self._url} is not there, or a file of it: {exc}",
+                hint="mlvc makes no buckets; check the URL and AWS_ENDPOINT_URL",
+            ) from exc
+        except (PermissionError, NoCredentialsError, PartialCredentialsError, ProfileNotFound) as exc:
+            raise RemoteDeniedError(
+                f"the remote {self._url} does not let us in: {exc}",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            ) from exc
+        except (OSError, BotoCoreError, ClientError, HttpError) as exc:
+            raise RemoteUnreachableError(
+                f"the remote {self._url} does not answer: {exc}",
+                hint="check the network and AWS_ENDPOINT_URL; repeat to go on where it stopped",
+            ) from exc
+
+    def list(self) -> Mapping[str, int]:
+        """Returns the keys below the URL; one request for each thousand."""
+        with self._translated():
+            found = self._files.find(self._base, detail=True)
+            if not found:
+                # An empty answer is given for a missing bucket too.
+                self._files.ls(self._base.partition("/")[0])
+        return {path.removeprefix(self._base + "/"): info["size"] for path, info in found.items()}
+
+    def prepare(self) -> None:
+        """Does nothing: a key needs no directory."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts one object."""
+        with self._translated():
+            self._files.pipe_file(f"{self._base}/{name}", data)
+
+    def upload(self, name: str, source: Path) -> None:
+        """Puts one object."""
+        with self._translated():
+            self._files.put_file(str(source), f"{self._base}/{name}")
+
+    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+        """Yields the object's bytes, one range for each request."""
+        for start in range(0, size_bytes, _RANGE_BYTES):
+            with self._translated():
+                piece = self._files.cat_file(
+                    f"{self._base}/{name}", start=start, end=min(start + _RANGE_BYTES, size_bytes)
+                )
+            yield piece

