@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
+from tests.support.s3 import S3Error, serve_s3
 
 NOT_TESTED = "NOT TESTED: "
-REQUIREMENTS = {"docker": "docker_engine", "sandbox": "bubblewrap"}
+REQUIREMENTS = {"docker": "docker_engine", "sandbox": "bubblewrap", "s3": "s3_server"}
 
 settings.register_profile(
     "default",
@@ -120,6 +121,18 @@ def bubblewrap() -> Path:
     except EngineError as error:
         if os.environ.get("MLVC_TESTS_REQUIRE_SANDBOX") == "1":
             pytest.fail(f"a sandbox is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """An S3 server that answers."""
+    try:
+        with serve_s3(tmp_path_factory.mktemp("s3")) as server:
+            yield server
+    except S3Error as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_S3") == "1":
+            pytest.fail(f"an S3 server is required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
 
 

@@ -58,6 +58,7 @@ def prepared(tmp_path_factory):
     run("mlvc commit -m first && git tag v1.0")
     run("mlvc run -n train -i data -o models/model.joblib -- python train.py")
     run("mlvc commit -m second")
+    run(f"mlvc remote add backup {folder / 'remote'} && mlvc push")
     return project, environment
 
 

@@ -58,15 +58,12 @@ class S3Server:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Returns ports whose gRPC companions, 10,000 above, are free as well."""
-    found: list[int] = []
+    """Returns ports that nobody listens on, each another one."""
     with contextlib.ExitStack() as held:
-        while len(found) < count:
-            first = held.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            found.append(port)
-    return found
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager
@@ -89,7 +86,8 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
     command = [program, "-logtostderr=true", "server", f"-dir={directory}", "-s3", "-filer"]
     command += [f"-s3.config={config}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
-    command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.iam=false", "-s3.port.iceberg=0"]
+    command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.iam=false"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += [f"-{name}={port}" for name, port in ports.items()]
     log = directory / "weed.log"
     with log.open("wb") as output:

@@ -1,0 +1,185 @@
+"""`mlvc remote`, `push`, `fetch`, `pull` and `verify` as a user runs them, on a directory."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support.command import Mlvc
+
+
+@pytest.fixture
+def far(tmp_path):
+    return tmp_path / "far"
+
+
+@pytest.fixture
+def pushed(project, run_mlvc, far):
+    """The project, with everything on a remote."""
+    run_mlvc("remote", "add", "team", far)
+    run_mlvc("push")
+    return project
+
+
+@pytest.fixture
+def clone(pushed, tmp_path, far):
+    """What `git clone` gives, and the remote's name; nothing of the store."""
+    subprocess.run(["git", "clone", "--quiet", pushed, tmp_path / "clone"], check=True)
+    run = Mlvc(cwd=tmp_path / "clone")
+    run("remote", "add", "team", far)
+    return run
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_push_clone_pull_gives_the_files(pushed, clone):
+    """Every byte, and nothing left to do on either side."""
+    answer = clone("pull", "--json").json()
+
+    assert answer["written"] == 4
+    assert contents(pushed / "data") == contents(clone.cwd / "data")
+    assert True is clone("status", "--json").json()["clean"]
+    assert 0 == clone("push", "--json").json()["packs"]
+    assert "everything" in clone("push").stdout
+
+
+def test_fetch_brings_records_and_no_data(clone):
+    """The history can be looked at; `verify` names what is not here."""
+    assert clone("fetch", "--json").json()["packs"] > 0
+    assert ["first"] == [commit["message"] for commit in clone("log", "--json").json()["commits"]]
+    assert clone("ls", "HEAD:data").stdout
+    assert not list((clone.cwd / "data").glob("*"))
+
+    missing = clone("verify", "--json", check=1).json()
+
+    assert missing["ok"] is False
+    assert {"missing-object"} == {problem["kind"] for problem in missing["problems"]}
+    assert any("data/table.csv" in problem["message"] for problem in missing["problems"])
+
+
+def test_fetch_with_data_needs_no_pull(clone):
+    """A plain checkout finds everything."""
+    clone("fetch", "--data")
+    clone("checkout")
+
+    assert "a,b\n1,2\n" == (clone.cwd / "data" / "table.csv").read_text()
+
+
+def test_pull_of_a_path_brings_only_what_it_needs(project, run_mlvc, far, git, tmp_path):
+    """The pack of the other path stays where it is."""
+    (project / "large.bin").write_bytes(bytes(range(256)) * 1000)
+    run_mlvc("add", "large.bin")
+    run_mlvc("commit", "-m", "second")
+    run_mlvc("remote", "add", "team", far)
+    run_mlvc("push")
+    subprocess.run(["git", "clone", "--quiet", project, tmp_path / "clone"], check=True)
+    clone = Mlvc(cwd=tmp_path / "clone")
+    clone("remote", "add", "team", far)
+
+    clone("pull", "data/table.csv")
+
+    assert "a,b\n1,2\n" == (clone.cwd / "data" / "table.csv").read_text()
+    assert not (clone.cwd / "data" / "deep").exists()
+    assert not (clone.cwd / "large.bin").exists()
+    packs = {path.stem for path in (clone.cwd / ".git" / "mlvc" / "store" / "packs").glob("*.pack")}
+    assert {path.stem for path in (far / "data").glob("*.pack")} - packs
+
+
+def test_verify_of_the_remote_finds_what_is_missing(clone, far):
+    """All there; then a pack goes, and what it held is named without any data coming here."""
+    assert clone("verify", "--remote", "--json").json()["ok"] is True
+    for file in (far / "data").glob("*.pack"):
+        file.unlink()
+
+    answer = clone("verify", "--remote", "--json", check=1).json()
+
+    assert {"missing-object"} == {problem["kind"] for problem in answer["problems"]}
+    assert any("data/table.csv" in problem["message"] for problem in answer["problems"])
+
+
+def test_verify_of_the_remote_finds_a_truncated_pack(clone, far):
+    """By its length, so that it is not counted as there."""
+    path = next((far / "data").glob("*.pack"))
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+
+    answer = clone("verify", "--remote", "--json", check=1).json()
+
+    assert any(path.name in problem["message"] for problem in answer["problems"])
+
+
+def test_damaged_pack_is_named_and_not_handed_out(clone, far):
+    """Exit 2, no file is written, and no traceback."""
+    for path in (far / "data").glob("*.pack"):
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(data)
+
+    refused = clone("pull", "--json", check=2)
+
+    assert "remote-damaged" == refused.json()["error"]["code"]
+    assert "/data/" in refused.json()["error"]["message"]
+    assert not list((clone.cwd / "data").glob("*"))
+    assert not list((clone.cwd / ".git" / "mlvc" / "store" / "tmp").iterdir())
+
+
+def test_pull_keeps_unsaved_work(clone):
+    """As a checkout does."""
+    clone("pull")
+    (clone.cwd / "data" / "table.csv").write_text("precious\n")
+
+    assert "unsaved" == clone("pull", "--json", check=2).json()["error"]["code"]
+    assert "precious\n" == (clone.cwd / "data" / "table.csv").read_text()
+
+
+def test_remotes_are_added_listed_and_removed(project, run_mlvc, tmp_path):
+    """The first is the default; with two, one must be named or set."""
+    assert {"remotes": []} == run_mlvc("remote", "list", "--json").json()
+    assert "no-remote" == run_mlvc("push", "--json", check=2).json()["error"]["code"]
+    run_mlvc("remote", "add", "one", tmp_path / "one")
+    run_mlvc("push")
+    run_mlvc("remote", "add", "two", tmp_path / "two")
+    assert "one, two" in run_mlvc("push", check=2).stderr
+    run_mlvc("push", "--remote", "two")
+    assert (tmp_path / "two" / "data").is_dir()
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write('\n[remote]\ndefault = "two"\n')
+
+    listed = run_mlvc("remote", "list", "--json").json()["remotes"]
+
+    assert [("one", False), ("two", True)] == [(entry["name"], entry["default"]) for entry in listed]
+    run_mlvc("remote", "remove", "one")
+    assert ["two"] == [entry["name"] for entry in run_mlvc("remote", "list", "--json").json()["remotes"]]
+    assert "no-remote" == run_mlvc("remote", "remove", "one", "--json", check=2).json()["error"]["code"]
+
+
+def test_url_of_the_settings_serves_who_chose_none(clone, far):
+    """And never replaces a remote that the user added: a branch must not redirect a push."""
+    with (clone.cwd / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[remote]\nurl = "file://{far}-elsewhere"\ndefault = "team"\n')
+    assert str(far) == clone("fetch", "--json").json()["url"].removeprefix("file://")
+
+    clone("remote", "remove", "team")
+    shutil.move(far, f"{far}-elsewhere")
+
+    assert clone("pull", "--json").json()["url"].endswith("-elsewhere")
+
+
+@pytest.mark.parametrize("url", ["s3://key:hush@bucket/x", "http://host/x", "zip::s3://bucket/x", "not/absolute"])
+def test_bad_urls_are_refused_and_no_password_is_shown(project, run_mlvc, url):
+    """Nothing is written down."""
+    refused = run_mlvc("remote", "add", "team", url, "--json", check=2)
+
+    assert "remote-url" == refused.json()["error"]["code"]
+    assert "hush" not in refused.stdout + refused.stderr
+    assert {"remotes": []} == run_mlvc("remote", "list", "--json").json()
+
+
+def test_a_missing_remote_is_one_clear_error(project, run_mlvc, tmp_path):
+    """A disk that is not mounted is not an empty remote."""
+    run_mlvc("remote", "add", "disk", tmp_path / "gone")
+
+    assert "remote-missing" == run_mlvc("fetch", "--json", check=2).json()["error"]["code"]

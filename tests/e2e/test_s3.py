@@ -1,0 +1,135 @@
+"""Two machines and an S3 server: what one recorded, the other pulls and reproduces."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command import Mlvc
+
+pytestmark = pytest.mark.s3
+
+TRAIN = """\
+import pathlib
+
+rows = sorted(path.read_text() for path in pathlib.Path("data").iterdir())
+pathlib.Path("model.bin").write_text("".join(rows))
+"""
+
+
+def git(cwd, *arguments):
+    subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture
+def server(s3_server, monkeypatch):
+    """The server, which every command of the test is led to; and an empty bucket `models`."""
+    for name, value in s3_server.environment.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    files = s3_server.filesystem()
+    if files.exists("models"):
+        files.rm("models", recursive=True)
+    files.mkdir("models")
+    return files
+
+
+@pytest.fixture
+def recorded(git_repo, run_mlvc, server):
+    """A project with a recorded run in an environment of its own, pushed."""
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, ".venv"], cwd=git_repo, check=True)
+    (git_repo / ".gitignore").write_text(".venv/\n")
+    (git_repo / "train.py").write_text(TRAIN)
+    (git_repo / "data").mkdir()
+    for number in range(300):
+        (git_repo / "data" / f"{number}.csv").write_text(f"{number},{number * 7}\n" * 40)
+    run_mlvc("init")
+    run_mlvc("add", "data")
+    git(git_repo, "add", "-A")
+    run_mlvc("commit", "-m", "data")
+    run_mlvc("run", "-n", "train", "-i", "data", "-o", "model.bin", "--", ".venv/bin/python", "train.py")
+    run_mlvc("commit", "-m", "model")
+    run_mlvc("remote", "add", "team", "s3://models/a/b")
+    run_mlvc("push")
+    return run_mlvc
+
+
+@pytest.fixture
+def clone(recorded, tmp_path):
+    """A fresh clone, after which the first machine is gone."""
+    git(tmp_path, "clone", "--quiet", "--bare", str(recorded.cwd), "code.git")
+    git(tmp_path, "clone", "--quiet", "code.git", "clone")
+    shutil.rmtree(recorded.cwd)
+    run = Mlvc(cwd=tmp_path / "clone")
+    run("remote", "add", "team", "s3://models/a/b")
+    return run
+
+
+@pytest.mark.sandbox
+def test_another_machine_gets_the_same_model(clone):
+    """Clone, pull, reproduce: identical, with nothing left of the first machine."""
+    assert clone("verify", "--remote", "--json").json()["ok"] is True
+    clone("pull")
+
+    assert 300 == len(os.listdir(clone.cwd / "data"))
+    assert clone("verify", "--json").json()["ok"] is True
+    assert ["train"] == [run["name"] for run in clone("runs", "--json").json()["runs"]]
+    report = clone("repro", "--engine", "bubblewrap", "--json").json()
+    assert "identical" == report["verdict"]
+
+
+def test_second_push_sends_nothing_and_a_new_one_only_what_is_new(recorded):
+    """By packs and bytes."""
+    assert 0 == recorded("push", "--json").json()["packs"]
+    (recorded.cwd / "data" / "new.csv").write_text("1,2\n")
+    recorded("add", "data")
+
+    sent = recorded("push", "--json").json()
+
+    assert 2 == sent["packs"]
+    assert sent["bytes"] < 100_000
+
+
+def test_one_flipped_bit_is_found(clone, server):
+    """Named, not stored, not handed out."""
+    hurt = [path for path in server.find("models/a/b/data") if path.endswith(".pack")]
+    for path in hurt:
+        data = bytearray(server.cat_file(path))
+        data[len(data) // 2] ^= 1
+        server.pipe_file(path, bytes(data))
+
+    error = clone("pull", "--json", check=2).json()["error"]
+
+    assert "remote-damaged" == error["code"]
+    assert "s3://models/a/b/data/" in error["message"]
+    assert not (clone.cwd / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "changes", "code"),
+    [
+        ("s3://no-such-bucket/x", {}, "remote-missing"),
+        ("s3://models/a/b", {"AWS_SECRET_ACCESS_KEY": "hush-hush"}, "remote-denied"),
+        ("s3://models/a/b", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "remote-denied"),
+        ("s3://models/a/b", {"AWS_PROFILE": "nobody"}, "remote-denied"),
+        ("s3://models/a/b", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "remote-unreachable"),
+    ],
+    ids=["no bucket", "wrong secret", "no credentials", "no profile", "no network"],
+)
+@pytest.mark.parametrize("verb", ["push", "fetch"])
+def test_a_remote_that_cannot_be_used_is_one_error(git_repo, run_mlvc, server, url, changes, code, verb):
+    """With its code, and no secret in it."""
+    run_mlvc("init")
+    run_mlvc("remote", "add", "team", url)
+
+    refused = run_mlvc(verb, "--json", check=2, env=changes)
+
+    assert code == refused.json()["error"]["code"]
+    for secret in ("hush-hush", os.environ["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
