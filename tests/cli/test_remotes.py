@@ -168,7 +168,9 @@ def test_url_of_the_settings_serves_who_chose_none(clone, far):
     assert clone("pull", "--json").json()["url"].endswith("-elsewhere")
 
 
-@pytest.mark.parametrize("url", ["s3://key:hush@bucket/x", "http://host/x", "zip::s3://bucket/x", "not/absolute"])
+@pytest.mark.parametrize(
+    "url", ["s3://key:hush@bucket/x", "http://host/x", "zip::s3://bucket/x", "not/absolute"]
+)
 def test_bad_urls_are_refused_and_no_password_is_shown(project, run_mlvc, url):
     """Nothing is written down."""
     refused = run_mlvc("remote", "add", "team", url, "--json", check=2)

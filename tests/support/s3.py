@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["S3Error", "S3Server", "serve_s3"]
 
@@ -44,7 +45,7 @@ class S3Server:
             "https_proxy": None,
         }
 
-    def filesystem(self):
+    def filesystem(self) -> Any:
         """Returns a client of its own, to prepare buckets and to hurt what is in them."""
         import s3fs
 

@@ -146,7 +146,9 @@ def test_interrupted_push_goes_on_where_it_stopped(store, other, folder, remote,
     sent = push(store, Remote(remote.url, again), RecordingReporter())
 
     assert 2 * PACKS - len(arrived) == sent.packs
-    assert not [call for call in again.calls if call[0] == "upload" and any(p.hex in call[1] for p in arrived)]
+    assert not [
+        call for call in again.calls if call[0] == "upload" and any(p.hex in call[1] for p in arrived)
+    ]
     bring_all(other, remote)
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}
 
@@ -155,7 +157,7 @@ def test_interrupted_push_goes_on_where_it_stopped(store, other, folder, remote,
 @pytest.mark.parametrize("number", range(4))
 def test_one_flipped_bit_is_found_named_and_not_stored(store, other, folder, remote, number, place):
     """In any file of the remote: pack or index, data or metadata."""
-    blob, _ = fill(store, 1)
+    fill(store, 1)
     push(store, remote, RecordingReporter())
     path = files_of(folder)[number]
     size = path.stat().st_size
@@ -179,8 +181,9 @@ def test_all_that_is_damaged_is_named_and_the_rest_arrives(store, other, folder,
     for path in hurt:
         flip(path, 100)
 
+    listed = remote.list_packs()
+
     with pytest.raises(RemoteDamagedError) as caught:
-        listed = remote.list_packs()
         fetch(other, remote, listed, [p for p in listed if listed[p].is_data], RecordingReporter())
 
     assert {path.name for path in hurt} == {name.rpartition("/")[2] for name in caught.value.names}
