@@ -32,6 +32,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # Names are printed as UTF-8 whatever the locale says; DESIGN: one text form.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    if sys.argv[1:2] == ["hook"]:
+        from mlvc.cli.hook import run_hook  # noqa: PLC0415  # loads the verbs, which no help needs
+
+        sys.exit(run_hook(sys.argv[2:], Session()))
     sys.exit(run_command_line(sys.argv[1:], Session()))
 
 

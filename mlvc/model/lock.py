@@ -24,11 +24,13 @@ from mlvc.model.tree import Kind, check_name
 __all__ = [
     "GIT_KEPT",
     "Lock",
+    "LockConflict",
     "LockConflictError",
     "TrackedPath",
     "check_path",
     "decode_entry",
     "decode_lock",
+    "encode_conflicts",
     "encode_entry",
     "encode_lock",
 ]
@@ -97,6 +99,21 @@ class Lock:
         return Lock(entries, self.environment)
 
 
+@dataclass(frozen=True, slots=True)
+class LockConflict:
+    """Lines that a merge could not decide.
+
+    Attributes:
+        path: Where they belong in the file; empty for the environment.
+        ours: The lines of the present side, without their ends; none where it dropped them.
+        theirs: The lines of the other side.
+    """
+
+    path: bytes
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+
 def check_path(path: bytes) -> None:
     """Refuses a path that is not a plain relative path of allowed names.
 
@@ -145,6 +162,20 @@ def encode_lock(lock: Lock) -> bytes:
     for path in sorted(lock.entries):
         check_path(path)
         lines.append(encode_entry(lock.entries[path]))
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def encode_conflicts(lock: Lock, conflicts: Iterable[LockConflict]) -> bytes:
+    """Returns the text of a lock with git's conflict marks around the lines that are still to be decided.
+
+    `decode_lock` refuses it with the error that names the ways out.
+    """
+    blocks = {path: [encode_entry(entry)] for path, entry in lock.entries.items()}
+    if lock.environment is not None:
+        blocks[b""] = [f"environment {lock.environment}"]
+    for item in conflicts:
+        blocks[item.path] = ["<<<<<<< ours", *item.ours, "=======", *item.theirs, ">>>>>>> theirs"]
+    lines = [_FIRST_LINE, *(line for path in sorted(blocks) for line in blocks[path])]
     return "".join(line + "\n" for line in lines).encode()
 
 
@@ -207,7 +238,8 @@ def _decode_lock(data: bytes) -> Lock:
     if any(line.startswith(_CONFLICT_MARKS) for line in lines):
         raise LockConflictError(
             "mlvc.lock holds the marks of a merge conflict",
-            hint="take one side with `git checkout --ours mlvc.lock` or `--theirs`, then `mlvc checkout` or `mlvc add`",
+            hint="keep the right lines and delete the marks, or take one side with `git checkout --ours mlvc.lock` "
+            "or `--theirs`; then `mlvc checkout` or `mlvc add`, and `git add mlvc.lock`",
         )
     if lines[0] != _FIRST_LINE:
         if lines[0].startswith("mlvc-lock "):

@@ -14,6 +14,7 @@ from mlvc.code.repository import CodeRepository
 from mlvc.model.lock import Lock, encode_lock
 from mlvc.ports import Reporter
 from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
+from mlvc.verbs.merge import set_up_driver
 
 __all__ = ["InitResult", "init"]
 
@@ -36,7 +37,7 @@ class InitResult:
 
 
 def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str, str]) -> InitResult:
-    """Writes `mlvc.toml` and `mlvc.lock` where they are missing, and makes the store inside the git directory.
+    """Writes `mlvc.toml` and `mlvc.lock` where they are missing, makes the store, and sets up the merge driver.
 
     Args:
         start: A directory of the work tree.
@@ -67,4 +68,5 @@ def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str
     repo = Repo.open(start, reporter=reporter, environment=environment)
     repo.read_lock()
     _ = repo.store  # Opening it makes it.
+    set_up_driver(repo.code)
     return InitResult(root, repo.config.project_id, tuple(created))

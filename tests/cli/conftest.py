@@ -4,14 +4,23 @@ import subprocess
 
 import pytest
 
+from tests.support.command import child_environment
+
 
 @pytest.fixture
 def git(git_repo):
     """Runs git in the repository and returns what it printed."""
 
     def call(*arguments, check=True):
-        done = subprocess.run(["git", *arguments], cwd=git_repo, capture_output=True, text=True, check=False)
-        assert not check or done.returncode == 0, done.stderr
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=git_repo,
+            env=child_environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     return call

@@ -23,7 +23,7 @@ def command(
     """Starts tracking data in a git repository.
 
     Writes mlvc.toml and mlvc.lock at its top, for git to track, and makes the store inside its git directory.
-    In a repository that has them already, nothing changes.
+    Tells git how to merge mlvc.lock; every clone wants that once. Files that are there already stay as they are.
     """
     session = session_of(context)
     result = init(Path.cwd(), git=git, reporter=session.reporter(), environment=session.environment)

@@ -1,0 +1,171 @@
+"""Merges three versions of `mlvc.lock`: by path, and inside a directory entry by entry over the trees.
+
+Knows objects, not files: nothing of the work tree is read or written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mlvc.errors import NotFoundError
+from mlvc.model.ids import EnvironmentId
+from mlvc.model.lock import Lock, LockConflict, TrackedPath, encode_entry
+from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind, TreeEntry
+from mlvc.ports import ObjectReader, ObjectWriter
+from mlvc.worktree.trees import as_tree_entry, flatten, read_directory
+
+__all__ = ["LockMerge", "merge_locks"]
+
+
+@dataclass(frozen=True, slots=True)
+class LockMerge:
+    """A merged lock, as far as it could be decided.
+
+    Attributes:
+        lock: Every line that is decided.
+        conflicts: What is left to the person.
+        reasons: For each undecided thing, one sentence; inside a directory, one for each path.
+    """
+
+    lock: Lock
+    conflicts: tuple[LockConflict, ...]
+    reasons: tuple[str, ...]
+
+
+def merge_locks(
+    base: Lock, ours: Lock, theirs: Lock, reader: ObjectReader, writer: ObjectWriter
+) -> LockMerge:
+    """Returns what two sides made of one lock, put together.
+
+    A line that one side changed is taken from it. A directory that both changed is merged over its trees, which
+    go into `writer`; they are durable when this returns. No run made a merged line, so it names none.
+
+    Args:
+        base: What both sides come from.
+        ours: The present side.
+        theirs: The side that is merged into it.
+        reader: The store that `writer` writes to.
+        writer: Takes merged trees; flushed.
+    """
+    merger = _Merger(reader, writer)
+    entries: dict[bytes, TrackedPath] = {}
+    open_paths: set[bytes] = set()
+    for path in sorted(base.entries.keys() | ours.entries.keys() | theirs.entries.keys()):
+        before, mine, other = (side.entries.get(path) for side in (base, ours, theirs))
+        known = len(merger.reasons)
+        merged = merger.line(path, before, mine, other)
+        if len(merger.reasons) > known:
+            open_paths.add(path)
+        elif merged is not None:
+            entries[path] = merged
+    for outer in _outer_paths(entries):
+        merger.reasons.append(
+            f"{encode_name(outer)} is tracked on one side, and a path inside it on the other"
+        )
+        inside = [path for path in entries.keys() | open_paths if path.startswith(outer + b"/")]
+        open_paths.difference_update(inside)
+        open_paths.add(outer)
+        for path in (outer, *inside):
+            entries.pop(path, None)
+    conflicts = [
+        LockConflict(path, tuple(_lines(ours, path)), tuple(_lines(theirs, path)))
+        for path in sorted(open_paths)
+    ]
+    environment = ours.environment
+    if base.environment == ours.environment:
+        environment = theirs.environment
+    elif theirs.environment not in {base.environment, ours.environment}:
+        environment = None
+        merger.reasons.append("both sides changed the environment")
+        conflicts.append(LockConflict(b"", _environment(ours.environment), _environment(theirs.environment)))
+    return LockMerge(Lock(entries, environment), tuple(conflicts), tuple(merger.reasons))
+
+
+def _outer_paths(entries: Mapping[bytes, TrackedPath]) -> list[bytes]:
+    """Returns the tracked paths that hold others and lie in none."""
+    outer: list[bytes] = []
+    for path in sorted(entries):
+        if not any(path.startswith(other + b"/") for other in outer) and any(
+            other.startswith(path + b"/") for other in entries
+        ):
+            outer.append(path)
+    return outer
+
+
+def _lines(side: Lock, path: bytes) -> Iterator[str]:
+    for other in sorted(side.entries):
+        if other == path or other.startswith(path + b"/"):
+            yield encode_entry(side.entries[other])
+
+
+def _environment(environment: EnvironmentId | None) -> tuple[str, ...]:
+    return () if environment is None else (f"environment {environment}",)
+
+
+class _Merger:
+    """Collects why something stays open; whoever asks compares the number of reasons before and after."""
+
+    def __init__(self, reader: ObjectReader, writer: ObjectWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.reasons: list[str] = []
+
+    def line(
+        self, path: bytes, base: TrackedPath | None, ours: TrackedPath | None, theirs: TrackedPath | None
+    ) -> TrackedPath | None:
+        """Returns the merged line, None for one that is gone; without a meaning once there is a new reason."""
+        if theirs in (ours, base):
+            return ours
+        if base == ours:
+            return theirs
+        if ours is not None and theirs is not None and (ours.kind, ours.id) == (theirs.kind, theirs.id):
+            return dataclasses.replace(ours, run=None)
+        before, mine, other = (None if side is None else as_tree_entry(side) for side in (base, ours, theirs))
+        try:
+            merged = self._entry(path, before, mine, other)
+            return None if merged is None or ours is None else self._tracked(path, merged)
+        except NotFoundError as exc:
+            self.reasons.append(f"both sides changed {encode_name(path)}, and {exc.message}")
+            return None
+
+    def _tracked(self, path: bytes, merged: TreeEntry) -> TrackedPath:
+        self._writer.flush()  # Only then can the new trees be read, and be named by a lock.
+        entry = TrackedPath(path, merged.kind, merged.id, 1, merged.size_bytes)
+        files = sum(item.kind is not Kind.DIRECTORY for _, item in flatten(self._reader, entry))
+        return dataclasses.replace(entry, files=files)
+
+    def _entry(
+        self, path: bytes, base: TreeEntry | None, ours: TreeEntry | None, theirs: TreeEntry | None
+    ) -> TreeEntry | None:
+        if theirs in (ours, base):
+            return ours
+        if base == ours:
+            return theirs
+        if (
+            ours is not None
+            and theirs is not None
+            and ours.kind is Kind.DIRECTORY
+            and theirs.kind is Kind.DIRECTORY
+        ):
+            return self._directory(path, base, ours, theirs)
+        gone = "" if ours is not None and theirs is not None else ", one by removing it"
+        self.reasons.append(f"both sides changed {encode_name(path)}{gone}")
+        return ours
+
+    def _directory(
+        self, path: bytes, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry
+    ) -> TreeEntry:
+        before, mine, other = (
+            {} if side is None else {item.name: item for item in read_directory(self._reader, path, side)}
+            for side in (base, ours, theirs)
+        )
+        merged = [
+            entry
+            for name in sorted(before.keys() | mine.keys() | other.keys())
+            if (entry := self._entry(path + b"/" + name, before.get(name), mine.get(name), other.get(name)))
+        ]
+        size_bytes = sum(entry.size_bytes for entry in merged)
+        return TreeEntry(ours.name, Kind.DIRECTORY, self._writer.add_tree(merged), size_bytes)
