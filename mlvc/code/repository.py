@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from mlvc.code import writing
 from mlvc.code.child import GitError, git_names, git_said, run_git
-from mlvc.code.snapshot import capture_code
 from mlvc.code.survey import survey
 from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.names import encode_name
@@ -166,6 +165,8 @@ class CodeRepository:
         Raises:
             FileUnreadableError: A file of the code cannot be read.
         """
+        from mlvc.code.snapshot import capture_code  # noqa: PLC0415  # what only looks need not load it
+
         return capture_code(self.root, self.branch(), writer, untracked=untracked, exclude=exclude)
 
     def info(self, sha: str) -> CommitInfo:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from typing import TYPE_CHECKING, Self
 
 from mlvc import fsio
@@ -31,7 +30,7 @@ class Temporary:
     def create(cls, directory: Path, suffix: str) -> Self:
         """Creates and locks a file."""
         while True:
-            path = directory / (secrets.token_hex(8) + suffix)
+            path = directory / (os.urandom(8).hex() + suffix)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             if _lock(fd) and _is_same_file(path, fd):
                 return cls(path, fd)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 
@@ -42,7 +41,7 @@ class Applier:
     def __init__(self, store: ObjectReader, advance: Callable[[int], None]) -> None:
         self._store = store
         self._advance = advance
-        self._temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+        self._temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         self.written = 0
         self.deleted = 0
 

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import struct
 from collections.abc import Mapping
@@ -201,7 +200,7 @@ class StatCache:
         self._changed = False
 
     def _temporary(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
+        return self._path.with_name(f".{self._path.name}.{os.urandom(6).hex()}.tmp")
 
     def _load(self) -> None:
         try:
