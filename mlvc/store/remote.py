@@ -165,6 +165,10 @@ class Remote:
             info, _ = decode_index(data)
         except FormatError as exc:
             raise self._damaged(name, exc.message) from exc
+        except VersionError as exc:
+            raise RemoteVersionError(
+                f"this mlvc does not know {exc.message} of {self.url}/{name}", hint="install a newer mlvc"
+            ) from exc
         if info.id != pack or info.is_data != listed.is_data:
             raise self._damaged(name, "it is the index of another pack")
         if info.size_bytes != listed.size_bytes:
