@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from mlvc.index.database import MetadataIndex
     from mlvc.ports import Clock, Reporter
 
-__all__ = ["LOCK_NAME", "SETTINGS_NAME", "NotInitialisedError", "Repo", "SystemClock"]
+__all__ = ["HOOK_TOKEN", "LOCK_NAME", "SETTINGS_NAME", "NotInitialisedError", "Repo", "SystemClock"]
 
 SETTINGS_NAME = b"mlvc.toml"
 LOCK_NAME = b"mlvc.lock"
+HOOK_TOKEN: Mapping[str, str] = {"MLVC_HOOK_TOKEN": "1"}
+"""Tells mlvc's git hooks, by a variable, that a command of mlvc runs them, which does their work itself."""
+
 _PRIVATE_DIRECTORY = "mlvc"
 
 

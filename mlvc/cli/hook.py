@@ -5,6 +5,7 @@ Also `python -P -m mlvc.cli.hook NAME`, which git's settings hold, because an ed
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import Session
 from mlvc.errors import MlvcError, UsageError
+from mlvc.repo import HOOK_TOKEN, NotInitialisedError
+from mlvc.verbs.guard import check_commit, follow, follow_commit, lock_before, record_head
 from mlvc.verbs.merge import merge_lock
 
 __all__ = ["run_hook"]
@@ -26,10 +29,15 @@ def run_hook(arguments: Sequence[str], session: Session) -> int:
         hook = _HOOKS.get(name)
         if hook is None:
             raise UsageError(f"git has no hook {name!r} for mlvc", hint=f"one of {', '.join(_HOOKS)}")
+        if name != "merge-lock" and HOOK_TOKEN.keys() <= session.environment.keys():
+            return 0
         return hook(session, rest)
+    except NotInitialisedError:
+        return 0  # An older revision, or another repository that shares its hooks.
     except MlvcError as exc:
         session.fail(exc.code, exc.message, exc.hint)
-        return _FAILED
+        # Git has done its work already after a `post-` hook, and must not seem to have failed.
+        return 0 if arguments and arguments[0].startswith("post-") else _FAILED
 
 
 def _merge_lock(session: Session, arguments: Sequence[str]) -> int:
@@ -42,7 +50,48 @@ def _merge_lock(session: Session, arguments: Sequence[str]) -> int:
     return _NO if result.reasons else 0
 
 
-_HOOKS: Mapping[str, Callable[[Session, Sequence[str]], int]] = {"merge-lock": _merge_lock}
+def _pre_commit(session: Session, _: Sequence[str]) -> int:
+    index = session.environment.get("GIT_INDEX_FILE")
+    # It may be relative to the directory that git calls its hooks in.
+    check_commit(
+        open_repository(session), {} if index is None else {"GIT_INDEX_FILE": os.path.abspath(index)}
+    )
+    return 0
+
+
+def _post_commit(session: Session, _: Sequence[str]) -> int:
+    repo = open_repository(session)
+    record_head(repo)
+    follow_commit(repo)
+    return 0
+
+
+def _post_checkout(session: Session, arguments: Sequence[str]) -> int:
+    if len(arguments) != 3:
+        raise UsageError("post-checkout takes the three arguments that git gives it")
+    before, _, is_branch = arguments
+    if is_branch == "1":
+        repo = open_repository(session)
+        follow(repo, lock_before(repo, before))
+    return 0
+
+
+def _post_merge(session: Session, arguments: Sequence[str]) -> int:
+    repo = open_repository(session)
+    is_squash = list(arguments) == ["1"]
+    follow(repo, lock_before(repo, "HEAD" if is_squash else "ORIG_HEAD"))
+    if not is_squash:
+        record_head(repo)
+    return 0
+
+
+_HOOKS: Mapping[str, Callable[[Session, Sequence[str]], int]] = {
+    "merge-lock": _merge_lock,
+    "pre-commit": _pre_commit,
+    "post-commit": _post_commit,
+    "post-checkout": _post_checkout,
+    "post-merge": _post_merge,
+}
 
 
 if __name__ == "__main__":

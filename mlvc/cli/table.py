@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Entry] = {
     "fetch": Entry(f"{_PACKAGE}.fetch", "Brings the records of a remote, and no data yet."),
     "pull": Entry(f"{_PACKAGE}.pull", "Brings the data that the lock needs, and writes the files."),
     "verify": Entry(f"{_PACKAGE}.verify", "Tells whether everything that a revision needs exists."),
+    "hooks": Entry(f"{_PACKAGE}.hooks", "Guards git: data, lock and commits stay together."),
     "fsck": Entry(f"{_PACKAGE}.fsck", "Reads everything that is stored, and names what is damaged."),
     "index": Entry(f"{_PACKAGE}.index", "Rebuilds or describes the metadata index."),
 }

@@ -120,6 +120,10 @@ class CodeRepository:
             )
         return sha
 
+    def resolves(self, rev: str) -> bool:
+        """Returns whether `rev` names a commit."""
+        return self._find(rev) is not None
+
     def read_file(self, rev: str, path: bytes) -> bytes | None:
         """Returns a file of a revision, or None where the revision has no such file.
 

@@ -9,7 +9,7 @@ from mlvc.code.child import git_said, run_git
 from mlvc.code.writing import CheckoutRefusedError
 from mlvc.errors import MlvcError
 from mlvc.model.lock import Lock, TrackedPath
-from mlvc.repo import Repo
+from mlvc.repo import HOOK_TOKEN, Repo
 from mlvc.verbs.add import tracked_parent
 from mlvc.verbs.locate import Located, get_entry, lock_of
 from mlvc.worktree.ignore import add_ignore
@@ -98,7 +98,7 @@ def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> Chec
     # object and the lock is the old one: `mlvc checkout` goes back, the same command again goes on.
     files = _bring(repo, target.entries, lock.entries, force=force)
     try:
-        repo.code.checkout(rev)
+        repo.code.checkout(rev, environment=HOOK_TOKEN)
     except MlvcError:
         _bring(repo, lock.entries, target.entries, force=True)
         raise

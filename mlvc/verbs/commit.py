@@ -11,10 +11,10 @@ from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Commit
 from mlvc.ports import ObjectWriter
-from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
+from mlvc.repo import HOOK_TOKEN, LOCK_NAME, SETTINGS_NAME, Repo
 from mlvc.verbs.add import add_paths
 
-__all__ = ["CommitResult", "commit"]
+__all__ = ["CommitResult", "commit", "record_commit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ def commit(repo: Repo, message: str, *, add_changed: bool = False) -> CommitResu
         lock = repo.read_lock()
         repo.index.catch_up(repo.reporter)
         try:
-            sha = repo.code.commit(message, _own_files(repo, lock))
+            sha = repo.code.commit(message, _own_files(repo, lock), environment=HOOK_TOKEN)
         except NothingToCommitError:
             head = repo.code.head_sha()
             if head is None or repo.index.commit_for_sha(head) is not None:
                 raise
             sha = head
-        record = _record(repo, sha, lock)
+        record = record_commit(repo, sha, lock)
     return CommitResult(record.id, record, added)
 
 
@@ -90,7 +90,8 @@ def _directories_of_head(repo: Repo) -> Iterable[bytes]:
     return (path.rpartition(b"/")[0] for path in repo.lock_at("HEAD").entries)
 
 
-def _record(repo: Repo, sha: str, lock: Lock) -> Commit:
+def record_commit(repo: Repo, sha: str, lock: Lock) -> Commit:
+    """Stores the data commit of a git commit that HEAD is at; the index has been caught up."""
     info = repo.code.info(sha)
     parents = [repo.index.commit_for_sha(parent) for parent in info.parents]
     with repo.store.writer() as writer:

@@ -9,9 +9,9 @@ from tests.support.command import child_environment
 
 @pytest.fixture
 def git(git_repo):
-    """Runs git in the repository and returns what it printed."""
+    """Runs git in the repository and returns what it printed; with `both`, on stderr too."""
 
-    def call(*arguments, check=True):
+    def call(*arguments, check=True, both=False):
         done = subprocess.run(
             ["git", *arguments],
             cwd=git_repo,
@@ -21,7 +21,7 @@ def git(git_repo):
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + done.stderr if both else done.stdout
 
     return call
 

@@ -1,0 +1,113 @@
+"""`mlvc hooks`: puts git hooks in place beside those that are there, and takes them away again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlvc import fsio
+from mlvc.code.child import GitError, git_said, run_git
+from mlvc.errors import UsageError
+from mlvc.repo import Repo
+from mlvc.verbs.merge import hook_command, set_up_driver
+
+__all__ = ["HOOK_NAMES", "HookExistsError", "HookState", "install", "status", "uninstall"]
+
+HOOK_NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge")
+_MARK = "# Written by `mlvc hooks install`"
+_SUFFIX = ".before-mlvc"
+_SCRIPT = f"""\
+#!/bin/sh
+{_MARK}; `mlvc hooks uninstall` brings back what was here before.
+if [ -x "$0{_SUFFIX}" ]; then
+  "$0{_SUFFIX}" "$@" || exit
+fi
+exec COMMAND "$@"
+"""
+
+
+class HookExistsError(UsageError):
+    """A hook cannot be moved aside, because one was moved aside before."""
+
+    code = "hook-exists"
+
+
+@dataclass(frozen=True, slots=True)
+class HookState:
+    """One hook of git.
+
+    Attributes:
+        name: As git calls it.
+        state: Whether it is mlvc's own, somebody else's, or not there.
+        chained: Whether a hook that was there before runs first.
+    """
+
+    name: str
+    state: Literal["installed", "other", "absent"]
+    chained: bool
+
+
+def status(repo: Repo) -> tuple[HookState, ...]:
+    """Tells what stands in git's directory of hooks."""
+    return tuple(_state(_directory(repo), name) for name in HOOK_NAMES)
+
+
+def install(repo: Repo) -> tuple[HookState, ...]:
+    """Writes the hooks and sets up the merge driver; hooks that are there are moved aside and run first. Idempotent.
+
+    Raises:
+        HookExistsError: There is one to move aside, and one that was moved aside before; nothing was changed.
+    """
+    directory = _directory(repo)
+    before = status(repo)
+    for item in before:
+        if item.state == "other" and item.chained:
+            raise HookExistsError(
+                f"{directory / item.name} would take the place of {item.name}{_SUFFIX}",
+                hint="make one of the two, then repeat",
+            )
+    set_up_driver(repo.code)
+    with fsio.translate_os_errors(f"write hooks into {directory}"):
+        directory.mkdir(parents=True, exist_ok=True)
+        for item in before:
+            path = directory / item.name
+            if item.state == "other":
+                fsio.rename(path, _aside(path))
+            text = _SCRIPT.replace("COMMAND", f"{hook_command()} {item.name}")
+            fsio.atomic_write(path, text.encode(), mode=0o777)
+    return status(repo)
+
+
+def uninstall(repo: Repo) -> tuple[HookState, ...]:
+    """Removes mlvc's hooks and brings back those that were there before."""
+    directory = _directory(repo)
+    with fsio.translate_os_errors(f"remove hooks from {directory}"):
+        for item in status(repo):
+            path = directory / item.name
+            if item.state == "installed" and item.chained:
+                fsio.rename(_aside(path), path)
+            elif item.state == "installed":
+                path.unlink()
+    return status(repo)
+
+
+def _directory(repo: Repo) -> Path:
+    done = run_git(repo.root, "rev-parse", "--git-path", "hooks")
+    if done.returncode != 0:
+        raise GitError(f"git does not say where its hooks are: {git_said(done)}")
+    return repo.root / os.fsdecode(done.stdout.removesuffix(b"\n"))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + _SUFFIX)
+
+
+def _state(directory: Path, name: str) -> HookState:
+    path = directory / name
+    chained = os.path.lexists(_aside(path))
+    if not os.path.lexists(path):
+        return HookState(name, "absent", chained)
+    own = path.is_file() and _MARK.encode() in path.read_bytes()
+    return HookState(name, "installed" if own else "other", chained)
