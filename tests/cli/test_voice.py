@@ -14,7 +14,12 @@ import pytest
 from mlvc.cli.table import COMMANDS
 from tests.support.command import child_environment
 
-PATHS = [*COMMANDS, "env lock", "env show", "env diff", "env sync", "index rebuild", "index show"]
+PATHS = [
+    *COMMANDS,
+    *("env lock", "env show", "env diff", "env sync"),
+    *("hooks install", "hooks uninstall", "hooks status"),
+    *("index rebuild", "index show"),
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -26,7 +31,7 @@ def test_help_imports_cleanly_and_ends_with_an_example(run_mlvc, path):
     assert f"Usage: mlvc {path}" in result.stdout
     for option in ("-C DIR", "--quiet", "--verbose", "--json", "--help"):
         assert option in result.stdout
-    if path in {"env", "index"}:
+    if path in {"env", "hooks", "index"}:
         assert "Commands:" in result.stdout
     else:
         assert f"Examples:\n    mlvc {path}" in result.stdout
