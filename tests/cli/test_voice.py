@@ -19,6 +19,7 @@ PATHS = [
     *("env lock", "env show", "env diff", "env sync"),
     *("hooks install", "hooks uninstall", "hooks status"),
     *("index rebuild", "index show"),
+    *("remote add", "remote list", "remote remove"),
 ]
 
 
@@ -31,7 +32,7 @@ def test_help_imports_cleanly_and_ends_with_an_example(run_mlvc, path):
     assert f"Usage: mlvc {path}" in result.stdout
     for option in ("-C DIR", "--quiet", "--verbose", "--json", "--help"):
         assert option in result.stdout
-    if path in {"env", "hooks", "index"}:
+    if path in {"env", "hooks", "index", "remote"}:
         assert "Commands:" in result.stdout
     else:
         assert f"Examples:\n    mlvc {path}" in result.stdout
