@@ -341,7 +341,7 @@ def test_an_interrupt_ends_the_command(sandbox, tmp_path):
     execution = sandbox.execution(
         "sh",
         "-c",
-        "while :; do echo beat; date +%s%N > /p/beat; sleep 0.1; done",
+        "while :; do date +%s%N > /p/beat; echo beat; sleep 0.1; done",
         mounts=(Mount(tmp_path / "p", "/p", writable=True),),
     )
 
