@@ -57,8 +57,9 @@ class DockerEngine:
     def check(self) -> str | None:
         """Returns None if an engine answers; else why not, in one line."""
         try:
+            client = self._client
             with _translated("ask the container engine"):
-                self._client.ping()
+                client.ping()
         except MlvcError as exc:
             return exc.message
         return None
@@ -70,9 +71,9 @@ class DockerEngine:
             BaseMissingError: It is not local and cannot be pulled.
             EngineUnavailableError: No engine answers.
         """
+        client = self._client
         import docker.errors  # noqa: PLC0415  # only where Docker is used
 
-        client = self._client
         try:
             image = client.images.get(reference)
         except docker.errors.ImageNotFound:
