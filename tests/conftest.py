@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         for marker, fixture in REQUIREMENTS.items():
             if item.get_closest_marker(marker) and fixture not in item.fixturenames:
-                item.fixturenames.append(fixture)
+                # Not in place: the list is shared by all parametrisations of a test.
+                item.fixturenames = [*item.fixturenames, fixture]
     if config.getoption("--hypothesis-profile") != "deep":
         deep = [item for item in items if item.get_closest_marker("deep")]
         if deep:
