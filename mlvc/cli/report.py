@@ -1,6 +1,6 @@
-"""Reports of a reproduction for a machine: JSON, and JUnit XML, which every CI system shows.
+"""Reports of a reproduction: JSON, Markdown, and JUnit XML, which every CI system shows.
 
-Each run is a test suite and each output a test case.
+In JUnit each run is a test suite and each output a test case.
 JUnit: https://github.com/testmoapp/junitxml
 """
 
@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from mlvc import fsio
+from mlvc.cli.markdown import as_markdown
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
 __all__ = ["check_report_name", "write_report"]
 
 _SAME = "identical"
+_COMMAND = "(command)"
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def _as_json(answer: Mapping[str, Any]) -> bytes:
@@ -29,37 +33,53 @@ def _as_json(answer: Mapping[str, Any]) -> bytes:
 def _as_junit(answer: Mapping[str, Any]) -> bytes:
     suites = ElementTree.Element("testsuites", name="mlvc repro")
     for run in answer["runs"]:
-        outputs = run["outputs"]
-        failures = sum(output["verdict"] != _SAME for output in outputs)
+        cases = [(output["path"], output["verdict"], output["detail"]) for output in run["outputs"]]
+        if run["verdict"] != _SAME and all(verdict == _SAME for _, verdict, _ in cases):
+            # The command failed after it had written everything, or it has no outputs.
+            cases.append((_COMMAND, run["verdict"], f"exit {run['exit_code']}"))
         suite = ElementTree.SubElement(
             suites,
             "testsuite",
-            name=run["name"] or run["id"],
-            tests=str(len(outputs)),
-            failures=str(failures),
+            name=_xml(run["name"] or run["id"]),
+            tests=str(len(cases)),
+            failures=str(sum(verdict != _SAME for _, verdict, _ in cases)),
+            time=f"{run['duration_ms'] / 1000:.3f}",
         )
-        for output in outputs:
-            case = ElementTree.SubElement(suite, "testcase", classname=run["id"], name=output["path"])
-            if output["verdict"] != _SAME:
-                failure = ElementTree.SubElement(case, "failure", message=output["verdict"])
-                causes = [f"{cause['cause']}: {cause['detail']}" for cause in run["diagnosis"]]
-                failure.text = "\n".join([output["detail"], *causes])
+        for path, verdict, detail in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=run["id"], name=_xml(path))
+            if verdict != _SAME:
+                failure = ElementTree.SubElement(case, "failure", message=verdict)
+                failure.text = _xml("\n".join([detail, *_causes(run)]))
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
 
 
-_WRITERS = {".json": _as_json, ".xml": _as_junit}
+def _causes(run: Mapping[str, Any]) -> Iterator[str]:
+    for finding in run["diagnosis"]:
+        yield f"{finding['cause']}: {finding['detail']}"
+        if finding["fix"] is not None:
+            yield f"fix: {finding['fix']}"
+
+
+def _xml(text: str) -> str:
+    """Returns the text without the few characters that XML cannot hold in any form."""
+    return _NOT_XML.sub("?", text)
+
+
+_WRITERS = {".json": _as_json, ".md": as_markdown, ".xml": _as_junit}
 
 
 def check_report_name(path: Path) -> None:
-    """Refuses a report whose name does not tell its format, before anything has been executed.
+    """Refuses a report that could not be written, before anything has been executed.
 
     Raises:
-        UsageError: The extension is none of those that are known.
+        UsageError: The extension is none of those that are known, or there is no such directory.
     """
+    name = encode_name(os.fsencode(path))
     if path.suffix not in _WRITERS:
-        name = encode_name(os.fsencode(path))
         raise UsageError(f"--report {name}: unknown kind of report", hint=f"use one of {', '.join(_WRITERS)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--report {name}: its directory does not exist", hint="make it first")
 
 
 def write_report(path: Path, answer: Mapping[str, Any]) -> None:

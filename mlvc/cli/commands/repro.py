@@ -10,6 +10,7 @@ import typer
 
 from mlvc.cli.framework import make_command
 from mlvc.cli.records import verdict_lines
+from mlvc.cli.remedy import find_remedy
 from mlvc.cli.render import as_json
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
@@ -24,7 +25,7 @@ _SAME = "identical"
 @make_command(
     "repro",
     "mlvc repro models/model.joblib",
-    "mlvc repro HEAD --engine bubblewrap --report verdict.xml",
+    "mlvc repro HEAD --engine bubblewrap --report verdict.xml --report verdict.md",
 )
 def command(
     context: typer.Context,
@@ -46,7 +47,7 @@ def command(
     reports: Annotated[
         list[Path] | None,
         typer.Option(
-            "--report", metavar="FILE", help="Write a report: .json, or .xml for JUnit. Repeatable."
+            "--report", metavar="FILE", help="Write a report: .json, .md, or .xml for JUnit. Repeatable."
         ),
     ] = None,
 ) -> None:
@@ -94,5 +95,7 @@ def _json(item: Reproduced) -> dict[str, Any]:
         "verdict_id": str(item.verdict_id),
         **{key: value for key, value in verdict.items() if key not in {"run", "outputs", "diagnosis"}},
         "outputs": verdict["outputs"],
-        "diagnosis": verdict["diagnosis"],
+        "diagnosis": [
+            {**as_json(cause), "fix": find_remedy(item.run, cause)} for cause in item.verdict.diagnosis
+        ],
     }

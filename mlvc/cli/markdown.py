@@ -1,0 +1,114 @@
+"""A reproduction as Markdown, for the summary of a CI job and for a comment on a pull request.
+
+The verdict stands first, then a table of runs and outputs, then each finding with the line that fixes it.
+Names and messages come from whoever wrote the branch. They stand in code spans and nowhere else, because there no
+renderer sees markup, HTML, links, mentions or references.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlvc.cli.render import plural
+
+__all__ = ["as_markdown"]
+
+_SAME = "identical"
+_LONGEST_DOCUMENT = 60_000  # GitHub takes 65,536 characters in a comment.
+_MOST_ROWS = 80
+_LONGEST_CELL = 150
+_LONGEST_LINE = 1000
+_ID_DIGITS = 12
+_BACKTICKS = re.compile("`+")
+
+
+def as_markdown(answer: Mapping[str, Any]) -> bytes:
+    """Returns the answer of `mlvc repro` as a document of bounded length."""
+    kept, room = [], _LONGEST_DOCUMENT
+    for line in _lines(answer):
+        room -= len(line) + 1
+        if room < 0:
+            kept += ["", "Cut off here: the JSON report has the rest."]
+            break
+        kept.append(line)
+    return ("\n".join(kept) + "\n").encode()
+
+
+def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    runs = answer["runs"]
+    same = sum(run["verdict"] == _SAME for run in runs)
+    yield f"## mlvc repro: {answer['verdict']}"
+    yield ""
+    yield f"{same} of {plural(len(runs), 'run')} gave identical outputs."
+    yield ""
+    yield from _table(runs)
+    yield from _findings(runs)
+
+
+def _table(runs: list[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [(run, output) for run in runs for output in run["outputs"]]
+    # What is wrong must not be what is cut off.
+    rows.sort(key=lambda row: row[1]["verdict"] == _SAME)
+    if not rows:
+        return
+    yield "| run | output | verdict | recorded | reproduced | what differs |"
+    yield "|---|---|---|---|---|---|"
+    for run, output in rows[:_MOST_ROWS]:
+        cells = (
+            _cell(_name(run)),
+            _cell(output["path"]),
+            output["verdict"],
+            _cell(_short(output["recorded"])),
+            _cell(_short(output["reproduced"])),
+            _cell(output["detail"]),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if len(rows) > _MOST_ROWS:
+        yield ""
+        yield f"{plural(len(rows) - _MOST_ROWS, 'output')} more: the JSON report has them."
+
+
+def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
+    found = [(run, finding) for run in runs for finding in run["diagnosis"]]
+    if not found:
+        return
+    yield ""
+    yield "### What may explain it"
+    yield ""
+    for run, finding in found:
+        yield f"- {_span(_name(run), _LONGEST_CELL)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
+        if finding["fix"] is not None:
+            yield f"  - fix: {_span(finding['fix'], _LONGEST_LINE)}"
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    return run["name"] or _short(run["id"])
+
+
+def _short(object_id: str | None) -> str:
+    return "" if object_id is None else object_id.removeprefix("b3:")[:_ID_DIGITS]
+
+
+def _cell(text: str) -> str:
+    """Returns a code span for a table. Renderers disagree about a backslash before `|`, so that is written `%7C`."""
+    return _span(text.replace("|", "%7C"), _LONGEST_CELL)
+
+
+def _span(text: str, longest: int) -> str:
+    """Returns the text as one code span of one line; nothing for no text.
+
+    Characters that break lines, reorder text or cannot be seen become `%XX`. The fence is longer than any in the text.
+    """
+    if not text:
+        return ""
+    shown = "".join(char if char.isprintable() else _escape(char) for char in text[: longest + 1])
+    if len(text) > longest or len(shown) > longest:
+        shown = shown[: longest - 1] + "…"
+    fence = "`" * (1 + max(map(len, _BACKTICKS.findall(shown)), default=0))
+    return f"{fence} {shown} {fence}" if len(fence) > 1 else f"`{shown}`"
+
+
+def _escape(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))

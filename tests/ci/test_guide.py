@@ -1,0 +1,335 @@
+"""The workflows of docs/guides/ci.md, run as they are written, on a machine with nothing but Python and git.
+
+`pip install mlvc` gets the wheel of this checkout, and everything else from the package index.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from tests.support.command import ROOT, Mlvc
+from tests.support.environments import find_system_python
+from tests.support.runner import Machine, run_github, run_gitlab, run_shell
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+TRAIN = """\
+import pathlib
+
+rows = sorted(path.read_text() for path in pathlib.Path("data").iterdir())
+pathlib.Path("model.bin").write_text("".join(rows))
+"""
+UNSEEDED = TRAIN + 'pathlib.Path("model.bin").write_bytes(__import__("os").urandom(8))\n'
+UV = [sys.executable, "-m", "uv"]
+SOCKET = "unix:///var/run/docker.sock"
+NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository whose data is on a remote, after the machine that made both is gone.
+
+    `variables` and `secrets` are what a job must be given to reach the remote.
+    """
+
+    origin: Path
+    remote: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+def blocks(language):
+    """Returns the guide's examples in one language, in order."""
+    text = (ROOT / "docs" / "guides" / "ci.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def git(cwd, *arguments):
+    subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+def record(folder, url, script=TRAIN, base=None, variables=None):
+    """Records a run and pushes it, as a colleague did on another machine."""
+    work, origin = folder / "work", folder / "origin.git"
+    work.mkdir(parents=True)
+    git(work, "init", "--quiet", "--initial-branch=main")
+    git(work, "config", "user.name", "Test User")
+    git(work, "config", "user.email", "test@example.org")
+    venv = [*UV, "venv", "--quiet", "--python", find_system_python(), ".venv"]
+    subprocess.run(venv, cwd=work, check=True, capture_output=True)
+    (work / ".gitignore").write_text(".venv/\n")
+    (work / "train.py").write_text(script)
+    (work / "data").mkdir()
+    for number in range(30):
+        (work / "data" / f"{number}.csv").write_text(f"{number},{number * 7}\n")
+    run = Mlvc(cwd=work)
+    run("init")
+    with (work / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[remote]\nurl = "{url}"\n')
+        if base is not None:
+            settings.write(f'\n[image]\nbase = "{base}"\n')
+    run("add", "data")
+    git(work, "add", "-A")
+    run("commit", "-m", "data")
+    run(
+        *("run", "-n", "train", "-i", "data", "-o", "model.bin", "--"),
+        *(".venv/bin/python", "train.py"),
+    )
+    run("commit", "-m", "model")
+    run("push", env=variables)
+    git(folder, "clone", "--quiet", "--bare", str(work), str(origin))
+    shutil.rmtree(work)
+    return Project(origin, url)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """One that can be reproduced, with its data in a directory."""
+    folder = tmp_path_factory.mktemp("same")
+    return record(folder, (folder / "far").as_uri())
+
+
+@pytest.fixture(scope="module")
+def unseeded(tmp_path_factory):
+    """One whose model is another one each time."""
+    folder = tmp_path_factory.mktemp("other")
+    return record(folder, (folder / "far").as_uri(), UNSEEDED)
+
+
+@pytest.fixture(scope="module")
+def not_pushed(tmp_path_factory):
+    """One whose lock was committed, and whose data is not on the remote."""
+    folder = tmp_path_factory.mktemp("missing")
+    recorded = record(folder, (folder / "far").as_uri())
+    shutil.rmtree(folder / "far" / "data")
+    return recorded
+
+
+@pytest.fixture(scope="module")
+def in_bucket(tmp_path_factory, s3_server):
+    """One that can be reproduced, with its data in a bucket that wants credentials."""
+    s3_server.filesystem().mkdir("ci-models")
+    given = s3_server.environment
+    recorded = record(tmp_path_factory.mktemp("s3"), "s3://ci-models/team", variables=given)
+    secrets = {name: given[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return replace(recorded, variables={"AWS_ENDPOINT_URL": s3_server.endpoint}, secrets=secrets)
+
+
+@pytest.fixture(scope="module")
+def in_container(tmp_path_factory, docker_engine):
+    """One whose base image is in the container engine."""
+    folder = tmp_path_factory.mktemp("container")
+    recorded = record(folder, (folder / "far").as_uri(), base=docker_engine.base_image)
+    return replace(recorded, variables={"DOCKER_HOST": os.environ.get("DOCKER_HOST", SOCKET)})
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [*UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True, capture_output=True
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def used_python(tmp_path_factory):
+    """A Python on which an earlier job of this module may have installed something."""
+    return make_python(tmp_path_factory.mktemp("used"))
+
+
+def make_python(folder):
+    """Returns the directory of the programs of a new Python that has pip, as on a runner."""
+    subprocess.run(
+        [*UV, "venv", "--quiet", "--seed", "--python", sys.executable, folder / "python"],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "python" / "bin"
+
+
+@pytest.fixture
+def machine(tmp_path, wheel, tmp_path_factory):
+    """Makes a machine for a project."""
+    constraint = tmp_path / "constraint.txt"
+    constraint.write_text(f"mlvc @ {wheel.as_uri()}\n")
+    allowed = ("PIP_", "SSL_", "REQUESTS_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    passed = {name: value for name, value in os.environ.items() if name.startswith(allowed)}
+
+    def make(project, *, python=None, name="job"):
+        path = [python or make_python(tmp_path), Path(shutil.which("git")).parent, "/usr/bin", "/bin"]
+        (tmp_path / "home").mkdir(exist_ok=True)
+        return Machine(
+            folder=tmp_path / name,
+            origin=project.origin,
+            variables={
+                **passed,
+                "PATH": os.pathsep.join(map(str, path)),
+                "HOME": str(tmp_path / "home"),
+                "CI": "true",
+                "LC_ALL": "C.UTF-8",
+                "NO_PROXY": "127.0.0.1",
+                "PIP_CONSTRAINT": str(constraint),
+                # Outlives the machine, so that every job of the module downloads only once.
+                "PIP_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "pip"),
+                **NO_DOCKER,
+                **project.variables,
+            },
+            cache=tmp_path / "cache",
+            secrets=project.secrets or {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+        )
+
+    return make
+
+
+def workflow():
+    # YAML 1.1 takes the key `on` for a truth value; GitHub does not.
+    return yaml.safe_load(blocks("yaml")[0].replace("\non:", '\n"on":'))
+
+
+def template():
+    return yaml.safe_load(blocks("yaml")[1])
+
+
+def check_reports(folder, verdict, failures):
+    """The three reports say the same."""
+    (suite,) = ElementTree.parse(folder / "junit.xml").getroot()
+    assert ("train", "1", str(failures)) == (suite.get("name"), suite.get("tests"), suite.get("failures"))
+    assert (folder / "summary.md").read_text().startswith(f"## mlvc repro: {verdict}\n")
+    assert verdict == json.loads((folder / "repro.json").read_text())["verdict"]
+
+
+@pytest.mark.parametrize(("number", "schema"), [(0, "vendor.github-workflows"), (1, "vendor.gitlab-ci")])
+def test_templates_are_what_the_systems_take(tmp_path, number, schema):
+    """By the official schemas."""
+    file = tmp_path / "template.yml"
+    file.write_text(blocks("yaml")[number])
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, file]
+
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert 0 == checked.returncode, checked.stdout
+
+
+def test_actions_are_pinned_and_say_their_version():
+    """A commit for the machine, a version for the reader."""
+    lines = [line for line in blocks("yaml")[0].splitlines() if "uses:" in line]
+
+    assert 4 == len(lines)
+    for line in lines:
+        assert re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("in_bucket", marks=[pytest.mark.s3, pytest.mark.sandbox]),
+        pytest.param("in_container", marks=pytest.mark.docker),
+    ],
+)
+def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
+    """Every step ends well, the artifacts are there, and a second job with the cache brings nothing again."""
+    project = request.getfixturevalue(kind)
+    job = machine(project)
+    assert shutil.which("mlvc", path=job.variables["PATH"]) is None
+
+    done = run_github(job, workflow())
+
+    assert 0 == done.status, done.log
+    assert [
+        "Install mlvc",
+        "Everything is on the remote",
+        "Bring it here",
+        "Reproduce",
+        "Show the verdict",
+    ] == list(done.statuses)
+    check_reports(job.artifacts, "identical", 0)
+    assert (job.artifacts / "summary.md").read_text() == done.summary
+    assert f"engine: {'docker' if kind == 'in_container' else 'bubblewrap'}" in done.log
+    for secret in project.secrets.values():
+        assert secret not in done.log + done.summary
+
+    again = machine(project, python=Path(job.variables["PATH"].split(os.pathsep)[0]), name="again")
+    cached = run_github(again, workflow())
+
+    assert 0 == cached.status, cached.log
+    assert "fetched 0 packs" in cached.log
+    check_reports(again.artifacts, "identical", 0)
+
+
+@pytest.mark.sandbox
+def test_gitlab_template_on_a_machine_with_nothing(project, machine):
+    """One shell, and the reports as artifacts."""
+    job = machine(project)
+
+    done = run_gitlab(job, template())
+
+    assert 0 == done.status, done.log
+    check_reports(job.artifacts, "identical", 0)
+
+
+@pytest.mark.sandbox
+def test_shell_commands_in_an_empty_directory(project, machine, used_python):
+    """They bring the repository themselves."""
+    job = machine(project, python=used_python)
+
+    done = run_shell(job, blocks("sh")[0], {"PROJECT_URL": project.origin.as_uri()})
+
+    assert 0 == done.status, done.log
+    check_reports(job.folder / "project", "identical", 0)
+
+
+@pytest.mark.sandbox
+def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, used_python):
+    """Exit 1, and all artifacts, with the line that fixes it."""
+    github = machine(unseeded, python=used_python)
+    done = run_github(github, workflow())
+
+    assert {"Reproduce": 1, "Show the verdict": 0}.items() <= done.statuses.items()
+    check_reports(github.artifacts, "different", 1)
+    assert "fix: `mlvc run -n train -i data -o model.bin --seed 0 -- " in done.summary
+
+    gitlab = machine(unseeded, python=used_python, name="gitlab")
+    assert 1 == run_gitlab(gitlab, template()).status
+    check_reports(gitlab.artifacts, "different", 1)
+
+
+def test_data_that_nobody_pushed_fails_the_job_at_once(not_pushed, machine, used_python):
+    """Exit 1 of the first step, which names what is not there; no data is brought, and nothing is run."""
+    github = machine(not_pushed, python=used_python)
+    done = run_github(github, workflow())
+
+    assert {"Install mlvc": 0, "Everything is on the remote": 1, "Show the verdict": 0} == done.statuses
+    for name in ("data/0.csv", "model.bin"):
+        assert re.search(rf"missing-object: .*{re.escape(name)}.* is not on the remote", done.log), done.log
+    assert [] == os.listdir(github.artifacts)
+
+    gitlab = run_gitlab(machine(not_pushed, python=used_python, name="gitlab"), template())
+    assert 1 == gitlab.status
+    assert "is not on the remote" in gitlab.log
+
+
+@pytest.mark.s3
+def test_wrong_credentials_fail_the_job(in_bucket, machine, used_python):
+    """Exit 2 and one error, without the secret; a pull request from a fork gets no secrets at all."""
+    for name, secret in (("wrong", "hush-hush"), ("fork", "")):
+        secrets = {"AWS_ACCESS_KEY_ID": "somebody" if secret else "", "AWS_SECRET_ACCESS_KEY": secret}
+        job = machine(replace(in_bucket, secrets=secrets), python=used_python, name=name)
+        done = run_github(job, workflow())
+
+        assert 2 == done.statuses["Everything is on the remote"], done.log
+        assert "error: " in done.log
+        assert "hush-hush" not in done.log
+        assert "Traceback" not in done.log

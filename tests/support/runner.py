@@ -1,0 +1,200 @@
+"""Plays the machines of GitHub Actions and GitLab CI: runs a job's shell steps as they do, and nothing else.
+
+What an action does is played by its name: checkout, setup-python, cache and upload-artifact. A step, an expression or
+a key that is not known here is an error, so that nothing in a template is passed over.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Done", "Machine", "run_github", "run_gitlab", "run_shell"]
+
+_EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+_PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
+_STEP_KEYS = {"name", "if", "uses", "with", "run"}
+_SHELLS = {"bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"], "sh": ["sh"]}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with Python and git, on which a job begins in an empty directory.
+
+    Attributes:
+        folder: Where the job works and leaves its artifacts.
+        origin: The repository that it is about.
+        variables: The environment of every step.
+        secrets: What `secrets.NAME` stands for.
+        cache: A directory that outlives the machine.
+    """
+
+    folder: Path
+    origin: Path
+    variables: Mapping[str, str]
+    cache: Path
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    def check_out(self) -> None:
+        """Brings one commit, on no branch, as both systems do."""
+        self.workspace.mkdir(parents=True)
+        for arguments in (
+            ["init", "--quiet"],
+            ["fetch", "--quiet", "--depth=1", self.origin.as_uri(), "HEAD"],
+            ["-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "FETCH_HEAD"],
+        ):
+            subprocess.run(["git", *arguments], cwd=self.workspace, check=True)
+
+    def restore(self, paths: Sequence[str]) -> None:
+        for number, path in enumerate(paths):
+            if (self.cache / str(number)).exists():
+                shutil.copytree(self.cache / str(number), self.workspace / path, symlinks=True)
+
+    def keep(self, paths: Sequence[str]) -> None:
+        shutil.rmtree(self.cache, ignore_errors=True)
+        for number, path in enumerate(paths):
+            shutil.copytree(self.workspace / path, self.cache / str(number), symlinks=True)
+
+    def upload(self, paths: Sequence[str]) -> None:
+        self.artifacts.mkdir(exist_ok=True)
+        for path in paths:
+            if (self.workspace / path).exists():
+                shutil.copy(self.workspace / path, self.artifacts / path)
+
+    def shell(self, shell: str, script: str, variables: Mapping[str, str], cwd: Path) -> tuple[int, str]:
+        """Runs a script from a file and returns its exit status and what it printed."""
+        file = self.folder / "step.sh"
+        file.write_text(script + "\n")
+        done = subprocess.run(
+            [*_SHELLS[shell], file],
+            cwd=cwd,
+            env={**self.variables, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+@dataclass
+class Done:
+    """How a job ended.
+
+    Attributes:
+        statuses: The exit status of each shell step that ran, by its name.
+        log: What all of them printed.
+        summary: What the job wrote into its summary.
+    """
+
+    statuses: dict[str, int] = field(default_factory=dict)
+    log: str = ""
+    summary: str = ""
+
+    @property
+    def status(self) -> int:
+        """The first that is not 0; that one decides about the job."""
+        return next((status for status in self.statuses.values() if status), 0)
+
+
+def run_shell(machine: Machine, script: str, variables: Mapping[str, str]) -> Done:
+    """Runs a script in an empty directory; it brings the repository itself, into `project`."""
+    machine.folder.mkdir(parents=True, exist_ok=True)
+    status, log = machine.shell("bash", "set -e\n" + script, variables, machine.folder)
+    return Done({"script": status}, log)
+
+
+def run_gitlab(machine: Machine, template: Mapping[str, Any]) -> Done:
+    """Runs the one job of a template: `before_script` and `script` in one shell, which ends at the first failure."""
+    ((_, job),) = template.items()
+    assert {"image", "timeout", "variables", "cache", "before_script", "script", "artifacts"} == set(job)
+    machine.check_out()
+    machine.restore(job["cache"]["paths"])
+    script = "\n".join(["set -eo pipefail", *job["before_script"], *job["script"]])
+    done = Done()
+    status, done.log = machine.shell(
+        "bash", script, {"GITLAB_CI": "true", **job["variables"]}, machine.workspace
+    )
+    done.statuses["script"] = status
+    if status == 0:
+        machine.keep(job["cache"]["paths"])
+    assert "always" == job["artifacts"]["when"]
+    machine.upload([*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()])
+    return done
+
+
+def run_github(machine: Machine, workflow: Mapping[str, Any]) -> Done:
+    """Runs the one job of a workflow, step by step; after a failure only the steps that say `always()`."""
+    ((_, job),) = workflow["jobs"].items()
+    assert {"runs-on", "timeout-minutes", "env", "steps"} == set(job)
+    summary = machine.folder / "summary"
+    summary.parent.mkdir(parents=True, exist_ok=True)
+    summary.touch()
+    given = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_WORKSPACE": str(machine.workspace),
+        "GITHUB_STEP_SUMMARY": str(summary),
+        **{name: _expand(machine, value) for name, value in job["env"].items()},
+    }
+    done, cached = Done(), []
+    for step in job["steps"]:
+        assert set(step) <= _STEP_KEYS, step
+        assert step.get("if") in {None, "always()"}
+        if done.status and "if" not in step:
+            continue
+        if "run" in step:
+            status, log = machine.shell(
+                workflow["defaults"]["run"]["shell"], _expand(machine, step["run"]), given, machine.workspace
+            )
+            done.statuses[step["name"]] = status
+            done.log += log
+            continue
+        match = _PINNED.fullmatch(step["uses"])
+        assert match, f"not pinned by commit: {step['uses']}"
+        options = step.get("with", {})
+        match match[1]:
+            case "checkout":
+                machine.check_out()
+            case "setup-python":
+                assert "PATH" in machine.variables
+            case "cache":
+                cached = options["path"].split()
+                assert _expand(machine, options["key"]).startswith(_expand(machine, options["restore-keys"]))
+                machine.restore(cached)
+            case "upload-artifact":
+                machine.upload(options["path"].split())
+            case name:
+                raise AssertionError(f"this machine has no action {name}")
+    if not done.status:
+        machine.keep(cached)
+    done.summary = summary.read_text()
+    return done
+
+
+def _expand(machine: Machine, text: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        known = {
+            "runner.os": "Linux",
+            "runner.arch": "X64",
+            **{f"secrets.{name}": secret for name, secret in machine.secrets.items()},
+        }
+        hashed = re.fullmatch(r"hashFiles\('([\w.]+)'\)", match[1])
+        if hashed:
+            return hashlib.sha256((machine.workspace / hashed[1]).read_bytes()).hexdigest()
+        return known[match[1]]
+
+    return _EXPRESSION.sub(value, os.fspath(text))

@@ -1,0 +1,244 @@
+"""Reports of a reproduction, without a repository. GitHub's own renderer reads the Markdown."""
+
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import cmarkgfm
+import pytest
+from cmarkgfm.cmark import Options
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlvc.cli.markdown import as_markdown
+from mlvc.cli.report import check_report_name, write_report
+from mlvc.errors import UsageError
+from mlvc.fsio import FileUnreadableError
+
+EXTENSIONS = ["table", "autolink", "strikethrough", "tasklist"]
+OUR_TAGS = {"h2", "h3", "p", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
+HOSTILE = [
+    "a | b | c",
+    "a \\| b \\\\| c",
+    "`</code><img src=x onerror=alert(1)>`",
+    "``` ` `` ````",
+    "[click](https://evil.example) ![x](https://evil.example/x.png)",
+    "https://evil.example www.evil.example me@evil.example",
+    "<script>alert(1)</script> <!-- ",
+    "one\n\n# two\r\n| x |\n|---|\u2028\u2029\x85three",
+    "@everyone #1 ~~gone~~ **bold** - [ ] task",
+    "abc\u202egnp.exe\u200b",
+    "&lt;b&gt; &#124; \\`",
+    "\ud800\x00\x1b[31m\ufffe",
+    " ",
+    "`",
+    "\\",
+    "x" * 5000,
+]
+
+
+def output(path="model.bin", verdict="identical", detail=""):
+    return {
+        "path": path,
+        "verdict": verdict,
+        "recorded": "b3:" + 64 * "0",
+        "reproduced": None,
+        "detail": detail,
+    }
+
+
+def run(*outputs, verdict="different", name="train", diagnosis=()):
+    return {
+        "id": "b3:" + 64 * "1",
+        "name": name,
+        "verdict": verdict,
+        "exit_code": 1,
+        "duration_ms": 1500,
+        "outputs": list(outputs),
+        "diagnosis": list(diagnosis),
+    }
+
+
+def finding(detail="two runs disagree", fix="mlvc run --seed 0 -- true"):
+    return {"cause": "nondeterminism", "detail": detail, "fix": fix}
+
+
+def answer(*runs, verdict="different"):
+    return {"verdict": verdict, "runs": list(runs)}
+
+
+class Page(HTMLParser):
+    """What a reader sees: every tag with its attributes, and the text of each element."""
+
+    def __init__(self, document):
+        super().__init__()
+        self.tags, self.texts, self.open = [], [], []
+        html = cmarkgfm.markdown_to_html_with_extensions(
+            document.decode(), Options.CMARK_OPT_UNSAFE, extensions=EXTENSIONS
+        )
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, attrs))
+        self.open.append(tag)
+        self.texts.append((tag, ""))
+
+    def handle_endtag(self, tag):
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open and self.texts[-1][0] == self.open[-1]:
+            self.texts[-1] = (self.open[-1], self.texts[-1][1] + data)
+
+    def handle_comment(self, data):
+        self.tags.append(("comment", data))
+
+    def count(self, tag):
+        return sum(name == tag for name, _ in self.tags)
+
+    def of(self, tag):
+        return [text for name, text in self.texts if name == tag]
+
+
+def test_junit_report_has_a_case_for_each_output(tmp_path):
+    """A failure for each that is not identical, with detail, causes and the line that fixes it."""
+    write_report(
+        tmp_path / "v.xml",
+        answer(run(output("a"), output("b <&>", "different", "3 of 5 lines"), diagnosis=[finding()])),
+    )
+
+    (suite,) = ElementTree.parse(tmp_path / "v.xml").getroot()
+
+    assert ("train", "2", "1", "1.500") == tuple(
+        suite.get(key) for key in ("name", "tests", "failures", "time")
+    )
+    same, other = suite
+    assert ("a", []) == (same.get("name"), list(same))
+    assert ("b <&>", "different") == (other.get("name"), other[0].get("message"))
+    told = "3 of 5 lines\nnondeterminism: two runs disagree\nfix: mlvc run --seed 0 -- true"
+    assert told == other[0].text
+
+
+@pytest.mark.parametrize("outputs", [[], [output("a")]], ids=["no outputs", "all outputs identical"])
+def test_junit_shows_a_failed_command_whose_outputs_tell_nothing(tmp_path, outputs):
+    """A suite without a failure would be green."""
+    write_report(tmp_path / "v.xml", answer(run(*outputs, verdict="failed"), verdict="failed"))
+
+    (suite,) = ElementTree.parse(tmp_path / "v.xml").getroot()
+
+    assert (str(len(outputs) + 1), "1") == (suite.get("tests"), suite.get("failures"))
+    assert ("(command)", "failed", "exit 1\n") == (
+        suite[-1].get("name"),
+        suite[-1][0].get("message"),
+        suite[-1][0].text + "\n",
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_junit_can_be_parsed_whatever_a_name_or_message_holds(tmp_path, text):
+    """XML has no form for some characters."""
+    write_report(
+        tmp_path / "v.xml",
+        answer(run(output(text, "different", text), name=text, diagnosis=[finding(text, text)])),
+    )
+
+    assert 1 == len(ElementTree.parse(tmp_path / "v.xml").getroot())
+
+
+def test_markdown_has_the_verdict_first_then_the_table_then_the_fix():
+    """What is wrong stands above what is right."""
+    page = Page(
+        as_markdown(
+            answer(
+                run(output("a"), output("b", "different", "3 of 5 lines"), diagnosis=[finding()]),
+                run(output("c"), verdict="identical", name=None),
+            )
+        )
+    )
+
+    assert ["mlvc repro: different"] == page.of("h2")
+    assert ["1 of 2 runs gave identical outputs."] == page.of("p")
+    shown = page.of("code")
+    assert ["train", "b", "000000000000", "3 of 5 lines"] == shown[:4]
+    assert ["train", "two runs disagree", "mlvc run --seed 0 -- true"] == shown[-3:]
+    assert "111111111111" in shown
+    assert ["h2", "p", "table"] == [name for name, _ in page.tags if name in {"h2", "p", "table"}][:3]
+
+
+def test_markdown_of_runs_without_outputs_has_no_table():
+    """Only the verdict."""
+    page = Page(as_markdown(answer(run(verdict="identical"), verdict="identical")))
+
+    assert {"h2", "p"} == {name for name, _ in page.tags}
+
+
+def check_harmless(text):
+    page = Page(
+        as_markdown(
+            answer(
+                run(output(text, "different", text), name=text, diagnosis=[finding(text, text), finding()])
+            )
+        )
+    )
+
+    assert OUR_TAGS >= {name for name, _ in page.tags}, page.tags
+    assert not [attributes for _, attributes in page.tags if attributes]
+    # Two rows of six cells: the headings and the output; one finding with a fix below the other.
+    assert (2, 6, 6) == (page.count("tr"), page.count("th"), page.count("td"))
+    assert 4 == page.count("li")
+    # Run, output, id and detail in the table; run, detail and fix of each finding.
+    assert 4 + 2 * 3 == page.count("code")
+    assert "mlvc run --seed 0 -- true" == page.of("code")[-1]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_name_or_message_leaves_its_place_in_the_markdown(text):
+    """Neither the cell nor the line, as GitHub renders it; no link, no HTML, no comment."""
+    check_harmless(text)
+
+
+@given(
+    st.text(
+        alphabet=st.sampled_from("`|\\<>[]()!*_~:@#&;-=/ \n\r\tahttpsw.\u2028\x00"), min_size=1, max_size=40
+    )
+)
+def test_no_text_leaves_its_place_in_the_markdown(text):
+    """The same for anything that is made of what means something."""
+    check_harmless(text)
+
+
+def test_markdown_fits_into_a_comment():
+    """However many outputs and findings there are; what is left out is said."""
+    hostile = "`" * 5000
+    many = [output(f"{number}{hostile}", "different", hostile) for number in range(300)]
+    document = as_markdown(
+        answer(run(*many, name=hostile, diagnosis=[finding(hostile, hostile) for _ in range(300)]))
+    ).decode()
+
+    assert len(document) < 65_536
+    assert "Cut off here" in document
+    short = as_markdown(answer(run(*[output(str(number)) for number in range(300)])))
+    assert "220 outputs more" in short.decode()
+
+
+@pytest.mark.parametrize("name", ["v.pdf", "v", ".md", "v.MD"])
+def test_report_of_an_unknown_kind_is_refused_before_anything_runs(tmp_path, name):
+    """The extension tells the format."""
+    with pytest.raises(UsageError, match="unknown kind of report") as refused:
+        check_report_name(tmp_path / name)
+
+    assert "use one of .json, .md, .xml" == refused.value.hint
+
+
+def test_report_into_no_directory_is_refused_before_anything_runs(tmp_path):
+    """A reproduction may take hours."""
+    with pytest.raises(UsageError, match=r"missing/v\.md"):
+        check_report_name(tmp_path / "missing" / "v.md")
+
+
+def test_report_that_cannot_be_written_is_one_error(tmp_path):
+    """A directory stands in its place."""
+    (tmp_path / "v.md").mkdir()
+
+    with pytest.raises(FileUnreadableError, match=r"v\.md"):
+        write_report(tmp_path / "v.md", answer())
