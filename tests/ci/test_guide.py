@@ -320,6 +320,11 @@ def test_data_that_nobody_pushed_fails_the_job_at_once(not_pushed, machine, used
     assert 1 == gitlab.status
     assert "is not on the remote" in gitlab.log
 
+    shell = machine(not_pushed, python=used_python, name="shell")
+    done = run_shell(shell, blocks("sh")[0], {"PROJECT_URL": not_pushed.origin.as_uri()})
+    assert 1 == done.status
+    assert not (shell.folder / "project" / "data").exists()
+
 
 @pytest.mark.s3
 def test_wrong_credentials_fail_the_job(in_bucket, machine, used_python):

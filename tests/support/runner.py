@@ -19,7 +19,8 @@ __all__ = ["Done", "Machine", "run_github", "run_gitlab", "run_shell"]
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
 _STEP_KEYS = {"name", "if", "uses", "with", "run"}
-_SHELLS = {"bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"], "sh": ["sh"]}
+# What GitHub makes of `shell: bash`, and near enough to what GitLab's runner does.
+_BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class Machine:
             if (self.workspace / path).exists():
                 shutil.copy(self.workspace / path, self.artifacts / path)
 
-    def shell(self, shell: str, script: str, variables: Mapping[str, str], cwd: Path) -> tuple[int, str]:
+    def shell(
+        self, script: str, variables: Mapping[str, str], cwd: Path, bash: Sequence[str] = _BASH
+    ) -> tuple[int, str]:
         """Runs a script from a file and returns its exit status and what it printed."""
         file = self.folder / "step.sh"
         file.write_text(script + "\n")
         done = subprocess.run(
-            [*_SHELLS[shell], file],
+            [*bash, file],
             cwd=cwd,
             env={**self.variables, **variables},
             stdin=subprocess.DEVNULL,
@@ -114,7 +117,7 @@ class Done:
 def run_shell(machine: Machine, script: str, variables: Mapping[str, str]) -> Done:
     """Runs a script in an empty directory; it brings the repository itself, into `project`."""
     machine.folder.mkdir(parents=True, exist_ok=True)
-    status, log = machine.shell("bash", "set -e\n" + script, variables, machine.folder)
+    status, log = machine.shell(script, variables, machine.folder, ["bash"])
     return Done({"script": status}, log)
 
 
@@ -124,11 +127,9 @@ def run_gitlab(machine: Machine, template: Mapping[str, Any]) -> Done:
     assert {"image", "timeout", "variables", "cache", "before_script", "script", "artifacts"} == set(job)
     machine.check_out()
     machine.restore(job["cache"]["paths"])
-    script = "\n".join(["set -eo pipefail", *job["before_script"], *job["script"]])
+    script = "\n".join([*job["before_script"], *job["script"]])
     done = Done()
-    status, done.log = machine.shell(
-        "bash", script, {"GITLAB_CI": "true", **job["variables"]}, machine.workspace
-    )
+    status, done.log = machine.shell(script, {"GITLAB_CI": "true", **job["variables"]}, machine.workspace)
     done.statuses["script"] = status
     if status == 0:
         machine.keep(job["cache"]["paths"])
@@ -141,6 +142,7 @@ def run_github(machine: Machine, workflow: Mapping[str, Any]) -> Done:
     """Runs the one job of a workflow, step by step; after a failure only the steps that say `always()`."""
     ((_, job),) = workflow["jobs"].items()
     assert {"runs-on", "timeout-minutes", "env", "steps"} == set(job)
+    assert {"run": {"shell": "bash"}} == workflow["defaults"]
     summary = machine.folder / "summary"
     summary.parent.mkdir(parents=True, exist_ok=True)
     summary.touch()
@@ -157,9 +159,7 @@ def run_github(machine: Machine, workflow: Mapping[str, Any]) -> Done:
         if done.status and "if" not in step:
             continue
         if "run" in step:
-            status, log = machine.shell(
-                workflow["defaults"]["run"]["shell"], _expand(machine, step["run"]), given, machine.workspace
-            )
+            status, log = machine.shell(_expand(machine, step["run"]), given, machine.workspace)
             done.statuses[step["name"]] = status
             done.log += log
             continue
