@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlvc import fsio
 from mlvc.code.repository import CodeRepository
-from mlvc.errors import FormatError, NotFoundError, UsageError
+from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
 from mlvc.model.config import Config, decode_config
-from mlvc.model.lock import Lock, decode_lock, encode_lock
+from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import encode_name
 from mlvc.store.local import LocalStore
 from mlvc.worktree.worktree import Worktree
@@ -193,6 +193,26 @@ class Repo:
         """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2)."""
         with fsio.translate_os_errors("write mlvc.lock"):
             fsio.atomic_write(self.root / os.fsdecode(LOCK_NAME), encode_lock(lock))
+
+    def brought(self) -> Lock:
+        """Returns the lines that the data files were last stored as or brought by, whatever the lock says now.
+
+        It is only a cache: one that cannot be read is empty, and then nothing counts as brought.
+        """
+        path = self.state_dir / "brought.lock"
+        try:
+            with fsio.translate_os_errors("read the lines that data was brought by"):
+                return decode_lock(path.read_bytes()) if path.exists() else Lock()
+        except (FormatError, VersionError):
+            return Lock()
+
+    def note_brought(self, entries: Iterable[TrackedPath], *, removed: Iterable[bytes] = ()) -> None:
+        """Takes note that the files of some lines are what these say now, and of others mlvc's no more."""
+        before = self.brought()
+        after = before.with_entries(entries, removed)
+        if after != before:
+            with fsio.translate_os_errors("note the lines that data was brought by"):
+                fsio.atomic_write(self.state_dir / "brought.lock", encode_lock(after))
 
     def lock_at(self, rev: str) -> Lock:
         """Returns the lock of a git revision; empty where the revision has none.

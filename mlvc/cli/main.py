@@ -69,19 +69,17 @@ def _run(arguments: Sequence[str], session: Session) -> int:
             # The parser stopped before it came to `--json`.
             own = arguments[: arguments.index("--")] if "--" in arguments else arguments
             session.json = session.json or "--json" in own
-        session.fail(*_told(exc))
-        if session.verbose and not isinstance(exc, MlvcError | typer.TyperException):
-            traceback.print_exc(file=session.stderr)
+        if isinstance(exc, typer.TyperException):
+            session.fail(*_misuse(exc))
+        else:
+            session.fail_with(exc, hint="repeat with -v for the traceback, and report it")
+            if session.verbose and not isinstance(exc, MlvcError):
+                traceback.print_exc(file=session.stderr)
         return session.failure_status
 
 
-def _told(error: Exception) -> tuple[str, str, str | None]:
-    """Returns the code, the message and the hint of an error."""
-    if isinstance(error, MlvcError):
-        return error.code, error.message, error.hint
-    if not isinstance(error, typer.TyperException):
-        message = f"this is a bug in mlvc: {type(error).__name__}: {error}"
-        return "bug", message, "repeat with -v for the traceback, and report it"
+def _misuse(error: typer.TyperException) -> tuple[str, str, str | None]:
+    """Returns the code, the message and the hint of an error in the arguments."""
     context = getattr(error, "ctx", None)
     hint = f"see `{'mlvc' if context is None else context.command_path} --help`"
     message = error.format_message()

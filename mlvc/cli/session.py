@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from mlvc.cli.progress import TerminalReporter
+from mlvc.errors import MlvcError
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -33,6 +34,7 @@ class Session:
         json: Whether the result is one JSON object.
         failure_status: The exit status of an error.
         is_parsed: Whether every option has been seen.
+        stdin: What a hook is told by git.
         stdout: Takes results.
         stderr: Takes everything else.
     """
@@ -43,6 +45,7 @@ class Session:
     json: bool = False
     failure_status: int = 2
     is_parsed: bool = False
+    stdin: TextIO = field(default_factory=lambda: sys.stdin)
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
 
@@ -102,6 +105,18 @@ class Session:
         self.stderr.write(f"{self.paint('error:')} {message}\n")
         if hint is not None:
             self.stderr.write(f"{self.paint('hint:')} {hint}\n")
+
+    def fail_with(self, error: Exception, *, hint: str) -> None:
+        """Writes any exception as an error: one of mlvc's own as it says, another as a bug.
+
+        Args:
+            error: What was raised.
+            hint: The next step for a bug.
+        """
+        if isinstance(error, MlvcError):
+            self.fail(error.code, error.message, error.hint)
+        else:
+            self.fail("bug", f"this is a bug in mlvc: {type(error).__name__}: {error}", hint)
 
     def paint(self, word: str) -> str:
         """Returns `error:`, `warning:` or `hint:`, in its colour where stderr is a terminal that shows colours.

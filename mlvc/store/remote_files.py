@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError
@@ -169,13 +170,16 @@ class BucketFiles:
     """A remote in an S3 bucket, through s3fs, which finds credentials and endpoint where the AWS tools do."""
 
     def __init__(self, url: str) -> None:
-        # Both take a third of a second to load, which commands without a remote must not pay.
-        import s3fs  # noqa: PLC0415
-
         self._url = url
         self._base = url.removeprefix("s3://").rstrip("/")
+
+    @cached_property
+    def _files(self) -> Any:  # noqa: ANN401  # s3fs has no types
+        # It takes a third of a second to load, which what asks no remote must not pay.
+        import s3fs  # noqa: PLC0415
+
         with self._translated():
-            self._files: Any = s3fs.S3FileSystem(
+            return s3fs.S3FileSystem(
                 use_listings_cache=False,
                 skip_instance_cache=True,
                 config_kwargs={"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}},

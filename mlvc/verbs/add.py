@@ -105,6 +105,7 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
     changed = [item.entry for item in added if item.changed]
     if changed or inner:
         repo.write_lock(lock.with_entries(changed, removed=inner))
+    repo.note_brought([item.entry for item in added], removed=inner)
     return AddResult(tuple(added))
 
 

@@ -57,7 +57,7 @@ def checkout(
             return CheckoutResult(None, _checkout_paths(repo, rev, paths, force=force))
         lock = repo.read_lock()
         if rev is None:
-            return CheckoutResult(None, _bring(repo, lock.entries, lock.entries, force=force))
+            return CheckoutResult(None, _bring_all(repo, lock, force=force))
         return _checkout_revision(repo, rev, lock, force=force)
 
 
@@ -66,6 +66,14 @@ def _bring(
 ) -> MaterialiseResult:
     with repo.store.writer() as writer:
         return repo.worktree.materialise(target, current, force=force, writer=writer)
+
+
+def _bring_all(repo: Repo, target: Lock, *, force: bool) -> MaterialiseResult:
+    """Makes the files those of a lock; files that only what was brought before has are deleted."""
+    brought = repo.brought().entries
+    result = _bring(repo, target.entries, brought or target.entries, force=force)
+    repo.note_brought(target.entries.values(), removed=brought.keys() - target.entries.keys())
+    return result
 
 
 def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force: bool) -> MaterialiseResult:
@@ -81,7 +89,11 @@ def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force:
         for entry in whole:
             add_ignore(repo.root, entry.path)
         tracked = lock_of(repo, rev).entries
-        repo.write_lock(lock.with_entries((tracked.get(entry.path, entry) for entry in whole), removed=inner))
+        brought = [tracked.get(entry.path, entry) for entry in whole]
+        repo.write_lock(lock.with_entries(brought, removed=inner))
+        repo.note_brought(brought, removed=inner)
+    else:
+        repo.note_brought(entry for path, entry in target.items() if lock.entries.get(path) == entry)
     return result
 
 
@@ -96,11 +108,11 @@ def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> Chec
         _try_git(repo, head, sha)
     # Data comes first, because it can refuse and leave everything as it is. Killed in between, every byte is in an
     # object and the lock is the old one: `mlvc checkout` goes back, the same command again goes on.
-    files = _bring(repo, target.entries, lock.entries, force=force)
+    files = _bring_all(repo, target, force=force)
     try:
         repo.code.checkout(rev, environment=HOOK_TOKEN)
     except MlvcError:
-        _bring(repo, lock.entries, target.entries, force=True)
+        _bring_all(repo, lock, force=True)
         raise
     return CheckoutResult(sha, files)
 

@@ -60,7 +60,7 @@ class Closure:
         self.add_paths(lock.entries.values())
         for entry in lock.entries.values():
             if entry.run is not None:
-                self._add_object(entry.run, entry.name)
+                self.add_object(entry.run, entry.name)
         self._add_environment(lock.environment, "mlvc.lock")
 
     def add_paths(self, entries: Iterable[TrackedPath], where: str = "") -> None:
@@ -68,7 +68,8 @@ class Closure:
         for entry in entries:
             self._add_content(entry.id, entry.name + where)
 
-    def _add_object(self, object_id: ObjectId, place: str) -> None:
+    def add_object(self, object_id: ObjectId, place: str) -> None:
+        """Adds a commit, run, environment or verdict with all that it refers to, and the environment of a run."""
         if object_id in self.needed:
             return
         self.needed[object_id] = place
@@ -82,7 +83,7 @@ class Closure:
 
     def _add_environment(self, environment: EnvironmentId | None, place: str) -> None:
         if environment is not None:
-            self._add_object(environment, place)
+            self.add_object(environment, place)
 
     def _add_content(self, object_id: ObjectId, place: str) -> None:
         if object_id in self.needed:

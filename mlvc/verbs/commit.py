@@ -90,14 +90,21 @@ def _directories_of_head(repo: Repo) -> Iterable[bytes]:
     return (path.rpartition(b"/")[0] for path in repo.lock_at("HEAD").entries)
 
 
-def record_commit(repo: Repo, sha: str, lock: Lock) -> Commit:
-    """Stores the data commit of a git commit that HEAD is at; the index has been caught up."""
+def record_commit(repo: Repo, sha: str, lock: Lock, *, is_head: bool = True) -> Commit:
+    """Stores the data commit of a git commit; the index has been caught up.
+
+    Args:
+        repo: The repository.
+        sha: The git commit.
+        lock: Its lock.
+        is_head: Whether HEAD is at it; of another one, the work tree does not hold the code.
+    """
     info = repo.code.info(sha)
     parents = [repo.index.commit_for_sha(parent) for parent in info.parents]
     with repo.store.writer() as writer:
         record = Commit(
             code_sha=sha,
-            code_tree=_code_tree(repo, writer, lock),
+            code_tree=_code_tree(repo, writer, lock) if is_head else None,
             paths=tuple(lock.entries[path] for path in sorted(lock.entries)),
             environment=lock.environment,
             parents=tuple(parent for parent in parents if parent is not None),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,21 +13,14 @@ from mlvc import fsio
 from mlvc.code.child import GitError, git_said, run_git
 from mlvc.errors import UsageError
 from mlvc.repo import Repo
-from mlvc.verbs.merge import hook_command, set_up_driver
+from mlvc.verbs.merge import set_up_driver
 
 __all__ = ["HOOK_NAMES", "HookExistsError", "HookState", "install", "status", "uninstall"]
 
-HOOK_NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge")
+HOOK_NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "pre-push")
 _MARK = "# Written by `mlvc hooks install`"
 _SUFFIX = ".before-mlvc"
-_SCRIPT = f"""\
-#!/bin/sh
-{_MARK}; `mlvc hooks uninstall` brings back what was here before.
-if [ -x "$0{_SUFFIX}" ]; then
-  "$0{_SUFFIX}" "$@" || exit
-fi
-exec COMMAND "$@"
-"""
+_NO_PYTHON = "\npython=\n"
 
 
 class HookExistsError(UsageError):
@@ -68,6 +63,7 @@ def install(repo: Repo) -> tuple[HookState, ...]:
                 f"{directory / item.name} would take the place of {item.name}{_SUFFIX}",
                 hint="make one of the two, then repeat",
             )
+    script = _script()
     set_up_driver(repo.code)
     with fsio.translate_os_errors(f"write hooks into {directory}"):
         directory.mkdir(parents=True, exist_ok=True)
@@ -75,8 +71,7 @@ def install(repo: Repo) -> tuple[HookState, ...]:
             path = directory / item.name
             if item.state == "other":
                 fsio.rename(path, _aside(path))
-            text = _SCRIPT.replace("COMMAND", f"{hook_command()} {item.name}")
-            fsio.atomic_write(path, text.encode(), mode=0o777)
+            fsio.atomic_write(path, script, mode=0o777)
     return status(repo)
 
 
@@ -91,6 +86,16 @@ def uninstall(repo: Repo) -> tuple[HookState, ...]:
             elif item.state == "installed":
                 path.unlink()
     return status(repo)
+
+
+def _script() -> bytes:
+    """Returns the text of every hook; it finds this interpreter, whatever the PATH says then, and tells its absence."""
+    package = Path(__file__).resolve().parent.parent
+    # In a wheel it lies in the package, in a checkout beside it.
+    folder = next((path for path in (package / "hooks", package.parent / "hooks") if path.is_dir()), package)
+    with fsio.translate_os_errors(f"read {folder}"):
+        text = (folder / "hook.sh").read_text()
+    return text.replace(_NO_PYTHON, f"\npython={shlex.quote(sys.executable)}\n").encode()
 
 
 def _directory(repo: Repo) -> Path:

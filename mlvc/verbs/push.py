@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mlvc.repo import Repo
 from mlvc.store.transfer import push as send
 from mlvc.verbs.remote import open_remote
+from mlvc.verbs.seen import remember_sent
 
 __all__ = ["PushResult", "push"]
 
@@ -34,5 +35,7 @@ def push(repo: Repo, name: str | None = None) -> PushResult:
         MlvcError: The remote cannot be used, or a pack here is damaged. Repeating goes on where it stopped.
     """
     remote = open_remote(repo, name)
+    packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.
     sent = send(repo.store, remote, repo.reporter)
+    remember_sent(repo, remote, packs)
     return PushResult(remote.url, sent.packs, sent.size_bytes)

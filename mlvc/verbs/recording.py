@@ -276,6 +276,7 @@ def _track(repo: Repo, run: Run) -> None:
         add_ignore(repo.root, entry.path)
     lock = lock.with_entries(own, removed=below)
     repo.write_lock(dataclasses.replace(lock, environment=run.environment or lock.environment))
+    repo.note_brought(own, removed=below)
     for entry in outputs:
         parent = tracked_parent(entry.path, lock.entries)
         if parent is not None:

@@ -56,6 +56,7 @@ def remove(repo: Repo, arguments: Sequence[str], *, cached: bool, force: bool) -
                 deleted = repo.worktree.materialise({}, entries, force=force, writer=writer).deleted
         # Killed before this line, the files are back after `mlvc checkout`.
         repo.write_lock(lock.with_entries(removed=entries))
+        repo.note_brought((), removed=entries)
         for path in entries:
             remove_ignore(repo.root, path)
     return RemoveResult(tuple(entries.values()), deleted)

@@ -36,7 +36,7 @@ class MissingObjectsError(NotFoundError):
         more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
         super().__init__(
             f"the contents of {names}{more} are not in the store; nothing was changed",
-            hint="get them from a remote, or see `mlvc fsck`",
+            hint="`mlvc pull` brings them from a remote; `mlvc fsck` tells what is damaged",
         )
         self.paths = paths
 

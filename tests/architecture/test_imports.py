@@ -27,14 +27,16 @@ def modules_of(git_repo, tmp_path):
     (watcher / "sitecustomize.py").write_text(WATCH.format(str(seen)))
     paths = os.pathsep.join(filter(None, [str(watcher), child_environment({}).get("PYTHONPATH")]))
 
-    def call(*arguments):
-        command = [sys.executable, "-m", "mlvc", *arguments]
+    def call(*arguments, module="mlvc", stdin=""):
+        command = [sys.executable, "-m", module, *arguments]
         subprocess.run(
             command,
             cwd=git_repo,
             env=child_environment({"PYTHONPATH": paths}),
             check=True,
             capture_output=True,
+            input=stdin,
+            text=True,
         )
         return seen.read_text().split()
 
@@ -99,6 +101,31 @@ def test_each_command_loads_only_the_heavy_libraries_it_needs(
     top = {name.partition(".")[0] for name in modules_of(*arguments)}
 
     assert needed == top & HEAVY
+
+
+def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_repo, run_mlvc, tmp_path):
+    """Before a commit, and before a push whose data was sent: no database, and no S3 for what was seen there."""
+    (git_repo / "data").mkdir()
+    (git_repo / "data" / "x").write_text("x")
+    run_mlvc("init")
+    run_mlvc("add", "data")
+    run_mlvc("commit", "-m", "first")
+    far = tmp_path / "far"
+    run_mlvc("remote", "add", "team", far)
+    run_mlvc("push")
+    for path in (".git/mlvc/remotes.toml", ".git/mlvc/cache/remote-packs.json"):
+        text = (git_repo / path).read_text()
+        assert far.as_uri() in text
+        (git_repo / path).write_text(text.replace(far.as_uri(), "s3://bucket/far"))
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=git_repo, check=True, capture_output=True, text=True
+    )
+    line = f"refs/heads/main {head.stdout.strip()} refs/heads/main {'0' * 40}\n"
+
+    for arguments in (["pre-commit"], ["pre-push", "origin", "url"]):
+        assert third_parties(modules_of(*arguments, module="mlvc.cli.hook", stdin=line)) <= STORE | {
+            "mlvc"
+        }, arguments
 
 
 def test_training_script_pays_for_the_client_alone():

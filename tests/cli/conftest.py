@@ -1,21 +1,27 @@
 """A project with data in every shape, and git without ceremony."""
 
+import os
+import shutil
 import subprocess
+import sys
 
 import pytest
 
+from mlvc.repo import Repo
+from mlvc.verbs.add import add
 from tests.support.command import child_environment
+from tests.support.reporter import RecordingReporter
 
 
 @pytest.fixture
 def git(git_repo):
     """Runs git in the repository and returns what it printed; with `both`, on stderr too."""
 
-    def call(*arguments, check=True, both=False):
+    def call(*arguments, check=True, both=False, cwd=git_repo, env=None):
         done = subprocess.run(
             ["git", *arguments],
-            cwd=git_repo,
-            env=child_environment({}),
+            cwd=cwd,
+            env=child_environment(env or {}),
             capture_output=True,
             text=True,
             check=False,
@@ -26,11 +32,27 @@ def git(git_repo):
     return call
 
 
-@pytest.fixture
-def project(git_repo, git, run_mlvc):
-    """An initialised repository with code in git and a directory `data` that is tracked and committed."""
-    (git_repo / "train.py").write_text("print('training')\n")
-    data = git_repo / "data"
+@pytest.fixture(scope="session")
+def first_project(tmp_path_factory):
+    """What `project` starts from: made once, because it takes four processes of mlvc."""
+    folder = tmp_path_factory.mktemp("first") / "repo"
+    folder.mkdir()
+    # The settings of whoever runs the tests are not those of this project; see `home`.
+    environment = {name: None for name in os.environ if name.startswith(("GIT_", "XDG_", "MLVC_"))}
+    environment |= {"HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+
+    def call(*command):
+        subprocess.run(
+            command, cwd=folder, env=child_environment(environment), check=True, stdout=subprocess.DEVNULL
+        )
+
+    call("git", "init", "--quiet", "--initial-branch=main")
+    call("git", "config", "user.name", "Test User")
+    call("git", "config", "user.email", "test@example.org")
+    call("git", "config", "commit.gpgsign", "false")
+    call("git", "config", "gc.auto", "0")
+    (folder / "train.py").write_text("print('training')\n")
+    data = folder / "data"
     (data / "empty").mkdir(parents=True)
     (data / "deep" / "er").mkdir(parents=True)
     (data / "table.csv").write_text("a,b\n1,2\n")
@@ -38,8 +60,66 @@ def project(git_repo, git, run_mlvc):
     (data / "run.sh").write_text("#!/bin/sh\n")
     (data / "run.sh").chmod(0o755)
     (data / "link").symlink_to("table.csv")
-    run_mlvc("init")
-    run_mlvc("add", "data")
-    git("add", "train.py")
-    run_mlvc("commit", "-m", "first")
+    mlvc = (sys.executable, "-m", "mlvc")
+    call(*mlvc, "init")
+    call(*mlvc, "add", "data")
+    call("git", "add", "train.py")
+    call(*mlvc, "commit", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def project(first_project, git_repo):
+    """An initialised repository with code in git and a directory `data` that is tracked and committed."""
+    shutil.rmtree(git_repo)
+    shutil.copytree(first_project, git_repo, symlinks=True)
     return git_repo
+
+
+@pytest.fixture
+def hooked(project, run_mlvc):
+    """The project with git's hooks installed."""
+    run_mlvc("hooks", "install")
+    return project
+
+
+@pytest.fixture
+def change(hooked, git):
+    """Changes one data file and commits that through plain git."""
+
+    def call(name, text, cwd=hooked):
+        (cwd / "data" / name).write_text(text)
+        add(Repo.open(cwd, reporter=RecordingReporter(), environment={}), ["data"])
+        git("commit", "-q", "-a", "-m", f"{name} {text}", cwd=cwd)
+
+    return call
+
+
+@pytest.fixture
+def agree(hooked, agree_at):
+    """Checks the hooked project as `agree_at` does, or a worktree of it."""
+
+    def call(cwd=hooked):
+        agree_at(cwd)
+
+    return call
+
+
+@pytest.fixture
+def agree_at(git):
+    """Data is as the lock says, the lock as HEAD says, the index has HEAD's data commit, and nothing lies about."""
+
+    def call(cwd):
+        repo = Repo.open(cwd, reporter=RecordingReporter(), environment={})
+        lock, head = repo.read_lock(), repo.code.resolve("HEAD")
+        assert [] == [
+            change for entry in lock.entries.values() for change in repo.worktree.differences(entry)
+        ]
+        assert lock == repo.lock_at(head)
+        repo.index.catch_up(repo.reporter)
+        record = repo.index.commit_for_sha(head)
+        assert record is not None
+        assert tuple(lock.entries.values()) == repo.store.read_object(record).paths
+        assert "" == git("status", "--porcelain", cwd=cwd)
+
+    return call

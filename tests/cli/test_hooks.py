@@ -1,93 +1,224 @@
-"""Plain git with the hooks installed: data, lock and mlvc's commits stay in agreement."""
+"""`mlvc hooks`: what stands in git's directory, what runs first, and what happens where mlvc cannot run."""
+
+import io
+import shutil
+import subprocess
+import sys
 
 import pytest
 
+from mlvc.cli.hook import run_hook
+from mlvc.cli.session import Session
+from tests.support.command import child_environment
+
+NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "pre-push")
+
+
+def write_hook(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def contents(folder):
+    return {path.name: (path.read_bytes(), path.stat().st_mode) for path in folder.iterdir()}
+
 
 @pytest.fixture
-def hooked(project, run_mlvc):
+def remove_mlvc(hooked):
+    """Makes the hooks look for an interpreter that is gone, on a PATH without mlvc."""
+    for name in NAMES:
+        hook = hooked / ".git" / "hooks" / name
+        lines = [
+            f"python={hooked}/gone" if line.startswith("python=") else line
+            for line in hook.read_text().split("\n")
+        ]
+        hook.write_text("\n".join(lines))
+    return {"PATH": "/usr/bin:/bin"}
+
+
+def test_install_twice_and_uninstall_leave_everything_as_it_was(project, run_mlvc):
+    """Hooks that were there come back, with their mode; those of nobody are gone."""
+    folder = project / ".git" / "hooks"
+    write_hook(folder / "pre-commit", "echo before")
+    write_hook(folder / "commit-msg", "exit 0")
+    (folder / "post-merge").write_text("not executable")
+    before = contents(folder)
+
+    first = run_mlvc("hooks", "install", "--json").json()["hooks"]
+    assert first == run_mlvc("hooks", "install", "--json").json()["hooks"]
+    assert [(name, "installed", name in {"pre-commit", "post-merge"}) for name in NAMES] == [
+        (item["name"], item["state"], item["chained"]) for item in first
+    ]
+    run_mlvc("hooks", "uninstall")
+    assert before == contents(folder)
+    run_mlvc("hooks", "uninstall")
+    assert before == contents(folder)
+
+
+def test_hooks_path_is_respected(project, run_mlvc, git):
+    """As Husky and many teams set it; git's own directory is left alone."""
+    git("config", "core.hooksPath", ".githooks")
+    before = contents(project / ".git" / "hooks")
     run_mlvc("hooks", "install")
-    return project
+
+    assert before == contents(project / ".git" / "hooks")
+    assert set(NAMES) == {path.name for path in (project / ".githooks").iterdir()}
+    (project / "data" / "table.csv").write_text("edited")
+    assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
 
 
-@pytest.fixture
-def change(hooked, run_mlvc, git):
-    """Changes one data file and commits that through plain git."""
-
-    def call(name, text):
-        (hooked / "data" / name).write_text(text)
-        run_mlvc("add", "data")
-        git("commit", "-q", "-a", "-m", f"{name} {text}")
-
-    return call
-
-
-@pytest.fixture
-def agree(run_mlvc, git):
-    """Data is as the lock says, the lock as HEAD says, and HEAD has its data commit."""
-
-    def call():
-        state = run_mlvc("status", "--json").json()
-        newest = run_mlvc("log", "--json").json()["commits"][0]
-        assert ([], []) == (state["changes"], state["staged"])
-        assert git("rev-parse", "HEAD").strip() == newest["code_sha"]
-        assert newest["id"] is not None
-
-    return call
-
-
-def test_branches_merge_rebase_and_amend(hooked, change, agree, git):
-    """After each step of plain git."""
-    git("checkout", "-q", "-b", "other")
-    change("new.bin", "there")
-    agree()
-    git("checkout", "-q", "main")
-    assert not (hooked / "data" / "new.bin").exists()
-    change("table.csv", "here")
-    git("branch", "before")
-    git("merge", "other", "-m", "merge")
-    agree()
-    assert "there" == (hooked / "data" / "new.bin").read_text()
-    git("commit", "-q", "--amend", "-m", "another message")
-    agree()
-    git("checkout", "-q", "other")
-    git("rebase", "-q", "before")
-    agree()
-    assert "here" == (hooked / "data" / "table.csv").read_text()
-    assert "there" == (hooked / "data" / "new.bin").read_text()
-
-
-def test_commit_is_refused_with_the_way_out(hooked, git):
-    """Changed data, and a model that would go into git."""
-    (hooked / "model.safetensors").write_bytes(b"x")
-    git("add", "model.safetensors")
-    said = git("commit", "-m", "x", check=False, both=True)
-    assert "mlvc add model.safetensors" in said
-    git("rm", "-q", "--cached", "model.safetensors")
+def test_hook_that_was_there_runs_first_and_its_failure_stops(hooked, run_mlvc, git):
+    """Then nothing of mlvc's runs."""
+    run_mlvc("hooks", "uninstall")
+    write_hook(hooked / ".git" / "hooks" / "pre-commit", "echo first >&2\nexit 3")
+    run_mlvc("hooks", "install")
     (hooked / "data" / "table.csv").write_text("edited")
     said = git("commit", "--allow-empty", "-m", "x", check=False, both=True)
-    assert "tracked data differs from mlvc.lock: data/table.csv" in said
+
+    assert "first" in said
+    assert "tracked data" not in said
 
 
-def test_unsaved_work_stays(hooked, change, git):
-    """One message, and git's own work is done."""
-    git("checkout", "-q", "-b", "other")
-    change("table.csv", "there")
-    (hooked / "data" / "table.csv").write_text("unsaved")
-    said = git("checkout", "-q", "main", both=True)
-    assert "would be lost: data/table.csv" in said
-    assert "unsaved" == (hooked / "data" / "table.csv").read_text()
-
-
-def test_hooks_that_were_there_run_first_and_come_back(project, run_mlvc, git):
-    """A failing one still refuses; uninstalled, the directory is as it was."""
-    hook = project / ".git" / "hooks" / "pre-commit"
-    hook.write_text("#!/bin/sh\necho first >&2\nexit 1\n")
-    hook.chmod(0o755)
-    before = sorted(path.name for path in hook.parent.iterdir())
+def test_arguments_and_standard_input_reach_both(project, run_mlvc, git, tmp_path):
+    """What git tells a pre-push hook: the other side's name and URL, and a line for each ref."""
+    write_hook(
+        project / ".git" / "hooks" / "pre-push", f'echo "$@" > {tmp_path}/seen\ncat >> {tmp_path}/seen'
+    )
     run_mlvc("hooks", "install")
-    run_mlvc("hooks", "install")
+    git("init", "-q", "--bare", str(tmp_path / "server.git"))
+    git("remote", "add", "origin", str(tmp_path / "server.git"))
+    said = git("push", "-q", "origin", "main", check=False, both=True)
 
-    assert "first" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
-    run_mlvc("hooks", "uninstall")
-    assert before == sorted(path.name for path in hook.parent.iterdir())
-    assert "echo first" in hook.read_text()
+    head = git("rev-parse", "HEAD").strip()
+    seen = f"origin {tmp_path}/server.git\nrefs/heads/main {head} refs/heads/main {'0' * 40}\n"
+    assert seen == (tmp_path / "seen").read_text()
+    assert "data of these commits is in this clone alone" in said
+
+
+def test_hook_moved_aside_by_another_tool_still_works(hooked, git):
+    """The pre-commit framework renames what it finds to NAME.legacy and calls that."""
+    hook = hooked / ".git" / "hooks" / "pre-commit"
+    hook.rename(hook.with_name("pre-commit.legacy"))
+    write_hook(hook, 'exec "$0.legacy" "$@"')
+    (hooked / "data" / "table.csv").write_text("edited")
+
+    assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+
+
+def test_second_hook_to_move_aside_is_refused(hooked, run_mlvc):
+    """Neither is lost; nothing is changed."""
+    folder = hooked / ".git" / "hooks"
+    write_hook(folder / "post-commit.before-mlvc", "echo one")
+    write_hook(folder / "post-commit", "echo two")
+    before = contents(folder)
+    refused = run_mlvc("hooks", "install", "--json", check=2).json()["error"]
+
+    assert "hook-exists" == refused["code"]
+    assert before == contents(folder)
+
+
+def test_without_mlvc_a_commit_is_refused_in_one_line(hooked, git, remove_mlvc):
+    """Nobody checked it; git's own switch goes on, and a post- hook only tells."""
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=remove_mlvc)
+    assert refused.startswith("mlvc cannot be started, so nothing was checked; --no-verify goes on without")
+    assert 1 == len(refused.splitlines())
+
+    said = git("commit", "-q", "--no-verify", "--allow-empty", "-m", "x", both=True, env=remove_mlvc)
+    assert said.startswith("mlvc cannot be started, so the data may differ from mlvc.lock")
+    assert 1 == len(said.splitlines())
+
+
+def test_without_mlvc_a_repository_without_data_is_left_alone(hooked, git, remove_mlvc):
+    """A directory of hooks may serve many repositories."""
+    git("rm", "-q", "mlvc.toml", "mlvc.lock")
+
+    assert "" == git("commit", "-q", "-m", "no data", both=True, env=remove_mlvc)
+
+
+def test_interpreter_without_mlvc_gives_way_to_the_path(hooked, git, tmp_path):
+    """An environment that was made anew may not have it."""
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    hook = hooked / ".git" / "hooks" / "pre-commit"
+    text = hook.read_text()
+    hook.write_text(text.replace(f"python={sys.executable}", f"python={bare}/bin/python"))
+    assert text != hook.read_text()
+    (hooked / "data" / "table.csv").write_text("edited")
+    environment = {"PYTHONPATH": None, "PATH": "/usr/bin:/bin"}
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=environment)
+    assert refused.startswith("mlvc cannot be started")
+
+    write_hook(tmp_path / "bin" / "mlvc", f'exec {sys.executable} -m mlvc "$@"')
+    found = {"PYTHONPATH": child_environment({}).get("PYTHONPATH"), "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=found)
+    assert "tracked data differs" in refused
+
+
+def test_under_a_command_of_mlvc_nothing_is_started(hooked, git, remove_mlvc):
+    """The parent does the work: a hook that would have to tell that mlvc is gone is silent."""
+    environment = {**remove_mlvc, "MLVC_HOOK_TOKEN": "1"}
+
+    assert "" == git("commit", "-q", "--allow-empty", "-m", "x", both=True, env=environment)
+
+
+class Raising:
+    """A standard input that cannot be read."""
+
+    def __init__(self, error):
+        self.error = error
+
+    @property
+    def buffer(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (OSError(5, "broken"), 2, "error: this is a bug in mlvc: OSError: [Errno 5] broken\nhint: report it"),
+        (KeyError("x"), 2, "error: this is a bug in mlvc: KeyError: 'x'\nhint: report it"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_whatever_goes_wrong_there_is_no_traceback(hooked, monkeypatch, error, status, told):
+    """After a post- hook git goes on, because it has done its work."""
+    monkeypatch.chdir(hooked)
+    said = io.StringIO()
+
+    def run(*arguments):
+        return run_hook(arguments, Session(environment={}, stdin=Raising(error), stderr=said))
+
+    assert status == run("pre-push", "origin", "url")
+    assert said.getvalue().startswith(told)
+    assert 0 == run("post-rewrite", "rebase")
+
+
+def test_unknown_hook_names_those_there_are(project, run_mlvc):
+    """A newer script may call an older mlvc."""
+    refused = run_mlvc("hook", "pre-dinner", check=2)
+
+    assert refused.stderr.startswith(
+        "error: git has no such hook for mlvc\nhint: one of merge-lock, pre-commit"
+    )
+
+
+def test_wheel_brings_the_hooks(project, root, tmp_path, git):
+    """Installed from a wheel, without the checkout, `hooks install` works, and so does the hook."""
+    shutil.copytree(root / "mlvc", tmp_path / "source" / "mlvc", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("hooks", "pyproject.toml", "README.md", "LICENSE"):
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, tmp_path / "source" / name)
+    build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=tmp_path / "source", check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    shutil.unpack_archive(wheel, tmp_path / "installed", "zip")
+    # Only the wheel may serve: the checkout that these tests run from is left out of the path.
+    environment = child_environment({"PYTHONPATH": str(tmp_path / "installed")})
+    subprocess.run(
+        [sys.executable, "-m", "mlvc", "hooks", "install"], cwd=project, env=environment, check=True
+    )
+
+    assert (root / "hooks" / "hook.sh").read_text().replace("python=\n", f"python={sys.executable}\n") == (
+        project / ".git" / "hooks" / "pre-push"
+    ).read_text()
+    assert {"hook.sh"} == {path.name for path in (tmp_path / "installed" / "mlvc" / "hooks").iterdir()}

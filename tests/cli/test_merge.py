@@ -62,14 +62,13 @@ def test_different_files_of_one_directory_merge(branches, git, run_mlvc):
     branches(there, here)
     git("merge", "other", "-m", "merge")
     entry = lines_of(folder)[b"data"]
-    # Without a revision, checkout deletes nothing: no lock that it reads says that the file was data.
     run_mlvc("checkout")
-    (folder / "data" / "run.sh").unlink()
 
     assert entry.run is None
     assert 4 == entry.files
     assert "new" == (folder / "data" / "deep" / "new.bin").read_text()
     assert "a,b\n3,4\n" == (folder / "data" / "table.csv").read_text()
+    assert not (folder / "data" / "run.sh").exists()
     assert [] == run_mlvc("status", "--json").json()["changes"]
     assert entry.size_bytes == sum(
         len(path.readlink().name) if path.is_symlink() else path.stat().st_size

@@ -1,0 +1,158 @@
+"""What the pre-push hook asks: are the data and the records of the commits that git is about to send on a remote?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mlvc.code.outgoing import OutgoingRef, outgoing_versions
+from mlvc.errors import FormatError, MlvcError
+from mlvc.model.ids import ObjectId
+from mlvc.model.lock import Lock, decode_lock
+from mlvc.repo import LOCK_NAME, Repo
+from mlvc.store.remote import Remote
+from mlvc.store.remote_files import RemoteMissingError
+from mlvc.store.transfer import RemoteIndexes
+from mlvc.verbs.closure import Closure
+from mlvc.verbs.pull import index_cache
+from mlvc.verbs.remote import list_remotes
+from mlvc.verbs.seen import remember_packs, seen_packs
+
+__all__ = ["DataNotPushedError", "check_blind_push", "check_push"]
+
+_NAMED = 5
+_WITHOUT = "`git push --no-verify` goes on without"
+
+
+class DataNotPushedError(MlvcError):
+    """Commits would be pushed whose data or records are on no remote."""
+
+    code = "data-not-pushed"
+
+
+def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None:
+    """Refuses a git push of commits whose data, or what made it, is on no remote.
+
+    The default remote is asked, or all of them where none is the default. What the last `mlvc push` or question saw
+    there answers without the network; only what that does not have costs one listing.
+
+    Args:
+        repo: The repository.
+        refs: What git is about to push.
+        git_remote: The name of git's remote.
+
+    Raises:
+        DataNotPushedError: It names some of what is missing.
+        FormatError: A lock among those commits cannot be read.
+        MlvcError: A remote cannot be used, so that there is no answer.
+    """
+    known = list_remotes(repo)
+    remotes = [Remote.open(entry.url) for entry in known if entry.is_default]
+    remotes = remotes or [Remote.open(entry.url) for entry in known]
+    needed = _needed(repo, refs, git_remote, with_commits=not _is_all_seen(repo, remotes))
+    if not needed:
+        return
+    if not remotes:
+        raise DataNotPushedError(
+            f"data of these commits is in this clone alone: {_listed(needed)}",
+            hint=f"`mlvc remote add NAME URL`, then `mlvc push`; {_WITHOUT}",
+        )
+    lacking = needed
+    for remote in remotes:
+        lacking = _lacking_on(repo, remote, lacking)
+        if not lacking:
+            return
+    raise DataNotPushedError(
+        f"data of these commits is on no remote: {_listed(lacking)}",
+        hint=f"`mlvc push`, then repeat; {_WITHOUT}",
+    )
+
+
+def check_blind_push(root: Path, refs: Sequence[OutgoingRef], git_remote: str) -> None:
+    """Refuses a git push of commits that track data, where what is checked out does not say where the data belongs.
+
+    Args:
+        root: The top of a work tree without `mlvc.toml`.
+        refs: What git is about to push.
+        git_remote: The name of git's remote.
+
+    Raises:
+        DataNotPushedError: They do.
+    """
+    texts = [text for _, text in outgoing_versions(root, refs, git_remote, LOCK_NAME)]
+    if any(decode_lock(text) != Lock() for text in texts):
+        raise DataNotPushedError(
+            "these commits track data, and what is checked out has no mlvc.toml that says where it belongs",
+            hint=f"check out one of them, then repeat; {_WITHOUT}",
+        )
+
+
+def _is_all_seen(repo: Repo, remotes: Iterable[Remote]) -> bool:
+    """Returns whether one remote had every pack of the store, which is so after `mlvc push`."""
+    packs = {info.id for info in repo.store.packs()}
+    return any(packs <= seen_packs(repo, remote).keys() for remote in remotes)
+
+
+def _needed(
+    repo: Repo, refs: Sequence[OutgoingRef], git_remote: str, *, with_commits: bool
+) -> Mapping[ObjectId, str]:
+    """Returns all that the locks of the pushed commits need, each with the place that needs it.
+
+    Args:
+        repo: The repository.
+        refs: What git is about to push.
+        git_remote: The name of git's remote.
+        with_commits: Whether to add the data commits. Finding them loads the index, a third of the time; they are
+            always in the store, and so on a remote that has all of it.
+    """
+    closure = Closure(repo)
+    versions = outgoing_versions(repo.root, refs, git_remote, LOCK_NAME)
+    for sha, text in versions:
+        try:
+            closure.add_lock(decode_lock(text))
+        except FormatError as exc:
+            raise FormatError(
+                f"mlvc.lock of the commit {sha[:12]} cannot be read: {exc.message}",
+                hint=_WITHOUT,
+            ) from exc
+    if closure.needed and with_commits:
+        repo.index.catch_up(repo.reporter)
+        for sha, _ in versions:
+            record = repo.index.commit_for_sha(sha)
+            if record is not None:
+                closure.add_object(record, f"the git commit {sha[:12]}")
+    return closure.needed
+
+
+def _lacking_on(repo: Repo, remote: Remote, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:
+    """Returns what a remote lacks; it is asked only if what was seen of it lacks something."""
+    seen = seen_packs(repo, remote)
+    lacking = _lacking(repo, RemoteIndexes(repo.store, remote, seen, index_cache(repo)), needed)
+    if not lacking:
+        return lacking
+    try:
+        listed = remote.list_packs()
+    except RemoteMissingError:
+        return lacking  # Nothing was ever pushed there.
+    remember_packs(repo, remote, listed)
+    return _lacking(repo, RemoteIndexes(repo.store, remote, listed, index_cache(repo)), needed)
+
+
+def _lacking(repo: Repo, indexes: RemoteIndexes, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:
+    records = {object_id: tuple(repo.store.records_of(object_id)) for object_id in needed}
+    held = {
+        record
+        for there in indexes.locate(record for parts in records.values() for record in parts).values()
+        for record in there
+    }
+    return {
+        object_id: place for object_id, place in needed.items() if not held.issuperset(records[object_id])
+    }
+
+
+def _listed(lacking: Mapping[ObjectId, str]) -> str:
+    known = set(lacking.values())
+    # A directory stands for all below it.
+    places = [place for place in dict.fromkeys(lacking.values()) if place.rpartition("/")[0] not in known]
+    more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return ", ".join(places[:_NAMED]) + more

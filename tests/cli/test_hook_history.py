@@ -1,0 +1,331 @@
+"""A scripted week of plain git with the hooks installed: after every step data, lock and index agree."""
+
+import pytest
+
+from mlvc.repo import Repo
+from mlvc.store.local import LocalStore
+from tests.support.reporter import RecordingReporter
+
+
+@pytest.fixture
+def data_commits(hooked, git):
+    """Which of some revisions have their data commit."""
+
+    def call(revs):
+        repo = Repo.open(hooked, reporter=RecordingReporter(), environment={})
+        repo.index.catch_up(repo.reporter)
+        shas = git("rev-list", revs).split()
+        return [repo.index.commit_for_sha(sha) is not None for sha in shas]
+
+    return call
+
+
+def test_branches_merges_rebases_and_amended_commits(hooked, change, agree, git, data_commits):
+    """Two lines of work on one directory, as a team's week goes."""
+    table, new = hooked / "data" / "table.csv", hooked / "data" / "new.bin"
+    git("checkout", "-q", "-b", "other")
+    change("new.bin", "there")
+    agree()
+    git("checkout", "-q", "main")
+    assert not new.exists()
+    agree()
+    change("table.csv", "here")
+    git("branch", "before")
+    git("merge", "-q", "other", "-m", "merge")
+    agree()
+    assert ("here", "there") == (table.read_text(), new.read_text())
+    git("commit", "-q", "--amend", "-m", "another message")
+    agree()
+    git("checkout", "-q", "other")
+    change("third.bin", "3")
+    git("rebase", "-q", "before")
+    agree()
+    assert ("here", "there") == (table.read_text(), new.read_text())
+    assert [True, True, True, True] == data_commits("other")
+    git("checkout", "-q", "--detach", "main")
+    agree()
+    git("cherry-pick", "other")
+    agree()
+    assert "3" == (hooked / "data" / "third.bin").read_text()
+    git("revert", "--no-edit", "HEAD")
+    agree()
+    assert not (hooked / "data" / "third.bin").exists()
+
+
+def test_squash_and_fast_forward(hooked, change, agree, git):
+    """A squash leaves lock and data for the commit that follows."""
+    git("checkout", "-q", "-b", "other")
+    change("third.bin", "3")
+    git("checkout", "-q", "main")
+    git("merge", "-q", "--squash", "other")
+    assert "3" == (hooked / "data" / "third.bin").read_text()
+    git("commit", "-q", "-m", "squashed")
+    agree()
+    git("checkout", "-q", "-b", "ahead")
+    change("table.csv", "ahead")
+    git("checkout", "-q", "main")
+    git("merge", "-q", "--ff-only", "ahead")
+    agree()
+    assert "ahead" == (hooked / "data" / "table.csv").read_text()
+
+
+@pytest.mark.parametrize("how", [[], ["--apply"]])
+def test_rebase_of_several_steps(hooked, change, agree, git, data_commits, how):
+    """Every new commit has its data commit; the file that each step changes is written at the end alone."""
+    git("checkout", "-q", "-b", "topic")
+    for number in range(3):
+        change("steps.bin", str(number))
+    git("checkout", "-q", "main")
+    (hooked / "train.py").write_text("better")
+    git("commit", "-q", "-a", "-m", "code")
+    git("checkout", "-q", "topic")
+    steps = hooked / "data" / "steps.bin"
+    inode = steps.stat().st_ino
+    git("rebase", "-q", *how, "main")
+
+    agree()
+    assert [True] * 5 == data_commits("topic")
+    if how != ["--apply"]:  # That has no state yet when git calls post-checkout.
+        assert inode == steps.stat().st_ino
+
+
+def test_rebase_that_stops(hooked, change, agree, git, run_mlvc):
+    """A conflict of data is solved in the middle; what git then adds to it is followed at the end."""
+    table = hooked / "data" / "table.csv"
+    git("checkout", "-q", "-b", "topic")
+    change("table.csv", "mine")
+    change("more.bin", "more")
+    git("checkout", "-q", "main")
+    change("table.csv", "theirs")
+    git("checkout", "-q", "topic")
+    assert "CONFLICT" in git("rebase", "main", check=False, both=True)
+    git("checkout", "--theirs", "mlvc.lock")
+    run_mlvc("checkout")
+    table.write_text("solved")
+    run_mlvc("add", "data")
+    git("add", "mlvc.lock")
+    git("rebase", "--continue", env={"GIT_EDITOR": "true"})
+
+    agree()
+    assert ("solved", "more") == (table.read_text(), (hooked / "data" / "more.bin").read_text())
+
+
+def test_commit_made_while_a_rebase_stands_still(hooked, change, agree, git):
+    """Data that waits for the end is no reason to refuse it; data that was edited is."""
+    git("checkout", "-q", "-b", "topic")
+    change("one.bin", "1")
+    change("two.bin", "2")
+    git("checkout", "-q", "main")
+    change("main.bin", "m")
+    git("checkout", "-q", "topic")
+    edit = {"GIT_SEQUENCE_EDITOR": "sed -i 1s/pick/edit/"}
+    git("rebase", "-q", "-i", "main", env=edit)
+    git("commit", "-q", "--amend", "-m", "reworded")
+    (hooked / "data" / "table.csv").write_text("edited")
+    assert "tracked data differs" in git("commit", "--amend", "-m", "x", check=False, both=True)
+    (hooked / "data" / "table.csv").write_text("a,b\n1,2\n")
+    git("rebase", "--continue")
+
+    agree()
+    assert {"one.bin", "two.bin", "main.bin"} <= {path.name for path in (hooked / "data").iterdir()}
+
+
+def test_rebase_with_data_that_is_not_committed(hooked, change, agree, git, run_mlvc):
+    """Git puts the edited lock aside and brings it back; its data never moves."""
+    git("checkout", "-q", "-b", "topic")
+    change("one.bin", "1")
+    git("checkout", "-q", "main")
+    (hooked / "train.py").write_text("better")
+    git("commit", "-q", "-a", "-m", "code")
+    git("checkout", "-q", "topic")
+    (hooked / "data" / "table.csv").write_text("stored")
+    run_mlvc("add", "data")
+    git("rebase", "-q", "--autostash", "main")
+    assert "stored" == (hooked / "data" / "table.csv").read_text()
+
+    git("commit", "-q", "-a", "-m", "stored")
+    agree()
+
+
+def test_checkout_keeps_data_that_is_not_committed(hooked, change, agree, git, run_mlvc):
+    """As git keeps an edited file that both branches have alike; also where the framework hides it meanwhile."""
+    git("branch", "other")
+    (hooked / "data" / "table.csv").write_text("stored")
+    run_mlvc("add", "data")
+    edited = (hooked / "mlvc.lock").read_bytes()
+    git("checkout", "-q", "other")
+    git("checkout", "-q", "--no-overlay", "HEAD", "--", "mlvc.lock")
+    run_mlvc("hook", "post-checkout", "HEAD", "HEAD", "1")
+    git("update-ref", "ORIG_HEAD", "HEAD")
+    run_mlvc("hook", "post-merge", "0")
+    (hooked / "mlvc.lock").write_bytes(edited)
+
+    assert "stored" == (hooked / "data" / "table.csv").read_text()
+    git("commit", "-q", "-a", "-m", "stored")
+    agree()
+
+
+def test_rebase_that_is_given_up(hooked, change, agree, git):
+    """The data never moved."""
+    git("checkout", "-q", "-b", "topic")
+    change("table.csv", "mine")
+    git("checkout", "-q", "main")
+    change("table.csv", "theirs")
+    git("checkout", "-q", "topic")
+    git("rebase", "main", check=False)
+    git("rebase", "--abort")
+
+    agree()
+    assert "mine" == (hooked / "data" / "table.csv").read_text()
+
+
+def test_rebase_that_only_goes_forward(hooked, change, agree, git):
+    """No commit is written anew, so that git calls no post-rewrite."""
+    git("branch", "topic")
+    change("table.csv", "later")
+    git("checkout", "-q", "topic")
+    git("rebase", "-q", "main")
+
+    agree()
+    assert "later" == (hooked / "data" / "table.csv").read_text()
+
+
+@pytest.mark.parametrize("verb", ["merge", "cherry-pick", "revert"])
+def test_conflict_in_code_alone(hooked, change, agree, git, verb):
+    """The lock merged by itself; the data follows the commit that ends it."""
+    git("checkout", "-q", "-b", "other")
+    (hooked / "train.py").write_text("theirs")
+    change("new.bin", "there")
+    git("checkout", "-q", "main")
+    if verb == "revert":
+        git("merge", "-q", "other")
+    (hooked / "train.py").write_text("ours")
+    git("commit", "-q", "-a", "-m", "ours")
+    assert "CONFLICT" in git(verb, "other", check=False, both=True)
+    (hooked / "train.py").write_text("both")
+    git("add", "train.py")
+    git("commit", "-q", "-m", "solved")
+
+    agree()
+    assert (verb != "revert") == (hooked / "data" / "new.bin").exists()
+
+
+def test_stash_and_reset_need_a_checkout(hooked, change, agree, git, run_mlvc):
+    """They have no hook: until `mlvc checkout` a commit is refused and says so; nothing is lost."""
+    table = hooked / "data" / "table.csv"
+    table.write_text("stashed")
+    run_mlvc("add", "data")
+    git("stash", "-q")
+    said = git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+    assert "mlvc.lock names another version of it: data/table.csv" in said
+    run_mlvc("checkout")
+    agree()
+    git("stash", "pop", "-q")
+    run_mlvc("checkout")
+    assert "stashed" == table.read_text()
+    git("commit", "-q", "-a", "-m", "unstashed")
+    agree()
+
+    change("new.bin", "new")
+    git("reset", "-q", "--hard", "HEAD~1")
+    run_mlvc("checkout")
+    agree()
+    assert not (hooked / "data" / "new.bin").exists()
+
+
+def test_own_commit_changes_no_file(hooked, agree, git, run_mlvc):
+    """What is no longer tracked stays, and is an ordinary file again."""
+    run_mlvc("rm", "--cached", "data")
+    git("commit", "-q", "-a", "-m", "let go")
+    assert (hooked / "data" / "table.csv").exists()
+
+    git("checkout", "-q", "-b", "side", "HEAD~1")
+    agree()
+
+
+def test_removed_path_goes_where_git_brings_its_removal(hooked, agree, git, run_mlvc):
+    """In a merge, a cherry-pick and at a checkout alike."""
+    git("branch", "one")
+    git("branch", "two")
+    run_mlvc("rm", "data")
+    git("commit", "-q", "-a", "-m", "removed")
+    for branch, arguments in (("one", ["merge", "-q", "main"]), ("two", ["cherry-pick", "main"])):
+        git("checkout", "-q", branch)
+        agree()
+        assert (hooked / "data" / "table.csv").exists()
+        git(*arguments)
+        agree()
+        assert not (hooked / "data").exists()
+
+
+def test_linked_worktree_has_data_of_its_own(hooked, change, agree, git, tmp_path):
+    """Made with its data, on another branch; neither disturbs the other."""
+    git("branch", "other")
+    change("table.csv", "here")
+    linked = tmp_path / "linked"
+    git("worktree", "add", "-q", str(linked), "other")
+
+    agree(linked)
+    change("new.bin", "linked", cwd=linked)
+    agree(linked)
+    agree()
+    assert not (hooked / "data" / "new.bin").exists()
+    assert "a,b\n1,2\n" == (linked / "data" / "table.csv").read_text()
+
+
+def test_unsaved_work_stays(hooked, change, git):
+    """One message, and git's own work is done."""
+    git("checkout", "-q", "-b", "other")
+    change("table.csv", "there")
+    (hooked / "data" / "table.csv").write_text("unsaved")
+    said = git("checkout", "-q", "main", both=True)
+
+    assert "would be lost: data/table.csv" in said
+    assert "hint: `mlvc checkout --force`" in said
+    assert "unsaved" == (hooked / "data" / "table.csv").read_text()
+
+
+def test_branch_whose_data_is_not_here(hooked, change, git, run_mlvc, tmp_path):
+    """The checkout is done, and the message names the command that brings the data."""
+    git("checkout", "-q", "-b", "other")
+    change("new.bin", "there")
+    run_mlvc("remote", "add", "team", tmp_path / "far")
+    run_mlvc("push")
+    git("checkout", "-q", "main")
+    store = hooked / ".git" / "mlvc" / "store"
+    for info in LocalStore(store).packs():
+        for path in (store / "packs").glob(f"{info.id.hex}.*"):
+            path.unlink()
+    said = git("checkout", "-q", "other", both=True)
+
+    assert said.startswith("error: ")
+    assert "mlvc pull" in said
+    run_mlvc("pull")
+    assert "there" == (hooked / "data" / "new.bin").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("model.safetensors", b"x"), ("Table.PARQUET", b"x"), ("large.txt", b"x" * 10_000_001)],
+)
+def test_data_does_not_go_into_git(hooked, git, run_mlvc, name, content):
+    """The message names the commands that hand it over."""
+    (hooked / name).write_bytes(content)
+    git("add", name)
+    said = git("commit", "-m", "x", check=False, both=True)
+    assert f"mlvc add {name}" in said
+
+    git("rm", "-q", "--cached", name)
+    run_mlvc("add", name)
+    git("add", "mlvc.lock", ".gitignore")
+    git("commit", "-q", "-m", "x")
+
+
+def test_lock_that_is_not_staged_is_refused(hooked, git, run_mlvc):
+    """Otherwise the commit would name the data of before."""
+    (hooked / "data" / "table.csv").write_text("new")
+    run_mlvc("add", "data")
+    (hooked / "train.py").write_text("new")
+    git("add", "train.py")
+
+    assert "git add mlvc.lock" in git("commit", "-m", "x", check=False, both=True)
