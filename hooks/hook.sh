@@ -15,7 +15,13 @@ call() {
 }
 
 if [ -x "$0.before-mlvc" ]; then
-  call "$0.before-mlvc" "$@" || exit
+  read -r interpreter <"$0.before-mlvc"
+  # A shell script may look at its own name, as Husky's do, and must find the one that it had.
+  case $interpreter in
+  '#!'*[/\ ]sh) call sh -c '. "$0.before-mlvc"' "$0" "$@" ;;
+  '#!'*[/\ ]bash) call bash -c '. "$0.before-mlvc"' "$0" "$@" ;;
+  *) call "$0.before-mlvc" "$@" ;;
+  esac || exit
 fi
 # A command of mlvc does the work itself.
 [ -z "${MLVC_HOOK_TOKEN+set}" ] || exit 0

@@ -53,12 +53,12 @@ def install(repo: Repo) -> tuple[HookState, ...]:
     """Writes the hooks and sets up the merge driver; hooks that are there are moved aside and run first. Idempotent.
 
     Raises:
-        HookExistsError: There is one to move aside, and one that was moved aside before; nothing was changed.
+        HookExistsError: There is one to move aside, and another that was moved aside before; nothing was changed.
     """
     directory = _directory(repo)
     before = status(repo)
     for item in before:
-        if item.state == "other" and item.chained:
+        if item.state == "other" and item.chained and not _is_same(directory / item.name):
             raise HookExistsError(
                 f"{directory / item.name} would take the place of {item.name}{_SUFFIX}",
                 hint="make one of the two, then repeat",
@@ -107,6 +107,12 @@ def _directory(repo: Repo) -> Path:
 
 def _aside(path: Path) -> Path:
     return path.with_name(path.name + _SUFFIX)
+
+
+def _is_same(path: Path) -> bool:
+    """Returns whether a tool wrote its hook again that had been moved aside."""
+    with fsio.translate_os_errors(f"read {path}"):
+        return path.read_bytes() == _aside(path).read_bytes()
 
 
 def _state(directory: Path, name: str) -> HookState:

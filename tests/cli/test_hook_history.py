@@ -233,6 +233,21 @@ def test_stash_and_reset_need_a_checkout(hooked, change, agree, git, run_mlvc):
     assert not (hooked / "data" / "new.bin").exists()
 
 
+@pytest.mark.parametrize("damage", [b"", b"mlvc-lock 9\n", b"\xff", None])
+def test_what_data_was_brought_by_is_only_a_cache(hooked, change, agree, git, run_mlvc, damage):
+    """Without it nothing is deleted, nothing is lost, and the next checkout writes it again."""
+    change("new.bin", "new")
+    path = hooked / ".git" / "mlvc" / "brought.lock"
+    whole = path.read_bytes()
+    path.unlink() if damage is None else path.write_bytes(damage)
+    git("checkout", "-q", "--detach", "HEAD~1")
+    assert "new" == (hooked / "data" / "new.bin").read_text()
+
+    git("checkout", "-q", "main")
+    agree()
+    assert whole == path.read_bytes()
+
+
 def test_own_commit_changes_no_file(hooked, agree, git, run_mlvc):
     """What is no longer tracked stays, and is an ordinary file again."""
     run_mlvc("rm", "--cached", "data")

@@ -106,6 +106,42 @@ def test_hook_moved_aside_by_another_tool_still_works(hooked, git):
     assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "/usr/bin/env sh", "/bin/bash", "/usr/bin/env python3"])
+def test_hook_that_was_there_keeps_its_interpreter(project, run_mlvc, git, shell):
+    """Whatever it is written in; its failure stops."""
+    hook = project / ".git" / "hooks" / "pre-commit"
+    hook.write_text(f"#!{shell}\nexit(7)\n" if "python" in shell else f"#!{shell}\nfalse || exit 7\n")
+    hook.chmod(0o755)
+    run_mlvc("hooks", "install")
+
+    assert 7 == subprocess.run([hook], cwd=project, check=False).returncode
+
+
+def test_husky(project, run_mlvc, git):
+    """Its hooks, all alike, find by their own name what to run, and are written again at each `npm install`."""
+    own, team = project / ".husky" / "_", project / ".husky"
+    git("config", "core.hooksPath", ".husky/_")
+
+    def husky():
+        write_hook(own / "pre-commit", '. "${0%/*}/runner"')
+        (own / "runner").write_text(
+            'hook=${0%/_/*}/${0##*/}\n[ ! -f "$hook" ] || sh -e "$hook" "$@"\nexit $?\n'
+        )
+
+    husky()
+    write_hook(team / "pre-commit", "echo the team asks >&2")
+    before = contents(own)
+    for _ in range(2):
+        run_mlvc("hooks", "install")
+        (project / "data" / "table.csv").write_text("edited")
+        said = git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+        assert said.startswith("the team asks\nerror: tracked data differs")
+        husky()
+    run_mlvc("hooks", "install")
+    run_mlvc("hooks", "uninstall")
+    assert before == contents(own)
+
+
 def test_second_hook_to_move_aside_is_refused(hooked, run_mlvc):
     """Neither is lost; nothing is changed."""
     folder = hooked / ".git" / "hooks"
