@@ -10,6 +10,7 @@ from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import ObjectId
 from mlvc.model.lock import Lock, decode_lock
 from mlvc.repo import LOCK_NAME, Repo
+from mlvc.store.layout import INDEX_SUFFIX
 from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.transfer import RemoteIndexes
@@ -126,7 +127,13 @@ def _needed(
 
 def _lacking_on(repo: Repo, remote: Remote, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:
     """Returns what a remote lacks; it is asked only if what was seen of it lacks something."""
-    seen = seen_packs(repo, remote)
+    # An index that is not here would cost a request, and gc may have put others in the place of the pack.
+    places = (repo.store.layout.packs, index_cache(repo))
+    seen = {
+        pack: found
+        for pack, found in seen_packs(repo, remote).items()
+        if any((place / (pack.hex + INDEX_SUFFIX)).exists() for place in places)
+    }
     lacking = _lacking(repo, RemoteIndexes(repo.store, remote, seen, index_cache(repo)), needed)
     if not lacking:
         return lacking
