@@ -258,3 +258,14 @@ def test_wheel_brings_the_hooks(project, root, tmp_path, git):
         project / ".git" / "hooks" / "pre-push"
     ).read_text()
     assert {"hook.sh"} == {path.name for path in (tmp_path / "installed" / "mlvc" / "hooks").iterdir()}
+
+
+def test_repository_of_a_newer_mlvc_is_refused(hooked, git):
+    """What cannot be read cannot be checked."""
+    (hooked / "mlvc.lock").write_text("mlvc-lock 9\n")
+    git("add", "mlvc.lock")
+    said = git("commit", "-m", "x", check=False, both=True)
+
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    assert "first" in git("log", "-1", "--format=%s")
