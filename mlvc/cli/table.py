@@ -27,6 +27,7 @@ _PACKAGE = "mlvc.cli.commands"
 
 COMMANDS: Mapping[str, Entry] = {
     "init": Entry(f"{_PACKAGE}.init", "Starts tracking data in a git repository."),
+    "clone": Entry(f"{_PACKAGE}.clone", "Clones a git repository, with the records of its data."),
     "add": Entry(f"{_PACKAGE}.add", "Stores files or directories, and tracks them."),
     "rm": Entry(f"{_PACKAGE}.rm", "Stops tracking paths, and removes their files."),
     "status": Entry(f"{_PACKAGE}.status", "Shows what changed: data, lock and environment."),

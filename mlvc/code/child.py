@@ -10,7 +10,7 @@ from pathlib import Path
 from mlvc.errors import MlvcError
 from mlvc.model.names import encode_name
 
-__all__ = ["GitError", "GitMissingError", "git_names", "git_said", "run_git"]
+__all__ = ["GitError", "GitMissingError", "git_command", "git_names", "git_said", "run_git"]
 
 _COMMAND_NOT_FOUND = 127
 
@@ -48,6 +48,18 @@ class GitMissingError(MlvcError):
     code = "git-missing"
 
 
+def git_command(
+    *arguments: str | bytes, environment: Mapping[str, str] | None = None, runs_hooks: bool = False
+) -> list[str | bytes]:
+    """Returns the command that runs git with the arguments; see `run_git` for these."""
+    # `env` changes the caller's variables without this room reading them.
+    settings = {**(_FOR_HOOKS if runs_hooks else _FOR_READING), **(environment or {})}
+    command: list[str | bytes] = ["env"]
+    for name in _OF_ONE_REPOSITORY:
+        command += ("-u", name)
+    return [*command, *(f"{name}={value}" for name, value in settings.items()), "git", *arguments]
+
+
 def run_git(
     directory: Path,
     *arguments: str | bytes,
@@ -68,12 +80,7 @@ def run_git(
         GitMissingError: There is no git.
         GitError: `directory` is none, or an argument holds a NUL.
     """
-    # `env` changes the caller's variables without this room reading them.
-    settings = {**(_FOR_HOOKS if runs_hooks else _FOR_READING), **(environment or {})}
-    command: list[str | bytes] = ["env"]
-    for name in _OF_ONE_REPOSITORY:
-        command += ("-u", name)
-    command += (*(f"{name}={value}" for name, value in settings.items()), "git", *arguments)
+    command = git_command(*arguments, environment=environment, runs_hooks=runs_hooks)
     try:
         done = subprocess.run(command, cwd=directory, input=stdin, capture_output=True, check=False)
     except (FileNotFoundError, NotADirectoryError) as exc:

@@ -1,0 +1,58 @@
+"""`mlvc clone`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlvc.cli.framework import make_command
+from mlvc.cli.render import plural, size
+from mlvc.cli.session import session_of
+from mlvc.verbs.clone import clone
+
+__all__ = ["command"]
+
+
+@make_command("clone", "mlvc clone https://example.org/team/model.git", "mlvc clone model.git elsewhere")
+def command(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="What `git clone` takes.")],
+    directory: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="Where to; by default the name in the URL.")
+    ] = None,
+) -> None:
+    """Clones a git repository, with the records of its data.
+
+    Then `mlvc pull` brings the data. The remote is that of mlvc.toml; a project without one is cloned without records.
+    Git asks for passwords as it always does. A clone that fails leaves no directory behind.
+    """
+    session = session_of(context)
+    result = clone(
+        url, directory, cwd=Path.cwd(), reporter=session.reporter(), environment=session.environment
+    )
+    fetched = result.fetched
+    session.answer(
+        lambda: {
+            "root": str(result.root),
+            "url": result.url,
+            "remote": None if fetched is None else fetched.url,
+            "packs": 0 if fetched is None else fetched.packs,
+            "bytes": 0 if fetched is None else fetched.size_bytes,
+        },
+        [
+            f"cloned {result.url} into {result.root}",
+            *(
+                [f"fetched {plural(fetched.packs, 'pack')}, {size(fetched.size_bytes)}, from {fetched.url}"]
+                if fetched is not None
+                else []
+            ),
+        ],
+    )
+    if fetched is None:
+        session.tell(
+            "next: in it, `mlvc remote add NAME URL`, because mlvc.toml names none; then `mlvc pull`"
+        )
+    else:
+        session.tell("next: in it, `mlvc pull`")
