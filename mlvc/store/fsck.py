@@ -15,12 +15,10 @@ from blake3 import blake3
 
 from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError, translate_os_errors
-from mlvc.model.ids import BlobId, ChunkId, ObjectId, PackId, TreeId
-from mlvc.model.objects import decode_object
-from mlvc.model.tree import decode_tree
+from mlvc.model.ids import BlobId, ObjectId, PackId, TreeId
 from mlvc.ports import RecordKind
+from mlvc.store.contents import WHOLE_TYPES, check_content, object_of
 from mlvc.store.errors import DamagedFileError
-from mlvc.store.kinds import OBJECT_ID_TYPES
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack import (
     PACK_HEADER_BYTES,
@@ -30,15 +28,14 @@ from mlvc.store.pack import (
     decode_record_header,
 )
 from mlvc.store.pack_index import decode_index
-from mlvc.store.recipe import Recipe
 from mlvc.store.records import PackFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlvc.ports import ProgressTask, Reporter
     from mlvc.store.layout import Layout
-    from mlvc.store.local import LocalStore
+    from mlvc.store.local import LocalStore, RecordKey
     from mlvc.store.pack import Entry
 
 __all__ = ["Damage", "check"]
@@ -66,18 +63,24 @@ class Damage:
     message: str
 
 
-def check(store: LocalStore, reporter: Reporter) -> Sequence[Damage]:
+def check(
+    store: LocalStore,
+    reporter: Reporter,
+    elsewhere: Callable[[set[RecordKey]], set[RecordKey]] = lambda _: set(),
+) -> Sequence[Damage]:
     """Reads every pack, index and recipe of a store, and returns everything that is wrong with them.
 
     Args:
         store: The store.
         reporter: Told the progress, in bytes.
+        elsewhere: Returns those of some records that a remote is known to have. A blob that lacks only such chunks
+            was never fetched, which is no damage.
 
     Raises:
         FileUnreadableError: The directory of packs cannot be listed.
     """
     with reporter.task("checking the store", unit="bytes") as task:
-        return _Check(store, task).run()
+        return _Check(store, task).run(elsewhere)
 
 
 class _Check:
@@ -89,7 +92,7 @@ class _Check:
         self._recipes: dict[tuple[bytes, int], PackId] = {}
         self._total = 0
 
-    def run(self) -> Sequence[Damage]:
+    def run(self, elsewhere: Callable[[set[RecordKey]], set[RecordKey]]) -> Sequence[Damage]:
         with translate_os_errors(f"list {self._layout.packs}"), os.scandir(self._layout.packs) as found:
             sizes = {entry.name: entry.stat().st_size for entry in found}
         packs = {pack for name in sizes if (pack := parse_pack_name(name, PACK_SUFFIX)) is not None}
@@ -108,9 +111,30 @@ class _Check:
         for pack in sorted(packs):
             self._check_pack(pack, has_index=pack in indexes)
         self._task.set_total(self._total)
+        absent = self._absent(elsewhere)
         for (digest, part), pack in sorted(self._recipes.items()):
-            self._check_whole(digest, part, pack)
+            if (digest, part) in absent:
+                self._task.advance(self._store.blob_size(BlobId(digest)))
+            else:
+                self._check_whole(digest, part, pack)
         return tuple(self._damages)
+
+    def _absent(self, elsewhere: Callable[[set[RecordKey]], set[RecordKey]]) -> set[tuple[bytes, int]]:
+        """Returns the recipes of blobs that lack chunks which are all elsewhere, and of which no chunk is damaged."""
+        damaged = {damage.object_id.digest for damage in self._damages if damage.object_id is not None}
+        lacking: dict[tuple[bytes, int], set[RecordKey]] = {}
+        for digest, part in self._recipes:
+            if part != RecordKind.CHUNK:
+                continue
+            try:
+                records = set(self._store.records_of(BlobId(digest)))
+                absent = self._store.lacking(records)
+            except MlvcError:
+                continue  # Reading the whole will tell.
+            if absent and damaged.isdisjoint(record.digest for record in records):
+                lacking[digest, part] = absent
+        held = elsewhere(set().union(*lacking.values()))
+        return {recipe for recipe, absent in lacking.items() if absent <= held}
 
     def _report(
         self,
@@ -223,9 +247,7 @@ class _Check:
         size_bytes = entry.end - entry.offset
         where = f"{file.path}, at offset {entry.offset}"
         kind = RecordKind(entry.kind) if entry.kind in _KINDS else None
-        object_id = _ID_TYPES.get(entry.kind, ObjectId)(entry.digest)
-        if kind is RecordKind.RECIPE:
-            object_id = _WHOLE_TYPES.get(entry.part, ObjectId)(entry.digest)
+        object_id = object_of(entry.kind, entry.part, entry.digest)
         try:
             record = file.read(entry.offset, size_bytes)
             self._task.advance(size_bytes)
@@ -247,23 +269,11 @@ class _Check:
             self._report_error(type(exc)(f"{where}: {exc.message}"), "damaged-object", pack, kind, object_id)
 
     def _check_content(self, pack: PackId, entry: Entry, data: bytes) -> None:
-        if entry.kind == RecordKind.RECIPE:
-            recipe = Recipe(data)
-            if entry.part not in _WHOLE_TYPES:
-                raise FormatError("a recipe of no known kind")
-            # Without its index nobody can find the recipe, so nothing is promised of its chunks.
-            if self._layout.index(pack).exists():
-                self._recipes[entry.digest, entry.part] = pack
-                self._total += recipe.size_bytes
-            return
-        if blake3(data).digest() != entry.digest:
-            raise FormatError("the bytes are not those that the id names")
-        if entry.kind == RecordKind.TREE:
-            decode_tree(data)
-        elif entry.kind in OBJECT_ID_TYPES:
-            value = decode_object(data)
-            if value.id_type is not _ID_TYPES[entry.kind]:
-                raise FormatError(f"it is a {value.type_name}")
+        recipe = check_content(entry, data)
+        # Without its index nobody can find the recipe, so nothing is promised of its chunks.
+        if recipe is not None and self._layout.index(pack).exists():
+            self._recipes[entry.digest, entry.part] = pack
+            self._total += recipe.size_bytes
 
     def _check_whole(self, digest: bytes, part: int, pack: PackId) -> None:
         """Reads a blob or a large tree through its recipe."""
@@ -274,17 +284,10 @@ class _Check:
             else:
                 self._store.read_tree(TreeId(digest))
         except (IntegrityError, NotFoundError, VersionError, FileUnreadableError) as exc:
-            whole = _WHOLE_TYPES[part](digest)
+            whole = WHOLE_TYPES[part](digest)
             kind = "missing-chunk" if isinstance(exc, NotFoundError) else "damaged-object"
             message = f"the {whole.noun} {whole} cannot be read: {exc.message}"
             self._report(kind, message, pack, RecordKind.RECIPE, whole)
 
 
 _KINDS = frozenset(map(int, RecordKind))
-_ID_TYPES: dict[int, type[ObjectId]] = {
-    RecordKind.CHUNK: ChunkId,
-    RecordKind.TREE_CHUNK: ChunkId,
-    RecordKind.TREE: TreeId,
-    **{int(kind): id_type for kind, id_type in OBJECT_ID_TYPES.items()},
-}
-_WHOLE_TYPES: dict[int, type[ObjectId]] = {RecordKind.CHUNK: BlobId, RecordKind.TREE_CHUNK: TreeId}

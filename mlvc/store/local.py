@@ -30,11 +30,12 @@ from mlvc.store.records import RecordReader
 from mlvc.store.temporaries import remove_leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mlvc.model.objects import StoredObject
-    from mlvc.ports import ObjectWriter
+    from mlvc.store.pack import Entry
+    from mlvc.store.writer import LocalWriter
 
 __all__ = ["LocalStore", "RecordKey"]
 
@@ -118,7 +119,7 @@ class LocalStore:
     # -------------------------------------------------------------------------------------------- writing
 
     @contextlib.contextmanager
-    def writer(self) -> Iterator[ObjectWriter]:
+    def writer(self) -> Iterator[LocalWriter]:
         """Begins adding objects; see `ports.Store.writer`."""
         from mlvc.store.writer import LocalWriter  # noqa: PLC0415  # threads and chunking, for writers alone
 
@@ -197,9 +198,40 @@ class LocalStore:
         for digest, _ in found.chunks():
             yield RecordKey(form.piece, 0, digest)
 
-    def has_record(self, record: RecordKey) -> bool:
-        """Returns whether a record is in an index here; reads no data."""
-        return self._records.find(record.digest, RecordKind(record.kind), record.part) is not None
+    def lacking(self, records: Iterable[RecordKey]) -> set[RecordKey]:
+        """Returns those of the records that no index here names; looks once for new packs, and reads no data.
+
+        Raises:
+            IntegrityError: An index cannot be used, and it might be the one that names them.
+        """
+        catalog = self._records.catalog
+        catalog.refresh()
+        absent = {
+            record for record in records if catalog.find(record.digest, record.kind, record.part) is None
+        }
+        if absent:
+            catalog.raise_failure()
+        return absent
+
+    def entries_of(self, pack: PackId) -> Sequence[Entry]:
+        """Returns the entries of a published pack, in order of id."""
+        catalog = self._records.catalog
+        return [
+            entry
+            for index in catalog.packs()
+            if index.info.id == pack
+            for entry in catalog.iter_entries(index)
+        ]
+
+    def read_encoded(self, wanted: Entry) -> bytes | None:
+        """Returns a record, header and payload, in exactly the encoding that an entry of any pack describes.
+
+        The bytes were not checked. None where it is not here, or only in another encoding.
+        """
+        location = self._records.catalog.find(wanted.digest, wanted.kind, wanted.part)
+        if location is None or location.entry._replace(offset=wanted.offset) != wanted:
+            return None
+        return self._records.read_encoded(location)
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""

@@ -131,6 +131,14 @@ class PackIndex:
         self._bases = bases
         self.info = PackInfo(PackId(pack), pack_class == _DATA, size_bytes, count)
 
+    def __len__(self) -> int:
+        """Returns the length of the index in bytes."""
+        return len(self._data)
+
+    def encoded(self) -> bytes:
+        """Returns the index as it stands in its file."""
+        return self._data[:]
+
     def keys(self) -> Iterator[int]:
         """Returns the first eight bytes of every id, as little-endian numbers."""
         count = self.info.records

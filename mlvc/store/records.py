@@ -128,6 +128,16 @@ class RecordReader:
         except VersionError as exc:
             raise UnknownFormatError(file.path, exc.message) from exc
 
+    def read_encoded(self, location: Location) -> bytes:
+        """Returns a record as it stands in its pack, header and payload, unchecked.
+
+        Raises:
+            DamagedFileError: The pack ends before.
+            FileUnreadableError: It cannot be read.
+        """
+        entry = location.entry
+        return self._open(location.pack).read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+
     def read_verified(self, location: Location, object_id: ObjectId) -> bytes:
         """Returns the bytes of a record whose id is the BLAKE3 of them, checked by that too.
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
+from blake3 import blake3
+
 from mlvc.errors import FormatError, UsageError, VersionError
 from mlvc.model.ids import PackId
 from mlvc.model.names import encode_name
@@ -23,6 +25,7 @@ from mlvc.store.remote_files import BucketFiles, DirectoryFiles, RemoteDamagedEr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlvc.ports import ProgressTask
     from mlvc.store.remote_files import RemoteFiles
 
 __all__ = ["Remote", "RemotePack", "RemoteUrlError", "RemoteVersionError", "check_url"]
@@ -181,10 +184,45 @@ class Remote:
         """Yields the bytes of a pack; the caller checks them."""
         return self._files.read(self._name(pack, PACK_SUFFIX, is_data=listed.is_data), listed.size_bytes)
 
+    def read_range(self, pack: PackId, listed: RemotePack, offset: int, size_bytes: int) -> bytes:
+        """Returns a part of a pack, in one request as long as it is below 16 MiB; the caller checks it."""
+        name = self._name(pack, PACK_SUFFIX, is_data=listed.is_data)
+        return b"".join(self._files.read(name, size_bytes, offset))
+
+    def pack_name(self, pack: PackId, listed: RemotePack) -> str:
+        """Returns what a pack is called in messages: its URL."""
+        return f"{self.url}/{self._name(pack, PACK_SUFFIX, is_data=listed.is_data)}"
+
     def damaged_pack(self, pack: PackId, listed: RemotePack) -> RemoteDamagedError:
         """Returns the error for a pack whose bytes are not those that its name stands for."""
         name = self._name(pack, PACK_SUFFIX, is_data=listed.is_data)
         return self._damaged(name, "it holds other bytes than its name says")
+
+    def check_pack(self, pack: PackId, listed: RemotePack, task: ProgressTask) -> None:
+        """Reads a whole pack, keeps nothing of it, and compares it with its name.
+
+        Raises:
+            RemoteDamagedError: It holds other bytes.
+        """
+        hasher = blake3()
+        for piece in self.read_pack(pack, listed):
+            hasher.update(piece)
+            task.advance(len(piece))
+        if hasher.digest() != pack.digest:
+            raise self.damaged_pack(pack, listed)
+
+    def check_marker(self) -> None:
+        """Looks whether the file that says what this is stands there as it was written; one question.
+
+        Raises:
+            RemoteDamagedError: It is gone, or has contents.
+        """
+        size_bytes = self._files.list().get(_MARKER + _VERSION)
+        if size_bytes != 0:
+            what = (
+                "it is missing" if size_bytes is None else f"it has {size_bytes} bytes and should have none"
+            )
+            raise self._damaged(_MARKER + _VERSION, what)
 
     def _damaged(self, name: str, what: str) -> RemoteDamagedError:
         return RemoteDamagedError((f"{self.url}/{name}", what))

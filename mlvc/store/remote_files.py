@@ -15,8 +15,10 @@ from mlvc.fsio import translate_os_errors
 from mlvc.store.temporaries import Temporary, remove_leftovers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from mlvc.store.local import RecordKey
 
 __all__ = [
     "BucketFiles",
@@ -32,6 +34,7 @@ _COPY_BYTES = 4 << 20
 _RANGE_BYTES = 16 << 20
 """One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
 _TEMPORARIES = "tmp"
+_NAMED = 5
 
 
 class RemoteMissingError(NotFoundError):
@@ -56,17 +59,25 @@ class RemoteDamagedError(IntegrityError):
     """A file of a remote holds other bytes than were sent to it.
 
     Attributes:
-        names: The damaged files, with the remote's URL.
+        found: Each damaged file, with the remote's URL, and what is wrong with it.
+        records: The records that cannot be had from there, as far as they are known.
     """
 
     code = "remote-damaged"
 
-    def __init__(self, *found: tuple[str, str]) -> None:
+    def __init__(
+        self, *found: tuple[str, str], records: Iterable[RecordKey] = (), reaches: Sequence[str] = ()
+    ) -> None:
+        message = "; ".join(f"{name} is damaged: {what}" for name, what in found)
+        if reaches:
+            more = f" and {len(reaches) - _NAMED} more" if len(reaches) > _NAMED else ""
+            message += f"; it is needed for {', '.join(reaches[:_NAMED])}{more}"
         super().__init__(
-            "; ".join(f"{name} is damaged: {what}" for name, what in found),
-            hint="nothing of it was stored; `mlvc push` from a clone that has the pack replaces one of another size",
+            message,
+            hint="nothing damaged was stored; `mlvc push --repair` from a clone that has the data mends the remote",
         )
         self.found = found
+        self.records = frozenset(records)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,8 +108,8 @@ class RemoteFiles(Protocol):
         """Copies a file there, which appears whole or not at all."""
         ...
 
-    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
-        """Yields the first `size_bytes` bytes of a file in pieces; fewer where it is shorter."""
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
+        """Yields so many bytes of a file from `offset`, in pieces; fewer where it is shorter."""
         ...
 
 
@@ -120,6 +131,7 @@ class DirectoryFiles:
                         found |= {
                             f"{entry.name}/{file.name}": file.stat().st_size
                             for file in os.scandir(entry.path)
+                            if file.is_file()
                         }
             except (FileNotFoundError, NotADirectoryError) as exc:
                 raise RemoteMissingError(
@@ -157,10 +169,11 @@ class DirectoryFiles:
             while piece := content.read(_COPY_BYTES):
                 file.write(piece)
 
-    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """Yields the file's bytes."""
         path = self._root / name
         with translate_os_errors(f"read {path}"), path.open("rb") as file:
+            file.seek(offset)
             while size_bytes > 0 and (piece := file.read(min(_COPY_BYTES, size_bytes))):
                 size_bytes -= len(piece)
                 yield piece
@@ -236,11 +249,12 @@ class BucketFiles:
         with self._translated():
             self._files.put_file(str(source), f"{self._base}/{name}")
 
-    def read(self, name: str, size_bytes: int) -> Iterator[bytes]:
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """Yields the object's bytes, one range for each request."""
-        for start in range(0, size_bytes, _RANGE_BYTES):
+        end = offset + size_bytes
+        for start in range(offset, end, _RANGE_BYTES):
             with self._translated():
                 piece = self._files.cat_file(
-                    f"{self._base}/{name}", start=start, end=min(start + _RANGE_BYTES, size_bytes)
+                    f"{self._base}/{name}", start=start, end=min(start + _RANGE_BYTES, end)
                 )
             yield piece

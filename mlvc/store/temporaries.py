@@ -19,10 +19,14 @@ class Temporary:
     """A file under a random name in the store's directory for temporaries.
 
     Not safe for use from several threads. Its methods raise OSError as the system calls do.
+
+    Attributes:
+        path: Where it is until it is published.
+        size_bytes: How much was written.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
-        self._path = path
+        self.path = path
         self._fd = fd
         self.size_bytes = 0
 
@@ -50,14 +54,14 @@ class Temporary:
 
     def publish(self, target: Path) -> None:
         """Gives the file, which must be synced, its final name, durably, and closes it."""
-        fsio.publish(self._path, target)
+        fsio.publish(self.path, target)
         self._close()
 
     def discard(self) -> None:
         """Removes the file unless it was published; may be called at any time, more than once."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                self.path.unlink()
             self._close()
 
     def _close(self) -> None:

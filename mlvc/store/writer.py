@@ -41,6 +41,8 @@ __all__ = ["LocalWriter"]
 _PACK_BYTES = 48 << 20
 _BATCH_BYTES = 1 << 20
 _MAX_COMPRESSORS = 8
+_ENCODED_ON_THEIR_WAY = 2
+"""What others encoded comes in larger pieces than a batch."""
 _LOCK_POLL_S = 1.0
 
 _Encoded = tuple[bytes, list[Entry]]
@@ -114,6 +116,30 @@ class LocalWriter:
         object_id = value.id_type.of(data)
         self._add(KIND_OF[value.id_type], 0, object_id.digest, data)
         return object_id
+
+    def add_encoded(self, records: Iterable[tuple[bytes, Entry]]) -> None:
+        """Adds records as another store encoded them; the caller has checked every byte of each.
+
+        They are handed on at once, so at most a few calls' worth of them is in memory.
+        """
+        parts: dict[bool, list[bytes]] = {True: [], False: []}
+        entries: dict[bool, list[Entry]] = {True: [], False: []}
+        offsets = {True: 0, False: 0}
+        for record, entry in records:
+            kind = RecordKind(entry.kind)
+            if self._is_known(kind, entry.part, entry.digest):
+                continue
+            self._unpublished.add((kind, entry.part, entry.digest))
+            parts[kind.is_data].append(record)
+            entries[kind.is_data].append(entry._replace(offset=offsets[kind.is_data]))
+            offsets[kind.is_data] += len(record)
+        for is_data in (True, False):
+            if entries[is_data]:
+                encoded: Future[_Encoded] = Future()
+                encoded.set_result((b"".join(parts[is_data]), entries[is_data]))
+                keys: list[_Key] = [(entry.kind, entry.part, entry.digest) for entry in entries[is_data]]
+                self._hand_on(encoded, keys, is_data=is_data)
+        self._drain(_ENCODED_ON_THEIR_WAY)
 
     def flush(self) -> None:
         """Returns after everything added so far is durable and visible to readers.
@@ -194,10 +220,12 @@ class LocalWriter:
         if not batch:
             return
         self._batches[is_data], self._batch_bytes[is_data] = [], 0
-        keys = [(record.kind, record.part, record.digest) for record in batch]
-        encoded = self._compressors.submit(encode_records, batch)
-        self._on_their_way.append(self._io.submit(self._guarded, self._append, is_data, keys, encoded))
+        keys: list[_Key] = [(record.kind, record.part, record.digest) for record in batch]
+        self._hand_on(self._compressors.submit(encode_records, batch), keys, is_data=is_data)
         self._drain(self._max_on_their_way)
+
+    def _hand_on(self, encoded: Future[_Encoded], keys: list[_Key], *, is_data: bool) -> None:
+        self._on_their_way.append(self._io.submit(self._guarded, self._append, is_data, keys, encoded))
 
     def _drain(self, allowed: int) -> None:
         """Waits until at most `allowed` batches are on their way; raises what went wrong with one, for ever after."""

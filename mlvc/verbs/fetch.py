@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlvc.repo import Repo
-from mlvc.store.transfer import fetch as bring
-from mlvc.verbs.remote import open_remote
+from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.verbs.source import open_source
 
 __all__ = ["FetchResult", "fetch"]
 
@@ -17,8 +17,8 @@ class FetchResult:
 
     Attributes:
         url: Where from.
-        packs: How many packs; none where all were here.
-        size_bytes: Their length.
+        packs: From how many packs; none where all was here.
+        size_bytes: How much was moved.
     """
 
     url: str
@@ -34,8 +34,8 @@ def fetch(repo: Repo, name: str | None = None, *, with_data: bool = False) -> Fe
         RemoteDamagedError: It names what is damaged there; nothing of that was stored.
         MlvcError: The remote cannot be used. Repeating goes on where it stopped.
     """
-    remote = open_remote(repo, name)
-    listed = remote.list_packs()
-    wanted = [pack for pack, found in sorted(listed.items()) if with_data or not found.is_data]
-    brought = bring(repo.store, remote, listed, wanted, repo.reporter)
-    return FetchResult(remote.url, brought.packs, brought.size_bytes)
+    source = open_source(repo, name)
+    brought = source.bring_packs(repo, with_data=with_data)
+    if source.indexes.damaged:
+        raise RemoteDamagedError(*source.indexes.damaged)
+    return FetchResult(source.remote.url, brought.packs, brought.size_bytes)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
-from mlvc.fsio import FileUnreadableError
-from mlvc.model.ids import BlobId, ObjectId, TreeId
-from mlvc.model.lock import TrackedPath
-from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind
-from mlvc.ports import RecordKind
+from mlvc.model.ids import BlobId, ObjectId
 from mlvc.repo import Repo
 from mlvc.store.fsck import check
-from mlvc.verbs.closure import contents_of
+from mlvc.store.local import RecordKey
+from mlvc.store.remote_indexes import cached_indexes, locate
+from mlvc.verbs.references import READ_ERRORS, References
+from mlvc.verbs.source import index_cache
 
 __all__ = ["FsckResult", "Problem", "fsck"]
-
-_READ_ERRORS = (IntegrityError, NotFoundError, FormatError, FileUnreadableError)
-_REACHED = 50
-"""How many places a problem names; a lost pack can reach millions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,115 +35,82 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FsckResult:
-    """Everything that is wrong; nothing if all is well."""
+    """What is wrong, and what is only not here.
+
+    Attributes:
+        problems: Nothing if all is well.
+        absent_objects: How many files' contents are not here, and were on a remote when it was last looked at.
+        absent_bytes: How much a fetch of them would move.
+    """
 
     problems: tuple[Problem, ...]
+    absent_objects: int
+    absent_bytes: int
 
 
 def fsck(repo: Repo) -> FsckResult:
     """Reads every stored byte, then follows every reference from the lock, the commits and the runs.
 
-    Never writes, repairs or deletes.
+    Never writes, repairs or deletes, and asks no remote: what one has is known from the indexes that a fetch kept.
 
     Raises:
         FileUnreadableError: The store cannot be listed.
     """
-    damages = check(repo.store, repo.reporter)
+    remotes = cached_indexes(index_cache(repo))
+
+    def sizes(records: set[RecordKey]) -> Mapping[RecordKey, int]:
+        held = locate(remotes, records)
+        return {key: entry.end - entry.offset for there in held.values() for key, entry in there.items()}
+
+    damages = check(repo.store, repo.reporter, lambda records: set(sizes(records)))
     bad = {damage.object_id.digest for damage in damages if damage.object_id is not None}
-    with repo.reporter.task("following references", unit="objects") as task:
-        walk = _References(repo, bad)
-        for place, entries in _roots(repo, walk):
-            for entry in entries:
-                walk.follow(place, entry)
-            task.advance()
+    references = References(repo, lambda object_id: _is_bad(repo, object_id, bad))
+    references.follow_all()
+    places = {object_id.digest: places for object_id, places in references.reached.items()}
     problems = [
         Problem(
             damage.kind,
             damage.message,
             damage.object_id,
-            () if damage.object_id is None else tuple(walk.reached.pop(damage.object_id.digest, ())),
+            () if damage.object_id is None else tuple(places.pop(damage.object_id.digest, ())),
         )
         for damage in damages
     ]
-    for digest, places in walk.reached.items():
-        if digest not in bad:
-            missing = walk.ids[digest]
-            message = f"the {missing.noun} {missing} is needed and not stored"
-            problems.append(Problem("missing-object", message, missing, tuple(places)))
-    return FsckResult(tuple(problems))
+    lacking = {
+        object_id: _lacking(repo, object_id)
+        for object_id in references.reached
+        if object_id.digest not in bad
+    }
+    there = sizes(set().union(*lacking.values()))
+    absent: set[RecordKey] = set()
+    absent_objects = 0
+    for object_id, records in lacking.items():
+        if records and records <= there.keys():
+            absent |= records
+            absent_objects += 1
+        else:
+            message = f"the {object_id.noun} {object_id} is needed and not stored"
+            problems.append(
+                Problem("missing-object", message, object_id, tuple(references.reached[object_id]))
+            )
+    return FsckResult(tuple(problems), absent_objects, sum(there[record] for record in absent))
 
 
-class _References:
-    """Follows references down to blobs; each tree is read once, however many commits hold it."""
-
-    def __init__(self, repo: Repo, bad: set[bytes]) -> None:
-        self._store = repo.store
-        self._bad = bad
-        self._below: dict[TreeId, tuple[tuple[bytes, ObjectId], ...]] = {}
-        self.reached: dict[bytes, list[str]] = {}
-        self.ids: dict[bytes, ObjectId] = {}
-
-    def follow(self, place: str, entry: TrackedPath) -> None:
-        """Notes what is bad or missing in a tracked path, as reached from `place`."""
-        for path, object_id in self._bad_in(entry.kind, entry.id):
-            self.note(f"{encode_name(entry.path + path)} in {place}", object_id)
-
-    def note(self, place: str, object_id: ObjectId) -> None:
-        """Notes that `place` needs an object that cannot be read."""
-        self.ids[object_id.digest] = object_id
-        places = self.reached.setdefault(object_id.digest, [])
-        if len(places) < _REACHED:
-            places.append(place)
-
-    def _bad_in(self, kind: Kind, object_id: ObjectId) -> tuple[tuple[bytes, ObjectId], ...]:
-        if isinstance(object_id, BlobId):
-            is_bad = object_id.digest in self._bad or not self._has_blob(object_id)
-            return ((b"", object_id),) if is_bad else ()
-        if kind is not Kind.DIRECTORY or not isinstance(object_id, TreeId):
-            return ()
-        known = self._below.get(object_id)
-        if known is None:
-            known = self._below[object_id] = tuple(self._bad_below(object_id))
-        return known
-
-    def _has_blob(self, blob: BlobId) -> bool:
-        try:
-            return self._store.has_blob(blob)
-        except _READ_ERRORS:
-            return False
-
-    def _bad_below(self, tree: TreeId) -> Iterator[tuple[bytes, ObjectId]]:
-        try:
-            entries = self._store.read_tree(tree)
-        except _READ_ERRORS:
-            yield b"", tree
-            return
-        for entry in entries:
-            for path, object_id in self._bad_in(entry.kind, entry.id):
-                yield b"/" + entry.name + path, object_id
-
-
-def _roots(repo: Repo, walk: _References) -> Iterator[tuple[str, list[TrackedPath]]]:
-    """Yields every place that data is needed from, with the data; notes objects that cannot be read."""
+def _is_bad(repo: Repo, object_id: ObjectId, bad: set[bytes]) -> bool:
+    """Returns whether a blob is damaged or not whole here; a tree that is not is found when it is read."""
+    if not isinstance(object_id, BlobId):
+        return False
     try:
-        yield "mlvc.lock", list(repo.read_lock().entries.values())
-    except MlvcError as exc:
-        repo.reporter.warn(f"not followed: {exc.message}")
-    for kind in (RecordKind.COMMIT, RecordKind.RUN, RecordKind.ENVIRONMENT):
-        for object_id in _stored(repo, kind):
-            place = f"{object_id.noun} {object_id.short}"
-            try:
-                value = repo.store.read_object(object_id)
-            except _READ_ERRORS:
-                walk.note(place, object_id)
-                continue
-            yield place, list(contents_of(value))
+        return object_id.digest in bad or not repo.store.has_blob(object_id)
+    except READ_ERRORS:
+        return True
 
 
-def _stored(repo: Repo, kind: RecordKind) -> list[ObjectId]:
-    """Returns the ids of one kind; none where an index is damaged, which the check of the packs has named."""
+def _lacking(repo: Repo, object_id: ObjectId) -> set[RecordKey]:
+    """Returns what of a blob is not here; nothing of what a plain fetch brings."""
+    if not isinstance(object_id, BlobId):
+        return set()
     try:
-        return list(repo.store.iter_object_ids(kind))
-    except (*_READ_ERRORS, VersionError) as exc:
-        repo.reporter.warn(f"not every {kind.name.lower()} could be followed: {exc.message}")
-        return []
+        return repo.store.lacking(repo.store.records_of(object_id))
+    except READ_ERRORS:
+        return set()

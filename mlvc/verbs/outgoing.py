@@ -13,11 +13,11 @@ from mlvc.repo import LOCK_NAME, Repo
 from mlvc.store.layout import INDEX_SUFFIX
 from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteMissingError
-from mlvc.store.transfer import RemoteIndexes
+from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.verbs.closure import Closure
-from mlvc.verbs.pull import index_cache
 from mlvc.verbs.remote import list_remotes
 from mlvc.verbs.seen import remember_packs, seen_packs
+from mlvc.verbs.source import index_cache
 
 __all__ = ["DataNotPushedError", "check_blind_push", "check_push"]
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from mlvc.model.ids import PackId
 from mlvc.repo import Repo
-from mlvc.store.local import RecordKey
 from mlvc.store.remote_files import RemoteDamagedError
-from mlvc.store.transfer import RemoteIndexes
-from mlvc.store.transfer import fetch as bring
+from mlvc.store.transfer import Transferred
 from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
-from mlvc.verbs.remote import open_remote
+from mlvc.verbs.source import open_source, places_of
 from mlvc.worktree.worktree import MaterialiseResult
 
-__all__ = ["PullResult", "index_cache", "pull"]
+__all__ = ["PullResult", "pull"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +23,8 @@ class PullResult:
 
     Attributes:
         url: Where from.
-        packs: How many packs; none where all that is needed was here.
-        size_bytes: Their length.
+        packs: From how many packs; none where all that is needed was here.
+        size_bytes: How much was moved.
         files: What happened to the data files.
     """
 
@@ -44,7 +40,7 @@ def pull(
     """Brings all records and the data that `mlvc.lock` needs, then checks it out.
 
     Without paths, what is needed to reproduce the runs of the lock comes too: code, inputs and environments. With
-    paths, only their data. A pack is brought as a whole, so more may come than is needed.
+    paths, only their data. What arrived before an error or the end of the process is not brought again.
 
     Raises:
         NoRemoteError: There is no such remote.
@@ -53,46 +49,32 @@ def pull(
         RemoteDamagedError: It names what is damaged there; nothing of that was stored.
         UnsavedFilesError: Data files would be lost, and `force` is off; no file was changed.
     """
-    remote = open_remote(repo, name)
-    listed = remote.list_packs()
-    metadata = [pack for pack, found in sorted(listed.items()) if not found.is_data]
-    records = bring(repo.store, remote, listed, metadata, repo.reporter)
+    source = open_source(repo, name)
+    trouble = list(source.indexes.damaged)
+    try:
+        records = source.bring_packs(repo, with_data=False)
+    except RemoteDamagedError as exc:
+        trouble += exc.found
+        records = Transferred(0, 0)
     closure = Closure(repo)
     if paths:
         closure.add_paths([get_entry(repo, Located(None, repo.path_of(argument))) for argument in paths])
     else:
         closure.add_lock(repo.read_lock())
-    missing = {
-        record
-        for object_id in closure.needed
-        for record in repo.store.records_of(object_id)
-        if not repo.store.has_record(record)
-    }
-    wanted: list[PackId] = []
-    if missing:
-        indexes = RemoteIndexes(repo.store, remote, listed, index_cache(repo))
-        held = indexes.locate(missing)
-        wanted = _choose(held)
-        if indexes.damaged and missing - {
-            record for records_there in held.values() for record in records_there
-        }:
-            raise RemoteDamagedError(*indexes.damaged)
-    data = bring(repo.store, remote, listed, wanted, repo.reporter)
+    missing = repo.store.lacking(
+        record for object_id in closure.needed for record in repo.store.records_of(object_id)
+    )
+    try:
+        data = source.bring(repo, missing)
+    except RemoteDamagedError as exc:
+        places = places_of(repo, closure, exc.records)
+        raise RemoteDamagedError(*exc.found, records=exc.records, reaches=places) from exc
+    if trouble:
+        lost = repo.store.lacking(missing)
+        if lost:
+            raise RemoteDamagedError(*trouble, records=lost, reaches=places_of(repo, closure, lost))
+        for place, what in trouble:
+            repo.reporter.warn(f"{place} is damaged: {what}; nothing of it is needed here")
     files = checkout(repo, paths=paths, force=force).files
-    return PullResult(remote.url, records.packs + data.packs, records.size_bytes + data.size_bytes, files)
-
-
-def index_cache(repo: Repo) -> Path:
-    """Returns the directory of indexes of packs that are on some remote and not here."""
-    return repo.common_dir / "cache" / "remote-indexes"
-
-
-def _choose(held: Mapping[PackId, set[RecordKey]]) -> list[PackId]:
-    """Returns packs that together hold all the records, those with most of them first."""
-    chosen: list[PackId] = []
-    covered: set[RecordKey] = set()
-    for pack, records in sorted(held.items(), key=lambda item: (-len(item[1]), item[0])):
-        if not records <= covered:
-            chosen.append(pack)
-            covered |= records
-    return chosen
+    size_bytes = records.size_bytes + data.size_bytes
+    return PullResult(source.remote.url, records.packs + data.packs, size_bytes, files)

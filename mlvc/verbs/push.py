@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlvc.repo import Repo
-from mlvc.store.transfer import push as send
+from mlvc.store.push import push as send
+from mlvc.store.push import repair as mend
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_sent
+from mlvc.verbs.source import index_cache
 
 __all__ = ["PushResult", "push"]
 
@@ -27,15 +29,21 @@ class PushResult:
     size_bytes: int
 
 
-def push(repo: Repo, name: str | None = None) -> PushResult:
-    """Sends every pack of the store that the remote lacks: data, records, and what made them.
+def push(repo: Repo, name: str | None = None, *, repair: bool = False) -> PushResult:
+    """Sends every pack of the store with something that the remote lacks: data, records, and what made them.
+
+    Args:
+        repo: The repository.
+        name: The remote; None for the default one.
+        repair: Read all of the remote as well, and replace what is damaged there.
 
     Raises:
         NoRemoteError: There is no such remote.
+        RemoteDamagedError: It names what the store here cannot mend; all else was mended.
         MlvcError: The remote cannot be used, or a pack here is damaged. Repeating goes on where it stopped.
     """
     remote = open_remote(repo, name)
     packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.
-    sent = send(repo.store, remote, repo.reporter)
+    sent = (mend if repair else send)(repo.store, remote, index_cache(repo), repo.reporter)
     remember_sent(repo, remote, packs)
     return PushResult(remote.url, sent.packs, sent.size_bytes)

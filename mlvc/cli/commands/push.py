@@ -22,13 +22,17 @@ def command(
     remote: Annotated[
         str | None, typer.Option("--remote", metavar="NAME", help="Which remote; by default the default one.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read all of the remote, and replace what is damaged there.")
+    ] = False,
 ) -> None:
     """Sends what the remote lacks.
 
     Everything that is stored: data, records, code and environments. An interrupted push goes on where it stopped.
+    What was cut short on the remote is sent again; other damage is found, and mended, only with --repair.
     """
     session = session_of(context)
-    result = push(open_repository(session), remote)
+    result = push(open_repository(session), remote, repair=repair)
     session.answer(
         lambda: {"url": result.url, "packs": result.packs, "bytes": result.size_bytes},
         [

@@ -6,11 +6,14 @@ import threading
 
 import pytest
 
+from mlvc.fsio import DiskFullError
+from mlvc.model.ids import PackId
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.store import transfer
-from mlvc.store.errors import DamagedFileError
+from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError
+from mlvc.store.fetch import fetch_records
 from mlvc.store.fsck import check
-from mlvc.store.local import LocalStore
+from mlvc.store.local import LocalStore, RecordKey
+from mlvc.store.push import push as push_packs
 from mlvc.store.remote import Remote, RemoteUrlError, RemoteVersionError, check_url
 from mlvc.store.remote_files import (
     DirectoryFiles,
@@ -18,7 +21,8 @@ from mlvc.store.remote_files import (
     RemoteMissingError,
     RemoteUnreachableError,
 )
-from mlvc.store.transfer import RemoteIndexes, fetch, push
+from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.temporaries import Temporary
 from tests.support.reporter import RecordingReporter
 
 PACKS = 3
@@ -58,9 +62,23 @@ def blobs(store):
     return dict(fill(store, seed) for seed in range(PACKS))
 
 
-def bring_all(store, remote):
+def cache_of(store):
+    return store.layout.directory.with_name(store.layout.directory.name + "-cache")
+
+
+def push(store, remote, reporter):
+    return push_packs(store, remote, cache_of(store), reporter)
+
+
+def bring(store, remote, wanted=None, reporter=None):
+    """Brings some records, or all there are."""
     listed = remote.list_packs()
-    return fetch(store, remote, listed, list(listed), RecordingReporter())
+    indexes = RemoteIndexes(store, remote, listed, cache_of(store))
+    wanted = indexes.records(listed) if wanted is None else wanted
+    moved = fetch_records(store, remote, listed, indexes, wanted, reporter or RecordingReporter())
+    if indexes.damaged:
+        raise RemoteDamagedError(*indexes.damaged)
+    return moved
 
 
 def files_of(folder):
@@ -99,7 +117,7 @@ class Counting:
 def test_everything_comes_back(store, other, remote, blobs):
     """Every blob and tree, byte for byte, and the other store has nothing to complain of."""
     assert 2 * PACKS == push(store, remote, RecordingReporter()).packs
-    assert 2 * PACKS == bring_all(other, remote).packs
+    assert 2 * PACKS == bring(other, remote).packs
 
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}
     assert store.packs() == other.packs()
@@ -118,7 +136,7 @@ def test_second_push_is_one_question(store, folder, remote, blobs):
 def test_a_fetched_pack_is_not_sent_again(store, other, remote, blobs):
     """Packs keep their names wherever they go."""
     push(store, remote, RecordingReporter())
-    bring_all(other, remote)
+    bring(other, remote)
 
     assert 0 == push(other, remote, RecordingReporter()).packs
 
@@ -149,29 +167,61 @@ def test_interrupted_push_goes_on_where_it_stopped(store, other, folder, remote,
     assert not [
         call for call in again.calls if call[0] == "upload" and any(p.hex in call[1] for p in arrived)
     ]
-    bring_all(other, remote)
+    bring(other, remote)
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}
 
 
-@pytest.mark.parametrize("place", ["start", "middle", "end"])
-@pytest.mark.parametrize("number", range(4))
-def test_one_flipped_bit_is_found_named_and_not_stored(store, other, folder, remote, number, place):
-    """In any file of the remote: pack or index, data or metadata."""
-    fill(store, 1)
+PLACES = {
+    ".pack": {"magic": 0, "class": 10, "checksum": 16, "kind": 24, "encoding": 25, "part": 26, "zero": 27}
+    | {"stored length": 28, "length": 32, "id": 36, "first byte": 68, "last byte": -1},
+    ".idx": {"magic": 0, "version": 8, "class": 10, "pack": 16, "size": 48, "entries": 56, "bases": 60}
+    | {"id": 64, "offset": 96, "lengths": 100, "kind": 112, "checksum": -1},
+}
+CASES = [(suffix, place) for suffix, places in PLACES.items() for place in places]
+
+
+@pytest.mark.parametrize("is_data", [True, False], ids=["data", "metadata"])
+@pytest.mark.parametrize(("suffix", "place"), CASES)
+def test_one_flipped_bit_is_found_named_and_not_stored(store, other, folder, remote, suffix, place, is_data):
+    """In any file and any field: nothing of a damaged record or index is stored, and all else arrives."""
+    blob, _ = fill(store, 1)
     push(store, remote, RecordingReporter())
-    path = files_of(folder)[number]
-    size = path.stat().st_size
-    flip(path, {"start": 0, "middle": size // 2, "end": size - 1}[place])
+    (path,) = (folder / ("data" if is_data else "metadata")).glob(f"*{suffix}")
+    flip(path, PLACES[suffix][place] % path.stat().st_size)
+    reporter = RecordingReporter()
 
-    with pytest.raises(RemoteDamagedError) as caught:
-        bring_all(other, remote)
-
-    assert (f"{remote.url}/{path.relative_to(folder)}",) == caught.value.names
-    assert path.stem not in {info.id.hex for info in other.packs()}
-    assert not (other.layout.packs / path.name).exists()
+    if suffix == ".pack" and place in {"magic", "class"}:
+        # No record is hurt, so nothing is lost, and the damage is only told.
+        bring(other, remote, reporter=reporter)
+        (told,) = reporter.warnings
+        assert path.name in told
+        assert set() == other.lacking(records_in(store))
+    else:
+        with pytest.raises((RemoteDamagedError, RemoteVersionError)) as caught:
+            bring(other, remote)
+        assert f"{remote.url}/{path.relative_to(folder)}" in caught.value.message
+        lost = other.lacking(records_in(store))
+        if suffix == ".pack":
+            assert 1 == len(lost)
+        elif place == "version":
+            assert records_in(store) == lost  # A newer mlvc may have written more of it.
+        else:
+            assert records_in(store, is_data=is_data) == lost
+        if is_data:
+            with pytest.raises((ObjectMissingError, ObjectDamagedError)):
+                other.read_blob(blob)
+    assert () == tuple(d for d in check(other, RecordingReporter()) if d.kind != "missing-chunk")
+    assert all(info.id == PackId.of(other.layout.pack(info.id).read_bytes()) for info in other.packs())
     assert [] == os.listdir(other.layout.temporaries)
-    # Metadata names data, so it is not brought where data failed.
-    assert (0 if path.parent.name == "data" else 1) == len(other.packs())
+
+
+def records_in(store, *, is_data=None):
+    return {
+        RecordKey(entry.kind, entry.part, entry.digest)
+        for info in store.packs()
+        if is_data in {None, info.is_data}
+        for entry in store.entries_of(info.id)
+    }
 
 
 def test_all_that_is_damaged_is_named_and_the_rest_arrives(store, other, folder, remote, blobs):
@@ -181,13 +231,34 @@ def test_all_that_is_damaged_is_named_and_the_rest_arrives(store, other, folder,
     for path in hurt:
         flip(path, 100)
 
-    listed = remote.list_packs()
-
     with pytest.raises(RemoteDamagedError) as caught:
-        fetch(other, remote, listed, [p for p in listed if listed[p].is_data], RecordingReporter())
+        bring(other, remote)
 
     assert {path.name for path in hurt} == {name.rpartition("/")[2] for name in caught.value.names}
-    assert PACKS - 2 == len(other.packs())
+    assert caught.value.records == other.lacking(records_in(store))
+    assert 2 == len(caught.value.records)
+
+
+def test_a_damaged_record_is_found_in_another_pack(store, other, folder, remote):
+    """Two stores pushed the same chunk; the damage is told, and nothing is lost."""
+    blob, data = fill(store, 1)
+    push(store, remote, RecordingReporter())
+    with other.writer() as writer:
+        writer.add_blob(b"something before it, so that the pack is another")
+        writer.add_blob(data)
+    push(other, remote, RecordingReporter())
+    assert 2 == len(list((folder / "data").glob("*.pack")))
+    wanted = records_in(store)
+    pack, owner = min((info.id, each) for each in (store, other) for info in each.packs() if info.is_data)
+    entry = next(e for e in owner.entries_of(pack) if RecordKey(e.kind, e.part, e.digest) in wanted)
+    flip(folder / "data" / f"{pack.hex}.pack", entry.end - 1)
+    reporter = RecordingReporter()
+    third = LocalStore.create(folder.parent / "third")
+
+    bring(third, remote, wanted, reporter)
+
+    assert data == third.read_blob(blob)
+    assert 1 == len(reporter.warnings)
 
 
 @pytest.mark.parametrize("suffix", [".pack", ".idx"])
@@ -199,11 +270,11 @@ def test_truncated_file_is_found_and_the_next_push_mends_it(store, other, folder
     os.truncate(path, path.stat().st_size - 7)
 
     with pytest.raises(RemoteDamagedError, match=path.name):
-        bring_all(other, remote)
+        bring(other, remote)
     assert path.stem not in {info.id.hex for info in other.packs()}
 
     assert 1 == push(store, remote, RecordingReporter()).packs
-    bring_all(other, remote)
+    bring(other, remote)
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}
 
 
@@ -224,7 +295,7 @@ def test_wrong_bytes_are_never_pushed(store, folder, remote, blobs, suffix):
 def test_two_pushers_lose_nothing(store, other, folder, remote, tmp_path, blobs):
     """Stores with packs of their own and one in common push at the same time."""
     push(store, remote, RecordingReporter())
-    bring_all(other, remote)
+    bring(other, remote)
     blobs |= dict([fill(store, 100), fill(other, 200)])
     threads = [
         threading.Thread(target=push, args=(each, Remote.open(remote.url), RecordingReporter()))
@@ -236,7 +307,7 @@ def test_two_pushers_lose_nothing(store, other, folder, remote, tmp_path, blobs)
         thread.join()
 
     third = LocalStore.create(tmp_path / "third")
-    bring_all(third, remote)
+    bring(third, remote)
 
     assert 2 * (PACKS + 2) == len(third.packs())
     assert blobs == {blob: third.read_blob(blob) for blob in blobs}
@@ -271,8 +342,7 @@ def test_progress_is_told_in_bytes(store, other, remote, blobs):
     """It ends at the total, both ways."""
     for reporter, move in ((RecordingReporter(), push), (RecordingReporter(), None)):
         if move is None:
-            listed = remote.list_packs()
-            fetch(other, remote, listed, list(listed), reporter)
+            bring(other, remote, reporter=reporter)
         else:
             push(store, remote, reporter)
         (task,) = reporter.tasks
@@ -347,15 +417,15 @@ def test_other_urls_are_refused(text):
 def test_a_full_disk_is_said(store, other, remote, blobs, monkeypatch):
     """Nothing half is visible, and the next fetch completes it."""
     push(store, remote, RecordingReporter())
-    write = transfer.Temporary.write
+    write = Temporary.write
 
     def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(transfer.Temporary, "write", full)
-    with pytest.raises(transfer.fsio.DiskFullError):
-        bring_all(other, remote)
+    monkeypatch.setattr(Temporary, "write", full)
+    with pytest.raises(DiskFullError):
+        bring(other, remote)
     assert [] == list(other.packs())
-    monkeypatch.setattr(transfer.Temporary, "write", write)
-    bring_all(other, remote)
+    monkeypatch.setattr(Temporary, "write", write)
+    bring(other, remote)
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}

@@ -1,0 +1,319 @@
+"""Brings packs, or single records out of them, from a remote to a store; each verified before it counts there."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, NamedTuple
+
+import zstandard
+from blake3 import blake3
+
+from mlvc.errors import FormatError, MlvcError, VersionError
+from mlvc.fsio import file_lock, translate_os_errors
+from mlvc.store.contents import check_record, object_of
+from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
+from mlvc.store.local import RecordKey
+from mlvc.store.remote import RemoteVersionError
+from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.temporaries import Temporary, remove_leftovers
+from mlvc.store.transfer import AT_ONCE, Transferred, in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mlvc.model.ids import PackId
+    from mlvc.ports import ProgressTask, Reporter
+    from mlvc.store.layout import Layout
+    from mlvc.store.local import LocalStore
+    from mlvc.store.pack import Entry
+    from mlvc.store.pack_index import PackIndex
+    from mlvc.store.remote import Remote, RemotePack
+    from mlvc.store.remote_indexes import RemoteIndexes
+
+__all__ = ["BadRecord", "check_records", "fetch_records"]
+
+_GAP_BYTES = 128 << 10
+"""Reading over a shorter gap is quicker than another request: 10 ms at 100 Mbit/s, where a request costs 20 to 100."""
+_WINDOW_BYTES = 8 << 20
+"""The most that one request brings; with those that are read at once and those that are written, 80 MiB."""
+_FLUSHED_BYTES = 16 << 20
+"""So much is lost by a killed process, and no pack that this makes is smaller but the last."""
+
+
+class BadRecord(NamedTuple):
+    """A record that is damaged on a remote."""
+
+    pack: PackId
+    entry: Entry
+    what: str
+
+    @property
+    def key(self) -> RecordKey:
+        """What it is looked up by."""
+        return _key(self.entry)
+
+    def found(self, remote: Remote, listed: Mapping[PackId, RemotePack]) -> tuple[str, str]:
+        """Returns the name of its pack, and what is wrong, as `RemoteDamagedError.found` has them."""
+        target = object_of(self.entry.kind, self.entry.part, self.entry.digest)
+        what = f"the {target.noun} {target} at offset {self.entry.offset}: {self.what}"
+        return remote.pack_name(self.pack, listed[self.pack]), what
+
+
+def _key(entry: Entry) -> RecordKey:
+    return RecordKey(entry.kind, entry.part, entry.digest)
+
+
+# ------------------------------------------------------------------------------------------- whole packs
+
+
+def _receive_all(
+    store: LocalStore,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    indexes: Mapping[PackId, PackIndex],
+    task: ProgressTask,
+) -> set[PackId]:
+    """Brings the packs that `indexes` describe; returns those that hold other bytes than their name says."""
+    damaged: set[PackId] = set()
+    with translate_os_errors(f"write to the store {store.layout.directory}"):
+        remove_leftovers(store.layout.temporaries)
+
+    def receive(pack: PackId) -> None:
+        if not _receive(store.layout, remote, pack, listed[pack], indexes[pack], task):
+            damaged.add(pack)
+
+    # Data first: metadata of the same transfer names it.
+    for is_data in (True, False):
+        in_parallel(receive, [pack for pack in indexes if listed[pack].is_data is is_data])
+    return damaged
+
+
+def _receive(
+    layout: Layout, remote: Remote, pack: PackId, listed: RemotePack, index: PackIndex, task: ProgressTask
+) -> bool:
+    """Brings a pack, and returns whether it was what its name says; it becomes visible only then."""
+    with translate_os_errors(f"write to the store {layout.directory}"):
+        file = Temporary.create(layout.temporaries, PACK_SUFFIX)
+        try:
+            hasher = blake3()
+            for piece in remote.read_pack(pack, listed):
+                hasher.update(piece)
+                file.write(piece)
+                task.advance(len(piece))
+            if hasher.digest() != pack.digest:
+                return False
+            file.sync()
+            _publish(layout, pack, file, index.encoded())
+            return True
+        finally:
+            file.discard()
+
+
+def _publish(layout: Layout, pack: PackId, file: Temporary, index: bytes) -> None:
+    """Makes a verified pack visible, and then its index (promise 1)."""
+    index_file = Temporary.create(layout.temporaries, INDEX_SUFFIX)
+    try:
+        index_file.write(index)
+        index_file.sync()
+        with file_lock(layout.lock):
+            file.publish(layout.pack(pack))
+            index_file.publish(layout.index(pack))
+    finally:
+        index_file.discard()
+
+
+# ---------------------------------------------------------------------------------------- single records
+
+
+class _Window(NamedTuple):
+    """Records of one pack that stand near each other, in order: what one request brings."""
+
+    pack: PackId
+    entries: Sequence[Entry]
+
+    @property
+    def start(self) -> int:
+        return self.entries[0].offset
+
+    @property
+    def size_bytes(self) -> int:
+        return self.entries[-1].end - self.entries[0].offset
+
+
+def _windows(pack: PackId, entries: Iterable[Entry]) -> Iterator[_Window]:
+    """Yields the requests that bring entries, which come in order of their offset."""
+    window: list[Entry] = []
+    for entry in entries:
+        if window and (
+            entry.offset - window[-1].end > _GAP_BYTES or entry.end - window[0].offset > _WINDOW_BYTES
+        ):
+            yield _Window(pack, window)
+            window = []
+        window.append(entry)
+    if window:
+        yield _Window(pack, window)
+
+
+def fetch_records(
+    store: LocalStore,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    indexes: RemoteIndexes,
+    wanted: Iterable[RecordKey],
+    reporter: Reporter,
+) -> Transferred:
+    """Brings those of some records that the store lacks and the remote has.
+
+    A pack of which most is wanted is brought as a whole. Of the others, ranges are read, and written to packs of the
+    store's own. A damaged record is looked for in the remote's other packs; where all is found after all, the damage
+    is only warned of. Memory is bounded, and what has arrived survives the end of the process, all but 16 MiB.
+
+    Args:
+        store: Where to.
+        remote: Where from.
+        listed: What the remote has.
+        indexes: What is where in it.
+        wanted: The records.
+        reporter: Told the progress and warned of damage.
+
+    Raises:
+        RemoteDamagedError: It names what is damaged; nothing of that was stored, and everything else was.
+        MlvcError: The remote or the store cannot be used; what had arrived stays.
+    """
+    lacking = store.lacking(wanted)
+    packs: set[PackId] = set()
+    size_bytes = 0
+    seen: dict[tuple[str, str], None] = {}
+    tried: dict[RecordKey, set[PackId]] = collections.defaultdict(set)
+    held = indexes.locate(lacking)
+    while shares := _choose(held):
+        windows = {pack: list(_windows(pack, entries)) for pack, entries in shares.items()}
+        sizes = {pack: sum(window.size_bytes for window in windows[pack]) for pack in shares}
+        whole = [pack for pack in shares if _is_worth_whole(sizes[pack], listed[pack])]
+        sizes |= {pack: listed[pack].size_bytes for pack in whole}
+        packs.update(shares)
+        size_bytes += sum(sizes.values())
+        with reporter.task("fetching", total=sum(sizes.values()), unit="bytes") as task:
+            damaged = _receive_all(store, remote, listed, {pack: indexes[pack] for pack in whole}, task)
+            # What is intact in a damaged pack is still of use.
+            single = [pack for pack in shares if pack in damaged or pack not in whole]
+            bad = _bring_windows(store, remote, listed, (w for pack in single for w in windows[pack]), task)
+        for pack in damaged - {record.pack for record in bad}:
+            seen |= dict.fromkeys(remote.damaged_pack(pack, listed[pack]).found)
+        seen |= dict.fromkeys(record.found(remote, listed) for record in bad)
+        for record in bad:
+            tried[record.key].add(record.pack)
+        held = {
+            pack: left
+            for pack, records in indexes.locate(record.key for record in bad).items()
+            if (left := {key: entry for key, entry in records.items() if pack not in tried[key]})
+        }
+    lost = store.lacking(tried)
+    if lost:
+        raise RemoteDamagedError(*seen, records=lost)
+    for name, what in seen:
+        reporter.warn(f"{name} is damaged: {what}; what is needed was found intact")
+    return Transferred(len(packs), size_bytes)
+
+
+def _choose(held: Mapping[PackId, Mapping[RecordKey, Entry]]) -> dict[PackId, list[Entry]]:
+    """Returns packs that together hold all the records, those with most of them first, and what to take of each."""
+    chosen: dict[PackId, list[Entry]] = {}
+    covered: set[RecordKey] = set()
+    for pack, records in sorted(held.items(), key=lambda item: (-len(item[1]), item[0])):
+        new = [entry for key, entry in records.items() if key not in covered]
+        if new:
+            chosen[pack] = sorted(new, key=lambda entry: entry.offset)
+            covered |= records.keys()
+    return chosen
+
+
+def _is_worth_whole(size_bytes: int, listed: RemotePack) -> bool:
+    return 2 * size_bytes >= listed.size_bytes or listed.size_bytes <= _GAP_BYTES
+
+
+def _bring_windows(
+    store: LocalStore,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    windows: Iterable[_Window],
+    task: ProgressTask,
+) -> list[BadRecord]:
+    """Reads windows, several at once, and stores the records in them; returns those that are damaged."""
+    bad: list[BadRecord] = []
+    pending: set[Future[tuple[list[tuple[bytes, Entry]], list[BadRecord]]]] = set()
+    source = iter(windows)
+    first = next(source, None)
+    if first is None:
+        return bad
+    unflushed = 0
+    with (
+        store.writer() as writer,
+        ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool,
+    ):
+        try:
+            pending.add(pool.submit(_read_window, remote, listed, first))
+            while pending:
+                # As many wait to be written as are being read.
+                while len(pending) < 2 * AT_ONCE and (window := next(source, None)) is not None:
+                    pending.add(pool.submit(_read_window, remote, listed, window))
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    good, damaged = future.result()
+                    bad += damaged
+                    writer.add_encoded(good)
+                    size_bytes = sum(len(record) for record, _ in good)
+                    task.advance(size_bytes)
+                    unflushed += size_bytes
+                if unflushed >= _FLUSHED_BYTES:
+                    writer.flush()
+                    unflushed = 0
+        except MlvcError:
+            # What has arrived stays, unless it is the store that failed.
+            with contextlib.suppress(MlvcError):
+                writer.flush()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return bad
+
+
+def _read_window(
+    remote: Remote, listed: Mapping[PackId, RemotePack], window: _Window
+) -> tuple[list[tuple[bytes, Entry]], list[BadRecord]]:
+    """Returns the records of a window that are intact, and those that are damaged."""
+    listed_pack = listed[window.pack]
+    data = b""
+    # No record of data is longer; an index that says so is not believed, whatever its checksum.
+    if window.size_bytes <= _WINDOW_BYTES or not listed_pack.is_data:
+        data = remote.read_range(window.pack, listed_pack, window.start, window.size_bytes)
+    good: list[tuple[bytes, Entry]] = []
+    bad: list[BadRecord] = []
+    decompressor = zstandard.ZstdDecompressor()
+    for entry in window.entries:
+        record = data[entry.offset - window.start : entry.end - window.start]
+        try:
+            check_record(record, entry, decompressor)
+        except FormatError as exc:
+            bad.append(BadRecord(window.pack, entry, exc.message))
+        except VersionError as exc:
+            name = remote.pack_name(window.pack, listed_pack)
+            raise RemoteVersionError(
+                f"this mlvc does not know {exc.message} of {name}", hint="install a newer mlvc"
+            ) from exc
+        else:
+            good.append((record, entry))
+    return good, bad
+
+
+def check_records(
+    remote: Remote, listed: Mapping[PackId, RemotePack], index: PackIndex, task: ProgressTask
+) -> list[BadRecord]:
+    """Reads every record of a pack on a remote, stores none, and returns those that are damaged."""
+    bad = []
+    for window in _windows(index.info.id, sorted(index.entries_from(b""), key=lambda entry: entry.offset)):
+        bad += _read_window(remote, listed, window)[1]
+        task.advance(window.size_bytes)
+    return bad

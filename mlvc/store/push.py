@@ -1,0 +1,203 @@
+"""Sends packs from a store to a remote, each verified before it leaves, and mends packs that are damaged there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from mlvc.errors import FormatError, IntegrityError
+from mlvc.fsio import translate_os_errors
+from mlvc.store.errors import DamagedFileError
+from mlvc.store.layout import PACK_SUFFIX
+from mlvc.store.local import RecordKey
+from mlvc.store.pack import encode_pack_header
+from mlvc.store.pack_index import decode_index
+from mlvc.store.remote_files import RemoteDamagedError, RemoteMissingError
+from mlvc.store.remote_indexes import RemoteIndexes, cached_indexes
+from mlvc.store.temporaries import Temporary
+from mlvc.store.transfer import Transferred, in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from mlvc.model.ids import PackId
+    from mlvc.ports import Reporter
+    from mlvc.store.layout import Layout
+    from mlvc.store.local import LocalStore
+    from mlvc.store.pack_index import PackIndex, PackInfo
+    from mlvc.store.remote import Remote, RemotePack
+
+__all__ = ["push", "repair"]
+
+
+def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> Transferred:
+    """Sends every pack with something that the remote lacks; nothing that arrived completely is sent again.
+
+    Metadata names data, so it is sent after all of it. A pack that is there with another length was cut short, and is
+    sent again.
+
+    Args:
+        store: Where from.
+        remote: Where to.
+        cache: As of `RemoteIndexes`.
+        reporter: Told the progress.
+
+    Raises:
+        DamagedFileError: A pack here is damaged; wrong bytes are never sent.
+        MlvcError: The remote cannot be used.
+    """
+    listed = _list(remote)
+    missing = _lacked(store, remote, listed, cache)
+    if missing:
+        remote.prepare()
+        _send_all(store, remote, missing, reporter)
+    return Transferred(len(missing), sum(info.size_bytes for info in missing))
+
+
+def _list(remote: Remote) -> Mapping[PackId, RemotePack]:
+    try:
+        return remote.list_packs()
+    except RemoteMissingError:
+        if not remote.url.startswith("file://"):
+            raise
+        return {}
+
+
+def _lacked(
+    store: LocalStore, remote: Remote, listed: Mapping[PackId, RemotePack], cache: Path
+) -> list[PackInfo]:
+    """Returns the packs with something that the remote lacks, or has cut short."""
+    missing = [info for info in store.packs() if not _is_there(store.layout, info, listed.get(info.id))]
+    others = {pack: found for pack, found in listed.items() if pack not in {info.id for info in missing}}
+    if not missing or not others:
+        return missing
+    # A pack that was made here of single records that a pull brought has nothing new.
+    indexes = RemoteIndexes(store, remote, others, cache)
+    return [info for info in missing if not _holds_all(indexes, store, info.id)]
+
+
+def _is_there(layout: Layout, info: PackInfo, listed: RemotePack | None) -> bool:
+    if listed is None or listed.size_bytes != info.size_bytes:
+        return False
+    path = layout.index(info.id)
+    with translate_os_errors(f"read {path}"):
+        return path.stat().st_size == listed.index_bytes
+
+
+def _holds_all(indexes: RemoteIndexes, store: LocalStore, pack: PackId) -> bool:
+    records = {RecordKey(entry.kind, entry.part, entry.digest) for entry in store.entries_of(pack)}
+    return records == {record for held in indexes.locate(records).values() for record in held}
+
+
+def _send_all(store: LocalStore, remote: Remote, packs: Collection[PackInfo], reporter: Reporter) -> None:
+    with reporter.task("pushing", total=sum(info.size_bytes for info in packs), unit="bytes") as task:
+
+        def send(info: PackInfo) -> None:
+            _send(store.layout, remote, info)
+            task.advance(info.size_bytes)
+
+        for is_data in (True, False):
+            in_parallel(send, [info for info in packs if info.is_data is is_data])
+
+
+def _send(layout: Layout, remote: Remote, info: PackInfo) -> None:
+    pack, index = layout.pack(info.id), layout.index(info.id)
+    with translate_os_errors(f"read {pack}"):
+        digest = blake3().update_mmap(pack).digest()
+        index_bytes = index.read_bytes()
+    if digest != info.id.digest:
+        raise DamagedFileError(pack, "it holds other bytes than its name says, and was not sent")
+    try:
+        described, _ = decode_index(index_bytes)
+    except FormatError as exc:
+        raise DamagedFileError(index, exc.message) from exc
+    if described != info:
+        raise DamagedFileError(index, "it describes another pack")
+    remote.put(info.id, pack, index_bytes, is_data=info.is_data)
+
+
+# ------------------------------------------------------------------------------------------------ mending
+
+
+def repair(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> Transferred:
+    """Pushes, then reads every pack of the remote, and replaces those that are damaged, as far as the store can.
+
+    A pack that the store does not have is made again from its records, wherever in the store they are.
+
+    Raises:
+        RemoteDamagedError: It names what the store cannot mend; everything else is mended.
+        MlvcError: The remote cannot be used.
+    """
+    pushed = push(store, remote, cache, reporter)
+    remote.prepare()
+    listed = remote.list_packs()
+    damage = _find_damage(remote, listed, reporter)
+    if not damage:
+        return pushed
+    RemoteIndexes(store, remote, listed, cache)  # Keeps every index that is still good.
+    known = {index.info.id: index for index in cached_indexes(cache)}
+    here = {info.id: info for info in store.packs()}
+    mended: list[int] = []
+    hopeless: dict[PackId, tuple[tuple[str, str], ...]] = {}
+    for pack in sorted(damage, key=lambda pack: (not listed[pack].is_data, pack)):
+        if pack in here:
+            _send(store.layout, remote, here[pack])
+            mended.append(here[pack].size_bytes)
+        elif pack in known and _rebuild(store, remote, known[pack]):
+            mended.append(known[pack].info.size_bytes)
+        else:
+            hopeless[pack] = damage[pack]
+    if hopeless:
+        # What the store has of them goes there in other packs, where a fetch finds it.
+        rest = {pack: found for pack, found in listed.items() if pack not in hopeless}
+        _send_all(store, remote, _lacked(store, remote, rest, cache), reporter)
+        raise RemoteDamagedError(*(found for pack in sorted(hopeless) for found in hopeless[pack]))
+    return Transferred(pushed.packs + len(mended), pushed.size_bytes + sum(mended))
+
+
+def _find_damage(
+    remote: Remote, listed: Mapping[PackId, RemotePack], reporter: Reporter
+) -> Mapping[PackId, tuple[tuple[str, str], ...]]:
+    damage: dict[PackId, tuple[tuple[str, str], ...]] = {}
+    lock = threading.Lock()
+    total = sum(found.size_bytes for found in listed.values())
+    with reporter.task("reading the remote", total=total, unit="bytes") as task:
+
+        def look(pack: PackId) -> None:
+            try:
+                remote.read_index(pack, listed[pack])
+                remote.check_pack(pack, listed[pack], task)
+            except RemoteDamagedError as exc:
+                with lock:
+                    damage[pack] = exc.found
+
+        in_parallel(look, sorted(listed))
+    return damage
+
+
+def _rebuild(store: LocalStore, remote: Remote, index: PackIndex) -> bool:
+    """Makes a pack again from records of other packs, and sends it; returns whether that could be done."""
+    info = index.info
+    hasher = blake3(encode_pack_header(is_data=info.is_data))
+    with translate_os_errors(f"write to the store {store.layout.directory}"):
+        file = Temporary.create(store.layout.temporaries, PACK_SUFFIX)
+        try:
+            file.write(encode_pack_header(is_data=info.is_data))
+            for entry in sorted(index.entries_from(b""), key=lambda entry: entry.offset):
+                try:
+                    record = store.read_encoded(entry)
+                except IntegrityError:
+                    return False
+                if record is None:
+                    return False
+                hasher.update(record)
+                file.write(record)
+            if hasher.digest() != info.id.digest:
+                return False
+            remote.put(info.id, file.path, index.encoded(), is_data=info.is_data)
+            return True
+        finally:
+            file.discard()

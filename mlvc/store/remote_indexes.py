@@ -1,0 +1,133 @@
+"""What is where on remotes, told from the indexes of their packs alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mlvc import fsio
+from mlvc.errors import MlvcError
+from mlvc.fsio import translate_os_errors
+from mlvc.store.catalog import load_index
+from mlvc.store.layout import INDEX_SUFFIX, parse_pack_name
+from mlvc.store.local import RecordKey
+from mlvc.store.pack_index import KEY_BYTES
+from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.transfer import in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from mlvc.model.ids import PackId
+    from mlvc.store.local import LocalStore
+    from mlvc.store.pack import Entry
+    from mlvc.store.pack_index import PackIndex
+    from mlvc.store.remote import Remote, RemotePack
+
+__all__ = ["RemoteIndexes", "cached_indexes", "locate"]
+
+Held = dict["PackId", dict["RecordKey", "Entry"]]
+
+
+def locate(indexes: Iterable[PackIndex], records: Iterable[RecordKey]) -> Held:
+    """Returns the packs that hold any of the records, and where in them; one pass over each index."""
+    by_key: dict[int, list[RecordKey]] = {}
+    for record in records:
+        by_key.setdefault(int.from_bytes(record.digest[:KEY_BYTES], "little"), []).append(record)
+    found: Held = {}
+    for index in indexes:
+        held = {
+            record: entry
+            for key in by_key.keys() & set(index.keys())
+            for record in by_key[key]
+            if (entry := index.find(record.digest, record.kind, record.part)) is not None
+        }
+        if held:
+            found[index.info.id] = held
+    return found
+
+
+def cached_indexes(cache: Path) -> list[PackIndex]:
+    """Returns the indexes that were kept from earlier looks at any remote; asks none. Damaged ones are left out."""
+    if not cache.is_dir():
+        return []
+    found = []
+    for name in sorted(os.listdir(cache)):
+        if parse_pack_name(name, INDEX_SUFFIX) is not None:
+            try:
+                found.append(load_index(cache / name))
+            except MlvcError:
+                continue
+    return found
+
+
+class RemoteIndexes:
+    """The indexes of one remote's packs.
+
+    Attributes:
+        damaged: What is wrong with packs whose index could not be used; what only they hold is not found.
+    """
+
+    def __init__(
+        self, store: LocalStore, remote: Remote, listed: Mapping[PackId, RemotePack], cache: Path
+    ) -> None:
+        """Reads every index; those that are not in the store are fetched once and kept.
+
+        Args:
+            store: Has the indexes of the packs in it.
+            remote: Has the others.
+            listed: What the remote has.
+            cache: The directory where fetched indexes are kept. A pack's index never changes, whatever the remote.
+
+        Raises:
+            MlvcError: The remote cannot be used.
+        """
+        self._layout = store.layout
+        self._remote = remote
+        self._cache = cache
+        self._indexes: dict[PackId, PackIndex] = {}
+        self.damaged: list[tuple[str, str]] = []
+        with translate_os_errors(f"write to {cache}"):
+            cache.mkdir(parents=True, exist_ok=True)
+        try:
+            in_parallel(lambda item: self._load(*item), sorted(listed.items()))
+        except RemoteDamagedError as exc:
+            self.damaged += exc.found
+
+    def _load(self, pack: PackId, listed: RemotePack) -> None:
+        kept = self._cache / (pack.hex + INDEX_SUFFIX)
+        for path in (self._layout.index(pack), kept):
+            try:
+                index = load_index(path)
+            except MlvcError:
+                continue
+            # A pack or an index that was cut short since must not count as there.
+            if (index.info.size_bytes, len(index)) == (listed.size_bytes, listed.index_bytes):
+                self._indexes[pack] = index
+                return
+        data = self._remote.read_index(pack, listed)
+        with translate_os_errors(f"write {kept}"):
+            fsio.atomic_write(kept, data)
+        self._indexes[pack] = load_index(kept)
+
+    def __contains__(self, pack: PackId) -> bool:
+        """Returns whether the index of a pack could be used."""
+        return pack in self._indexes
+
+    def __getitem__(self, pack: PackId) -> PackIndex:
+        """Returns the index of a pack, such as `locate` named."""
+        return self._indexes[pack]
+
+    def locate(self, records: Iterable[RecordKey]) -> Held:
+        """Returns the packs that hold any of the records, and where in them."""
+        return locate(self._indexes.values(), records)
+
+    def records(self, packs: Iterable[PackId]) -> set[RecordKey]:
+        """Returns everything that some packs hold; nothing for those whose index cannot be used."""
+        return {
+            RecordKey(entry.kind, entry.part, entry.digest)
+            for pack in packs
+            if pack in self._indexes
+            for entry in self._indexes[pack].entries_from(b"")
+        }

@@ -1,0 +1,75 @@
+"""A remote as the verbs that bring or check something see it: what it lists, and what is where in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlvc.model.ids import ObjectId, PackId
+from mlvc.repo import Repo
+from mlvc.store.fetch import fetch_records
+from mlvc.store.local import RecordKey
+from mlvc.store.remote import Remote, RemotePack
+from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.transfer import Transferred
+from mlvc.verbs.closure import Closure
+from mlvc.verbs.remote import open_remote
+
+__all__ = ["Source", "index_cache", "open_source", "places_of"]
+
+
+def index_cache(repo: Repo) -> Path:
+    """Returns the directory of indexes of packs that are on some remote and not here."""
+    return repo.common_dir / "cache" / "remote-indexes"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A remote that was looked at.
+
+    Attributes:
+        remote: It.
+        listed: Its packs.
+        indexes: What is in them.
+    """
+
+    remote: Remote
+    listed: Mapping[PackId, RemotePack]
+    indexes: RemoteIndexes
+
+    def bring(self, repo: Repo, records: Iterable[RecordKey]) -> Transferred:
+        """Brings those of some records that are there and not here; see `fetch_records`."""
+        return fetch_records(repo.store, self.remote, self.listed, self.indexes, records, repo.reporter)
+
+    def bring_packs(self, repo: Repo, *, with_data: bool) -> Transferred:
+        """Brings everything that is in packs of metadata, or in any pack; see `fetch_records`."""
+        here = {info.id for info in repo.store.packs()}
+        packs = [
+            pack
+            for pack, found in self.listed.items()
+            if pack not in here and (with_data or not found.is_data)
+        ]
+        return self.bring(repo, self.indexes.records(packs))
+
+
+def open_source(repo: Repo, name: str | None) -> Source:
+    """Looks at a remote: one listing, and the indexes that were not seen before.
+
+    Raises:
+        NoRemoteError: There is no such remote.
+        MlvcError: It cannot be used.
+    """
+    remote = open_remote(repo, name)
+    listed = remote.list_packs()
+    return Source(remote, listed, RemoteIndexes(repo.store, remote, listed, index_cache(repo)))
+
+
+def places_of(repo: Repo, closure: Closure, records: Iterable[RecordKey]) -> list[str]:
+    """Returns where objects are needed that some of the records are part of."""
+    wanted = set(records)
+
+    def is_made_of_them(object_id: ObjectId) -> bool:
+        return not wanted.isdisjoint(repo.store.records_of(object_id))
+
+    return [place for object_id, place in closure.needed.items() if is_made_of_them(object_id)]
