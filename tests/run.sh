@@ -95,6 +95,8 @@ if start_engine; then
     export MLVC_TESTS_REQUIRE_DOCKER=1
 fi
 
+# The server's program is one of the development dependencies, so its absence is a mistake.
+export MLVC_TESTS_REQUIRE_S3=1
 export MLVC_TESTS_FAILED_STEPS="${failed[*]+${failed[*]/%/;}}"
 "$python" -m pytest -n 2 --dist worksteal "$@"
 status=$?

@@ -1,5 +1,7 @@
 """`mlvc remote`, `push`, `fetch`, `pull` and `verify` as a user runs them, on a directory."""
 
+import os
+import random
 import shutil
 import subprocess
 import sys
@@ -205,3 +207,41 @@ def test_libraries_of_remotes_are_loaded_only_for_s3(pushed):
             check=True,
         )
         assert "0 set()" == done.stdout.splitlines()[-1], done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, and what makes it larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: only root can mount a small file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"NOT TESTED: a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place, ["mount", "-o", "remount,size=64m", place]
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_one_error_and_room_is_enough_to_go_on(pushed, run_mlvc, far, small_disk):
+    """Nothing half is kept, what was stored is whole, and the same command then brings the rest."""
+    (pushed / "big.bin").write_bytes(random.Random(0).randbytes(6_000_000))
+    run_mlvc("add", "big.bin")
+    run_mlvc("commit", "-m", "big")
+    run_mlvc("push")
+    place, enlarge = small_disk
+    subprocess.run(["git", "clone", "--quiet", pushed, place / "clone"], check=True)
+    clone = Mlvc(cwd=place / "clone")
+    clone("remote", "add", "team", far)
+
+    refused = clone("pull", "--json", check=2)
+
+    assert "disk-full" == refused.json()["error"]["code"]
+    assert [] == list((place / "clone" / ".git" / "mlvc" / "store" / "tmp").iterdir())
+    assert True is clone("fsck", "--json").json()["ok"]
+    assert not (clone.cwd / "big.bin").exists()
+    subprocess.run(enlarge, check=True)
+    clone("pull")
+    assert (pushed / "big.bin").read_bytes() == (clone.cwd / "big.bin").read_bytes()

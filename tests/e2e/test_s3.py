@@ -24,59 +24,45 @@ def git(cwd, *arguments):
 
 
 @pytest.fixture
-def server(s3_server, monkeypatch):
-    """The server, which every command of the test is led to; and an empty bucket `models`."""
-    for name, value in s3_server.environment.items():
-        if value is None:
-            monkeypatch.delenv(name, raising=False)
-        else:
-            monkeypatch.setenv(name, value)
-    files = s3_server.filesystem()
-    if files.exists("models"):
-        files.rm("models", recursive=True)
-    files.mkdir("models")
-    return files
-
-
-@pytest.fixture
-def recorded(git_repo, run_mlvc, server):
-    """A project with a recorded run in an environment of its own, pushed."""
+def recorded(request, git_repo, run_mlvc, server):
+    """A project with some files and a recorded run in an environment of its own, pushed to the remote it names."""
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, ".venv"], cwd=git_repo, check=True)
     (git_repo / ".gitignore").write_text(".venv/\n")
     (git_repo / "train.py").write_text(TRAIN)
     (git_repo / "data").mkdir()
-    for number in range(300):
+    for number in range(getattr(request, "param", 20)):
         (git_repo / "data" / f"{number}.csv").write_text(f"{number},{number * 7}\n" * 40)
     run_mlvc("init")
+    with (git_repo / "mlvc.toml").open("a") as settings:
+        settings.write('\n[remote]\nurl = "s3://models/a/b"\n')
     run_mlvc("add", "data")
     git(git_repo, "add", "-A")
     run_mlvc("commit", "-m", "data")
     run_mlvc("run", "-n", "train", "-i", "data", "-o", "model.bin", "--", ".venv/bin/python", "train.py")
     run_mlvc("commit", "-m", "model")
-    run_mlvc("remote", "add", "team", "s3://models/a/b")
     run_mlvc("push")
     return run_mlvc
 
 
 @pytest.fixture
 def clone(recorded, tmp_path):
-    """A fresh clone, after which the first machine is gone."""
+    """A clone in a fresh directory, after which the first machine is gone."""
     git(tmp_path, "clone", "--quiet", "--bare", str(recorded.cwd), "code.git")
-    git(tmp_path, "clone", "--quiet", "code.git", "clone")
+    Mlvc(cwd=tmp_path)("clone", "code.git", "clone")
     shutil.rmtree(recorded.cwd)
-    run = Mlvc(cwd=tmp_path / "clone")
-    run("remote", "add", "team", "s3://models/a/b")
-    return run
+    return Mlvc(cwd=tmp_path / "clone")
 
 
 @pytest.mark.sandbox
-def test_another_machine_gets_the_same_model(clone):
-    """Clone, pull, reproduce: identical, with nothing left of the first machine."""
+@pytest.mark.parametrize("recorded", [10_000], indirect=True, ids=["10000 files"])
+def test_another_machine_gets_the_same_model(clone, server):
+    """Clone, pull, reproduce: identical, with nothing left of the first machine, and in few requests."""
     assert clone("verify", "--remote", "--json").json()["ok"] is True
     clone("pull")
 
-    assert 300 == len(os.listdir(clone.cwd / "data"))
+    assert 10_000 == len(os.listdir(clone.cwd / "data"))
+    assert len(server.find("models/a/b")) < 50
     assert clone("verify", "--json").json()["ok"] is True
     assert ["train"] == [run["name"] for run in clone("runs", "--json").json()["runs"]]
     report = clone("repro", "--engine", "bubblewrap", "--json").json()
@@ -108,6 +94,10 @@ def test_one_flipped_bit_is_found(clone, server):
     assert "remote-damaged" == error["code"]
     assert "s3://models/a/b/data/" in error["message"]
     assert not (clone.cwd / "data").exists()
+    deep = clone("verify", "--remote", "--deep", "--json", check=1).json()
+    assert {path.rpartition("/")[2] for path in hurt} == {
+        problem["message"].partition(" ")[0].rpartition("/")[2] for problem in deep["problems"]
+    }
 
 
 @pytest.mark.parametrize(
