@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog", "Location", "load_index"]
 
+_MAPPED_FROM_BYTES = 256 << 10
+"""5,000 records: what a full pack of chunks has is well below it, and a thousand such indexes take 50 MB."""
 _COARSEST_MTIME_S = 1.0
 """How long two changes of a directory can share one mtime, on the coarsest of the usual file systems."""
 
@@ -39,7 +41,7 @@ class Location(NamedTuple):
 
 
 def load_index(path: Path) -> PackIndex:
-    """Returns an index, mapped into memory.
+    """Returns an index, read or, where it is large, mapped into memory.
 
     Raises:
         DamagedFileError: It is no index, or damaged.
@@ -47,10 +49,9 @@ def load_index(path: Path) -> PackIndex:
         FileUnreadableError: It cannot be opened.
     """
     with translate_os_errors(f"read {path}"), path.open("rb") as file:
-        # An empty file cannot be mapped.
-        data = (
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
-        )
+        # A map holds a file descriptor, and a store of many packs would run out of them.
+        is_large = os.fstat(file.fileno()).st_size > _MAPPED_FROM_BYTES
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
     try:
         index = PackIndex(data)
     except FormatError as exc:

@@ -1,6 +1,8 @@
 """The local store's own questions: packs, catching up by pack, what appears and goes while it is open."""
 
+import os
 import random
+import resource
 import shutil
 
 import pytest
@@ -139,3 +141,17 @@ def test_the_limit_names_both_sizes(store):
     with pytest.raises(BlobTooLargeError) as caught:
         store.read_blob(blob, limit_bytes=299_999)
     assert (caught.value.size_bytes, caught.value.limit_bytes) == (300_000, 299_999)
+
+
+def test_many_packs_need_few_file_descriptors(tmp_path):
+    """A store has more packs than a process may have files open."""
+    store = LocalStore.create(tmp_path / "store")
+    for number in range(40):
+        with store.writer() as writer:
+            writer.add_blob(b"%d" % number)
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, most))
+    try:
+        assert 40 == len(LocalStore(tmp_path / "store").packs())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
