@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 from blake3 import blake3
 
-from mlvc.errors import FormatError, MlvcError, VersionError
+from mlvc.errors import FormatError, VersionError
 from mlvc.fsio import file_lock, translate_os_errors
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
@@ -249,6 +248,7 @@ def _bring_windows(
     if first is None:
         return bad
     unflushed = 0
+    failure: BaseException | None = None
     with (
         store.writer() as writer,
         ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool,
@@ -257,10 +257,20 @@ def _bring_windows(
             pending.add(pool.submit(_read_window, remote, listed, first))
             while pending:
                 # As many wait to be written as are being read.
-                while len(pending) < 2 * AT_ONCE and (window := next(source, None)) is not None:
+                while (
+                    failure is None
+                    and len(pending) < 2 * AT_ONCE
+                    and (window := next(source, None)) is not None
+                ):
                     pending.add(pool.submit(_read_window, remote, listed, window))
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
+                    error = future.exception()
+                    if error is not None:
+                        # What is on its way may still arrive, and then stays.
+                        failure = failure or error
+                        pending = {other for other in pending if not other.cancel()}
+                        continue
                     good, damaged = future.result()
                     bad += damaged
                     writer.add_encoded(good)
@@ -270,13 +280,11 @@ def _bring_windows(
                 if unflushed >= _FLUSHED_BYTES:
                     writer.flush()
                     unflushed = 0
-        except MlvcError:
-            # What has arrived stays, unless it is the store that failed.
-            with contextlib.suppress(MlvcError):
-                writer.flush()
-            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+    # Leaving the writer has made durable what arrived.
+    if failure is not None:
+        raise failure
     return bad
 
 

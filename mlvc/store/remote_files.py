@@ -33,6 +33,8 @@ __all__ = [
 _COPY_BYTES = 4 << 20
 _RANGE_BYTES = 16 << 20
 """One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
+_SILENCE_S = 30
+"""A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _TEMPORARIES = "tmp"
 _NAMED = 5
 
@@ -192,11 +194,18 @@ class BucketFiles:
         import s3fs  # noqa: PLC0415
 
         with self._translated():
-            return s3fs.S3FileSystem(
+            files: Any = s3fs.S3FileSystem(
                 use_listings_cache=False,
                 skip_instance_cache=True,
-                config_kwargs={"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}},
+                config_kwargs={
+                    "connect_timeout": 10,
+                    "read_timeout": _SILENCE_S,
+                    "retries": {"mode": "standard", "total_max_attempts": 3},
+                },
             )
+        # Only s3fs asks again when an answer breaks off; both counts multiply.
+        files.retries = 2
+        return files
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

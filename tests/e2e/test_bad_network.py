@@ -104,6 +104,28 @@ def test_a_connection_that_is_cut_is_one_error_and_the_next_fetch_goes_on(projec
     assert True is other("fsck", "--json").json()["ok"]
 
 
+def test_a_push_that_is_cut_is_one_error_and_the_next_one_goes_on(project, proxy):
+    """In the middle of a pack; what is on the remote afterwards is whole."""
+    proxy.cut_sent_after = 200_000
+
+    assert "remote-unreachable" == project("push", "--json", check=2).json()["error"]["code"]
+    proxy.cut_sent_after = None
+    project("push")
+
+    assert True is project("verify", "--remote", "--deep", "--json").json()["ok"]
+
+
+def test_a_connection_that_is_cut_once_is_no_error(project, proxy, clone):
+    """The same request is sent again."""
+    proxy.cut_sent_after, proxy.cuts = 200_000, 1
+    project("push")
+    proxy.cut_sent_after, proxy.cut_after, proxy.cuts = None, 200_000, 1
+
+    clone("other")("pull")
+
+    assert 0 == proxy.cuts
+
+
 def test_a_server_that_is_busy_is_asked_again(project, proxy):
     """503 SlowDown: waited for, and one error if it does not end."""
     proxy.busy = 2

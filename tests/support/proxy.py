@@ -17,14 +17,15 @@ _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>reduce 
 class Proxy:
     """What the next connections meet; may be changed while it runs.
 
-    `cut_after` bytes of an answer both ends are hung up on, `cuts` times (None: always). `busy` connections are
-    answered with 503 SlowDown. `delay_s` passes before each piece. `sent` counts the bytes of requests, `received`
-    those of answers.
+    After `cut_after` bytes of an answer, or `cut_sent_after` bytes of requests, both ends are hung up on, `cuts` times
+    (None: always). `busy` connections are answered with 503 SlowDown. `delay_s` passes before each piece. `sent`
+    counts the bytes of requests, `received` those of answers.
     """
 
     target: tuple[str, int]
     port: int = 0
     cut_after: int | None = None
+    cut_sent_after: int | None = None
     cuts: int | None = None
     busy: int = 0
     delay_s: float = 0.0
@@ -62,7 +63,7 @@ class Proxy:
                     else:
                         self.sent += len(piece)
                 passed += len(piece)
-                if is_answer and self._cuts(passed):
+                if self._cuts(passed, self.cut_after if is_answer else self.cut_sent_after):
                     sink.sendall(piece[: len(piece) // 2])
                     break
                 sink.sendall(piece)
@@ -70,9 +71,9 @@ class Proxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def _cuts(self, passed: int) -> bool:
+    def _cuts(self, passed: int, limit: int | None) -> bool:
         with self._lock:
-            if self.cut_after is None or passed < self.cut_after or self.cuts == 0:
+            if limit is None or passed < limit or self.cuts == 0:
                 return False
             if self.cuts is not None:
                 self.cuts -= 1
