@@ -327,6 +327,21 @@ def test_indexes_tell_what_the_remote_has(store, other, remote, blobs, tmp_path)
     assert {} == indexes.locate(other.records_of(absent))
 
 
+@pytest.mark.parametrize("suffix", [".pack", ".idx"])
+def test_what_was_cut_short_counts_as_gone_for_who_has_it(store, folder, remote, blobs, tmp_path, suffix):
+    """A good copy here must not hide it."""
+    push(store, remote, RecordingReporter())
+    path = next(path for path in files_of(folder / "data") if path.suffix == suffix)
+    path.chmod(0o644)
+    os.truncate(path, path.stat().st_size - 7)
+
+    indexes = RemoteIndexes(store, remote, remote.list_packs(), tmp_path / "cache")
+
+    ((name, _),) = indexes.damaged
+    assert name.endswith(path.name)
+    assert PackId(bytes.fromhex(path.stem)) not in indexes
+
+
 def test_indexes_are_fetched_once(store, other, folder, remote, blobs, tmp_path):
     """They never change."""
     push(store, remote, RecordingReporter())
