@@ -219,7 +219,7 @@ def main() -> None:
     for name in TOOLS:
         found = name == "mlvc" or getattr(arguments, name) or shutil.which(name)
         if found and name != "mlvc":
-            programs[name] = str(Path(found).absolute())
+            programs[name] = str(Path(str(found)).absolute())
     measured: dict[str, dict[str, list[tuple[float, float]]]] = {name: defaultdict(list) for name in programs}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
