@@ -25,6 +25,7 @@ EXAMPLES = [
     if not isinstance(command, TyperGroup)
     for line in command.epilog.splitlines()[2:]
 ]
+CLONED = "https://example.org/team/model.git"
 NO = 1
 """The status of an answer that is no, which the prepared project gives to every `--check`."""
 
@@ -59,6 +60,10 @@ def prepared(tmp_path_factory):
     run("mlvc run -n train -i data -o models/model.joblib -- python train.py")
     run("mlvc commit -m second")
     run(f"mlvc remote add backup {folder / 'remote'} && mlvc push")
+    run(f"git clone -q --bare . {folder / 'model.git'}")
+    with (home / ".gitconfig").open("a") as config:
+        # Where the examples clone from, without a network.
+        config.write(f'[url "{folder / "model.git"}"]\ninsteadOf = {CLONED}\n')
     return project, environment
 
 

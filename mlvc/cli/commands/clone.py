@@ -15,7 +15,11 @@ from mlvc.verbs.clone import clone
 __all__ = ["command"]
 
 
-@make_command("clone", "mlvc clone https://example.org/team/model.git", "mlvc clone model.git elsewhere")
+@make_command(
+    "clone",
+    "mlvc clone https://example.org/team/model.git",
+    "mlvc clone https://example.org/team/model.git elsewhere",
+)
 def command(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="What `git clone` takes.")],
