@@ -26,6 +26,7 @@ __all__ = [
     "Engine",
     "EngineResult",
     "Execution",
+    "ForkedWriter",
     "LogSink",
     "Mount",
     "ObjectCatalog",
@@ -34,6 +35,7 @@ __all__ = [
     "ProgressTask",
     "RecordKind",
     "Reporter",
+    "Sharing",
     "Store",
 ]
 
@@ -237,9 +239,47 @@ class ObjectWriter(Protocol):
         """Returns after everything added so far is durable and visible to readers."""
         ...
 
+    def shared(self, records: int) -> AbstractContextManager[Sharing] | None:
+        """Begins adding in forked processes, each of which opens a writer of its own.
+
+        Leaving the context normally, after every process flushed and its reports were adopted, makes what they added
+        part of what this writer added: their data is durable already, their metadata follows with the next flush.
+        Leaving it by an exception drops their metadata; what data they stored is found again when it is added again.
+
+        Args:
+            records: About how many chunks will be added; memory is set aside for them.
+
+        Returns:
+            None where the store cannot be written by several processes.
+        """
+        ...
+
     @property
     def stored_bytes(self) -> int:
         """How many bytes this writer has written to packs so far (0 for what was already stored)."""
+        ...
+
+
+class ForkedWriter(ObjectWriter, Protocol):
+    """The writer of a forked process; what another of them adds is not written again."""
+
+    def report(self) -> bytes:
+        """Returns what has come up since the last report, for `Sharing.adopt` of the first process.
+
+        The last report has to be made after the last `flush`.
+        """
+        ...
+
+
+class Sharing(Protocol):
+    """What the writers of several forked processes have in common."""
+
+    def writer(self) -> AbstractContextManager[ForkedWriter]:
+        """Begins adding; called once in each forked process. Leaving the context drops what was not flushed."""
+        ...
+
+    def adopt(self, report: bytes) -> None:
+        """Takes over, in the first process, what a writer reported."""
         ...
 
 

@@ -145,7 +145,8 @@ class PackIndex:
         view = memoryview(self._data)[_HEADER.size : _HEADER.size + count * _ENTRY.size]
         return itertools.chain.from_iterable(_KEY.iter_unpack(view))
 
-    def _entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> Entry:
+        """Returns the entry of that number, in order of id."""
         digest, offset, stored_length, length, base, kind, encoding, part = _ENTRY.unpack_from(
             self._data, _HEADER.size + number * _ENTRY.size
         )
@@ -176,7 +177,7 @@ class PackIndex:
             else:
                 high = middle
         for number in range(low, self.info.records):
-            yield self._entry(number)
+            yield self.entry(number)
 
     def find(self, digest: bytes, kind: int, part: int) -> Entry | None:
         """Returns the entry of a record, or None."""
@@ -185,6 +186,20 @@ class PackIndex:
                 return None
             if entry.kind == kind and entry.part == part:
                 return entry
+        return None
+
+    def find_near(self, number: int, digest: bytes, kind: int, part: int) -> Entry | None:
+        """Returns what `find` does, given the number of the first entry whose id begins as `digest` does."""
+        data, prefix = self._data, digest[:KEY_BYTES]
+        for candidate in range(number, self.info.records):
+            start = _HEADER.size + candidate * _ENTRY.size
+            found = data[start : start + DIGEST_BYTES]
+            if found == digest:
+                entry = self.entry(candidate)
+                if entry.kind == kind and entry.part == part:
+                    return entry
+            elif found[:KEY_BYTES] != prefix:
+                break
         return None
 
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from mlvc.errors import FormatError
 from mlvc.model.ids import PackId
 from mlvc.store.catalog import load_index
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout
 from mlvc.store.pack import encode_pack_header
-from mlvc.store.pack_index import PackIndex, PackInfo, decode_index, encode_index
+from mlvc.store.pack_index import PackIndex, PackInfo, encode_index
 from mlvc.store.temporaries import Temporary
 
 if TYPE_CHECKING:
@@ -77,24 +76,20 @@ class PackWriter:
         self._file.sync()
         index_file = Temporary.create(self._layout.temporaries, INDEX_SUFFIX)
         try:
-            index_file.write(encode_index(info, self._entries))
+            encoded = encode_index(info, self._entries)
+            index_file.write(encoded)
             index_file.sync()
             with lock:
                 self._file.publish(self._layout.pack(info.id))
                 index_file.publish(self._layout.index(info.id))
         finally:
             index_file.discard()
-        return self._read_back(info)
+        return self._read_back(info, encoded)
 
-    def _read_back(self, info: PackInfo) -> PackIndex:
-        # No switch turns this off: an index that says something else than was meant makes every later read fail,
-        # and reading it now costs a hundredth of writing the pack.
+    def _read_back(self, info: PackInfo, encoded: bytes) -> PackIndex:
+        # No switch turns this off: an index that says something else than was meant makes every later read fail.
         path = self._layout.index(info.id)
-        try:
-            decoded = decode_index(path.read_bytes())
-        except FormatError as exc:
-            raise DamagedFileError(path, f"it was written just now, and {exc.message}") from exc
-        if decoded != (info, sorted(self._entries, key=lambda entry: (entry.digest, entry.kind, entry.part))):
+        if path.read_bytes() != encoded:
             raise DamagedFileError(path, "it was written just now, and reads back as something else")
         size_bytes = self._layout.pack(info.id).stat().st_size
         if size_bytes != info.size_bytes:

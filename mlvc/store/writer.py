@@ -2,6 +2,9 @@
 
 Records go through in batches of about a MiB, so that what Python spends on handing over is spread over many records.
 The number of batches on their way is bounded, and with it the memory.
+
+Forked processes add data through writers of their own, which share a set of claims. They hand the metadata, which
+names data of any of them, back to the first writer: it is published after all data is durable.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import struct
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -21,6 +25,7 @@ from mlvc.model.ids import BlobId, ObjectId, TreeId
 from mlvc.model.tree import encode_tree
 from mlvc.ports import RecordKind
 from mlvc.store.chunking import WHOLE_BYTES, cut, cut_stream
+from mlvc.store.claims import Claims
 from mlvc.store.errors import BlobTooLargeError
 from mlvc.store.kinds import KIND_OF
 from mlvc.store.pack import MAX_RECORD_BYTES, Entry, NewRecord, encode_records
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from mlvc.store.catalog import Catalog
     from mlvc.store.layout import Layout
 
-__all__ = ["LocalWriter"]
+__all__ = ["LocalWriter", "Sharing"]
 
 _PACK_BYTES = 48 << 20
 _BATCH_BYTES = 1 << 20
@@ -45,17 +50,42 @@ _ENCODED_ON_THEIR_WAY = 2
 """What others encoded comes in larger pieces than a batch."""
 _LOCK_POLL_S = 1.0
 
+_STORED = struct.Struct("<Q")
+_HELD = struct.Struct("<BB32sI")
+
 _Encoded = tuple[bytes, list[Entry]]
 _Key = tuple[int, int, bytes]
+
+
+def _encode_now(batch: list[NewRecord]) -> Future[_Encoded]:
+    encoded: Future[_Encoded] = Future()
+    encoded.set_result(encode_records(batch))
+    return encoded
 
 
 class LocalWriter:
     """An `ObjectWriter`; not safe for use from several threads. Obtained from `LocalStore.writer()`."""
 
-    def __init__(self, layout: Layout, catalog: Catalog, on_wait: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        catalog: Catalog,
+        on_wait: Callable[[str], None] | None,
+        claims: Claims | None = None,
+    ) -> None:
+        """Begins to write.
+
+        Args:
+            layout: Where.
+            catalog: What is there already.
+            on_wait: Told when another process has to be waited for.
+            claims: Makes this the writer of a forked process, which writes what it can claim and no metadata.
+        """
         self._layout = layout
         self._catalog = catalog
         self._on_wait = on_wait
+        self._claims = claims
+        self._metadata: list[NewRecord] = []
         self._failure: MlvcError | None = None
         self._stopped = threading.Event()
         compressors = min(_MAX_COMPRESSORS, os.cpu_count() or 1)
@@ -71,6 +101,8 @@ class LocalWriter:
         self._packs: dict[bool, PackWriter | None] = {True: None, False: None}
         self._keys: dict[bool, list[_Key]] = {True: [], False: []}
         self._stored_bytes = 0
+        self._stored_by_others = 0
+        self._reported_bytes = 0
 
     # ------------------------------------------------------------------------------------ what callers do
 
@@ -127,9 +159,10 @@ class LocalWriter:
         offsets = {True: 0, False: 0}
         for record, entry in records:
             kind = RecordKind(entry.kind)
-            if self._is_known(kind, entry.part, entry.digest):
+            key = (kind, entry.part, entry.digest)
+            if key in self._unpublished or self._catalog.find(entry.digest, kind, entry.part) is not None:
                 continue
-            self._unpublished.add((kind, entry.part, entry.digest))
+            self._unpublished.add(key)
             parts[kind.is_data].append(record)
             entries[kind.is_data].append(entry._replace(offset=offsets[kind.is_data]))
             offsets[kind.is_data] += len(record)
@@ -153,13 +186,36 @@ class LocalWriter:
         self._on_their_way.append(self._io.submit(self._guarded, self._publish_all))
         self._drain(0)
 
+    @contextlib.contextmanager
+    def shared(self, records: int) -> Iterator[Sharing]:
+        """Begins adding in forked processes; see `ports.ObjectWriter`."""
+        sharing = Sharing(self._layout, self._catalog, self._on_wait, records)
+        yield sharing
+        self._catalog.refresh()
+        self._stored_by_others += sharing.stored_bytes
+        for record in sharing.metadata:
+            self._add(*record)
+
     @property
     def stored_bytes(self) -> int:
         """How many bytes this writer has written to packs so far; waits for what is on its way."""
         for is_data in (True, False):
             self._submit(is_data=is_data)
         self._drain(0)
-        return self._stored_bytes
+        return self._stored_by_others + self._stored_bytes
+
+    def report(self) -> bytes:
+        """Returns what a forked process has to hand to `Sharing.adopt`; see `ports.ForkedWriter`."""
+        # Not `stored_bytes`, which would wait for what is on its way.
+        stored_bytes, metadata = self._stored_bytes - self._reported_bytes, self._metadata
+        self._reported_bytes += stored_bytes
+        self._metadata = []
+        return b"".join(
+            [
+                _STORED.pack(stored_bytes),
+                *(_HELD.pack(kind, part, digest, len(data)) + data for kind, part, digest, data in metadata),
+            ]
+        )
 
     def close(self) -> None:
         """Drops what was not flushed and ends the threads."""
@@ -172,16 +228,22 @@ class LocalWriter:
 
     # --------------------------------------------------------------------------------- the caller's thread
 
-    def _is_known(self, kind: RecordKind, part: int, digest: bytes) -> bool:
-        return (kind, part, digest) in self._unpublished or self._catalog.find(digest, kind, part) is not None
-
     def _add(self, kind: RecordKind, part: int, digest: bytes, data: bytes) -> None:
-        if self._is_known(kind, part, digest):
+        if self._catalog.find(digest, kind, part) is not None:
+            return
+        is_data = kind is RecordKind.CHUNK
+        if self._claims is None:
+            key = (kind, part, digest)
+            if key in self._unpublished:
+                return
+            self._unpublished.add(key)
+        elif not is_data:
+            self._metadata.append(NewRecord(kind, part, digest, data))
+            return
+        elif not self._claims.take(digest):
             return
         if len(data) > MAX_RECORD_BYTES:
             raise BlobTooLargeError(ObjectId(digest), len(data), MAX_RECORD_BYTES)
-        is_data = kind is RecordKind.CHUNK
-        self._unpublished.add((kind, part, digest))
         self._batches[is_data].append(NewRecord(kind, part, digest, data))
         self._batch_bytes[is_data] += len(data)
         if self._batch_bytes[is_data] >= _BATCH_BYTES:
@@ -221,7 +283,11 @@ class LocalWriter:
             return
         self._batches[is_data], self._batch_bytes[is_data] = [], 0
         keys: list[_Key] = [(record.kind, record.part, record.digest) for record in batch]
-        self._hand_on(self._compressors.submit(encode_records, batch), keys, is_data=is_data)
+        # A forked process has one processor to itself: more threads would only take the GIL from each other.
+        encoded = (
+            self._compressors.submit(encode_records, batch) if self._claims is None else _encode_now(batch)
+        )
+        self._hand_on(encoded, keys, is_data=is_data)
         self._drain(self._max_on_their_way)
 
     def _hand_on(self, encoded: Future[_Encoded], keys: list[_Key], *, is_data: bool) -> None:
@@ -291,3 +357,41 @@ class LocalWriter:
     def _say_waiting(self) -> None:
         if self._on_wait is not None:
             self._on_wait("waiting for another mlvc that is writing to the store")
+
+
+class Sharing:
+    """What the writers of forked processes have in common; see `ports.Sharing`.
+
+    Attributes:
+        metadata: What they handed over, to be written after all their data.
+        stored_bytes: What they wrote.
+    """
+
+    def __init__(
+        self, layout: Layout, catalog: Catalog, on_wait: Callable[[str], None] | None, records: int
+    ) -> None:
+        self._layout = layout
+        self._catalog = catalog
+        self._on_wait = on_wait
+        self._claims = Claims(records)
+        self.metadata: list[NewRecord] = []
+        self.stored_bytes = 0
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[LocalWriter]:
+        """Begins adding in this process, which was forked for it."""
+        writer = LocalWriter(self._layout, self._catalog, self._on_wait, self._claims)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def adopt(self, report: bytes) -> None:
+        """Takes over what a writer reported."""
+        self.stored_bytes += _STORED.unpack_from(report)[0]
+        offset = _STORED.size
+        while offset < len(report):
+            kind, part, digest, length = _HELD.unpack_from(report, offset)
+            offset += _HELD.size
+            self.metadata.append(NewRecord(RecordKind(kind), part, digest, report[offset : offset + length]))
+            offset += length

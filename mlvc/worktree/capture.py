@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from mlvc.errors import FormatError, MlvcError
@@ -74,11 +74,13 @@ class Capture:
         store: Asked whether it really has what the stat cache knows.
         writer: Where everything else is added.
         advance: Told how many bytes are done.
+        fresh: Digests of what `ingest` has just stored.
     """
 
     store: ObjectReader
     writer: ObjectWriter
     advance: Callable[[int], None]
+    fresh: Container[bytes] = frozenset()
 
     def store_directory(self, fd: int, path: bytes, seen: Directory) -> TreeEntry:
         """Stores an open directory and everything below it; fills in the digests of `seen`.
@@ -88,10 +90,10 @@ class Capture:
             FileUnreadableError: A file cannot be read.
         """
         items = [self._store_child(fd, path, name, child) for name, child in seen.children.items()]
-        has_blob = self.store.has_blob
+        has_blob, fresh = self.store.has_blob, self.fresh
         for name, stamp in seen.entries.items():
             # What the cache knows counts only if the store has it: it may be another store, or an older one.
-            if not stamp.digest or not has_blob(BlobId(stamp.digest)):
+            if not stamp.digest or (stamp.digest not in fresh and not has_blob(BlobId(stamp.digest))):
                 stored = add_contents(fd, name, path + b"/" + os.fsencode(name), self.writer, self.advance)
                 if stored != stamp:
                     seen.entries[name] = stored

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from blake3 import blake3
 
@@ -13,7 +13,7 @@ from mlvc.errors import UnsavedError
 from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
-from mlvc.ports import ObjectWriter
+from mlvc.ports import ByteSource, ObjectWriter
 from mlvc.worktree.scan import FileChangedError, special_word
 from mlvc.worktree.statcache import Stamp
 
@@ -23,6 +23,9 @@ _ATTEMPTS = 3
 _PIECE_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
 """Up to here a file is read at once; one chunk is about as large, so a stream could gain nothing."""
+
+_NO_FILE = {errno.ELOOP, errno.EMLINK, errno.ENXIO}
+"""What opening a link, on one system or another, or a socket ends in."""
 
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -40,20 +43,55 @@ class ObstructedError(UnsavedError):
 class _Bounded:
     """The first bytes of an open file, as many as it had when it was opened: a growing log ends too."""
 
-    def __init__(self, fd: int, size: int, advance: Callable[[int], None]) -> None:
+    def __init__(self, fd: int, path: bytes, size: int, advance: Callable[[int], None]) -> None:
         self._fd = fd
+        self._path = path
         self._left = size
         self._advance = advance
 
     def read(self, size: int, /) -> bytes:
-        data = os.read(self._fd, min(size, self._left) if size >= 0 else self._left)
+        wanted = min(size, self._left) if size >= 0 else self._left
+        if not wanted:
+            return b""
+        try:
+            data = os.read(self._fd, wanted)
+        except OSError as exc:
+            raise _unreadable(self._path, exc) from exc
         self._left -= len(data)
         self._advance(len(data))
         return data
 
+    def read_all(self) -> bytes:
+        data = self.read(-1)
+        while self._left and (more := self.read(-1)):
+            data += more
+        return data
+
+
+class _Hasher:
+    """Takes contents as a writer does, and only tells their ids."""
+
+    def add_blob(self, data: bytes) -> BlobId:
+        return BlobId.of(data)
+
+    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+        hasher, length = blake3(), 0
+        while data := source.read(_PIECE_BYTES):
+            hasher.update(data)
+            length += len(data)
+        return BlobId(hasher.digest()), length
+
+
+_HASHER = _Hasher()
+
+
+def hash_contents(dir_fd: int, name: str, path: bytes, advance: Callable[[int], None]) -> Stamp:
+    """Returns the stamp and digest of a file or link without storing anything; else as `add_contents`."""
+    return add_contents(dir_fd, name, path, _HASHER, advance)
+
 
 def add_contents(
-    dir_fd: int, name: str, path: bytes, writer: ObjectWriter, advance: Callable[[int], None]
+    dir_fd: int, name: str, path: bytes, sink: ObjectWriter | _Hasher, advance: Callable[[int], None]
 ) -> Stamp:
     """Adds the contents of a file, or the target of a link, to a store.
 
@@ -61,7 +99,7 @@ def add_contents(
         dir_fd: The directory that it is in.
         name: Its name there.
         path: What to call it in an error.
-        writer: Where to add it.
+        sink: Where to add it.
         advance: Told how many bytes were read.
 
     Returns:
@@ -70,77 +108,54 @@ def add_contents(
     Raises:
         FileChangedError: It changed each time that it was read.
         FileUnreadableError: It cannot be read.
+        ObstructedError: It is neither a file nor a link.
     """
-
-    def add(fd: int, size: int) -> tuple[bytes, int]:
-        source = _Bounded(fd, size, advance)
-        if size <= _SMALL_BYTES:
-            data = b"".join(iter(lambda: source.read(size), b""))
-            return writer.add_blob(data).digest, len(data)
-        blob, length = writer.add_stream(source)
-        return blob.digest, length
-
-    return _read(dir_fd, name, path, add, lambda target: writer.add_blob(target).digest)
-
-
-def hash_contents(dir_fd: int, name: str, path: bytes, advance: Callable[[int], None]) -> Stamp:
-    """Returns the stamp and digest of a file or link without storing anything.
-
-    Raises:
-        FileChangedError: It changed each time that it was read.
-        FileUnreadableError: It cannot be read.
-    """
-
-    def digest(fd: int, size: int) -> tuple[bytes, int]:
-        source = _Bounded(fd, size, advance)
-        hasher, length = blake3(), 0
-        while data := source.read(_PIECE_BYTES):
-            hasher.update(data)
-            length += len(data)
-        return hasher.digest(), length
-
-    return _read(dir_fd, name, path, digest, lambda target: BlobId.of(target).digest)
-
-
-def _read(
-    dir_fd: int,
-    name: str,
-    path: bytes,
-    read_file: Callable[[int, int], tuple[bytes, int]],
-    read_link: Callable[[bytes], bytes],
-) -> Stamp:
     for _ in range(_ATTEMPTS):
-        with _naming(path):
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                target = os.fsencode(os.readlink(name, dir_fd=dir_fd))
-                if len(target) == status.st_size:
-                    return Stamp.of(status, read_link(target))
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise ObstructedError(path, special_word(status.st_mode))
-            fd = os.open(name, _FILE_FLAGS, dir_fd=dir_fd)
         try:
-            with _naming(path):
-                before = Stamp.of(os.fstat(fd))
-            # Not under `_naming`: an OSError of the store is not the file's.
-            digest, length = read_file(fd, before.size)
-            with _naming(path):
-                after = os.fstat(fd)
+            fd = os.open(name, _FILE_FLAGS, dir_fd=dir_fd)
+        except OSError as exc:
+            if exc.errno not in _NO_FILE:
+                raise _unreadable(path, exc) from exc
+            stamp = _read_link(dir_fd, name, path, sink)
+            if stamp is not None:
+                return stamp
+            continue
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise ObstructedError(path, special_word(before.st_mode))
+            source = _Bounded(fd, path, before.st_size, advance)
+            if before.st_size <= _SMALL_BYTES:
+                data = source.read_all()
+                blob, length = sink.add_blob(data), len(data)
+            else:
+                blob, length = sink.add_stream(source)
+            after = os.fstat(fd)
         finally:
             os.close(fd)
-        if length == before.size and before.is_same_file(after) and stat.S_ISREG(before.mode):
-            return before._replace(digest=digest)
+        stamp = Stamp.of(before, blob.digest)
+        if length == before.st_size and stamp.is_same_file(after):
+            return stamp
     raise FileChangedError(path)
 
 
-@contextmanager
-def _naming(path: bytes) -> Iterator[None]:
+def _read_link(dir_fd: int, name: str, path: bytes, sink: ObjectWriter | _Hasher) -> Stamp | None:
+    """Returns the stamp of a symbolic link; None where it changed meanwhile."""
     try:
-        yield
-    except FileNotFoundError:
-        raise FileChangedError(path) from None
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            return None
+        if not stat.S_ISLNK(status.st_mode):
+            raise ObstructedError(path, special_word(status.st_mode))
+        target = os.fsencode(os.readlink(name, dir_fd=dir_fd))
     except OSError as exc:
-        raise FileUnreadableError(
-            f"cannot read {encode_name(path)}: {exc.strerror}", hint="check its permissions"
-        ) from exc
+        raise _unreadable(path, exc) from exc
+    return Stamp.of(status, sink.add_blob(target).digest) if len(target) == status.st_size else None
+
+
+def _unreadable(path: bytes, exc: OSError) -> FileChangedError | FileUnreadableError:
+    if isinstance(exc, FileNotFoundError):
+        return FileChangedError(path)
+    return FileUnreadableError(
+        f"cannot read {encode_name(path)}: {exc.strerror}", hint="check its permissions"
+    )

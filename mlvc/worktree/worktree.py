@@ -21,6 +21,7 @@ from mlvc.worktree.apply import Applier
 from mlvc.worktree.capture import Capture, UnstorableError, check_storable
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.differences import Comparison
+from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
 from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, merge, nest
 from mlvc.worktree.scan import (
@@ -143,7 +144,9 @@ class Worktree:
                 f"adding {encode_name(path)}", total=_unread_bytes(seen), unit="bytes"
             ) as task,
         ):
-            entry = Capture(self._store, writer, task.advance).store_directory(child_fd, path, seen)
+            fresh = ingest(child_fd, path, seen, writer, task.advance)
+            capture = Capture(self._store, writer, task.advance, fresh)
+            entry = capture.store_directory(child_fd, path, seen)
         return TrackedPath(path, entry.kind, entry.id, seen.files, entry.size_bytes)
 
     def _capture_file(

@@ -116,6 +116,9 @@ class _MemoryWriter:
         self._add(object_id, data)
         return object_id
 
+    def shared(self, records: int) -> None:
+        """Other processes have another memory."""
+
     def flush(self) -> None:
         self._objects.update(self._pending)
         self._pending.clear()

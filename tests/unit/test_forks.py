@@ -1,0 +1,103 @@
+"""Work in forked processes."""
+
+import os
+import signal
+
+import pytest
+
+from mlvc import forks
+
+
+@pytest.fixture(autouse=True)
+def _two_processors(monkeypatch):
+    monkeypatch.setattr(forks, "processors", lambda: 2)
+
+
+def children():
+    """Returns whether this process has any, dead or alive."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def test_every_task_is_done_once_whatever_the_size_of_its_result():
+    """Results larger than any pipe come back whole, each with the number of its task; no process is left."""
+
+    def work(share):
+        for number in share:
+            yield number, bytes([number % 251]) * (number * 997)
+
+    results = list(forks.fan_out(300, work))
+    assert [(number, bytes([number % 251]) * (number * 997)) for number in range(300)] == sorted(results)
+    assert not children()
+
+
+def test_the_processes_are_several_and_are_not_this_one():
+    """Two tasks that wait for each other are done at the same time, by two other processes."""
+    first, second = os.pipe(), os.pipe()
+
+    def work(share):
+        for number in share:
+            mine, other = (first, second) if number else (second, first)
+            os.write(mine[1], b"x")
+            os.read(other[0], 1)
+            yield number, str(os.getpid()).encode()
+
+    pids = {result for _, result in forks.fan_out(2, work)}
+    assert len(pids - {str(os.getpid()).encode()}) == 2
+
+
+def test_no_task_at_all():
+    """Nothing to do is done at once."""
+    assert [] == list(forks.fan_out(0, lambda share: ((number, b"") for number in share)))
+
+
+def test_the_most_tasks_fit_into_the_queue():
+    """`MAX_TASKS` numbers are handed out before any process reads one, without blocking."""
+    assert forks.MAX_TASKS == sum(
+        1 for _ in forks.fan_out(forks.MAX_TASKS, lambda share: ((number, b"") for number in share))
+    )
+
+
+def test_an_exception_in_a_process_is_a_failure(capfd):
+    """A process that raises ends; the caller is told, nothing is printed, and the other process ends too."""
+
+    def work(share):
+        for number in share:
+            if number == 3:
+                raise RuntimeError
+            yield number, b""
+
+    with pytest.raises(forks.WorkerFailedError):
+        list(forks.fan_out(1000, work))
+    assert not children()
+    assert ("", "") == tuple(capfd.readouterr())
+
+
+def test_a_killed_process_is_a_failure():
+    """A process that the system kills is noticed, whatever it had reported before."""
+
+    def work(share):
+        for number in share:
+            yield number, b"done"
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(forks.WorkerFailedError):
+        list(forks.fan_out(1000, work))
+    assert not children()
+
+
+def test_leaving_early_ends_the_processes():
+    """A caller that stops listening leaves nothing running."""
+
+    def work(share):
+        while True:
+            yield 0, b"again"
+
+    results = forks.fan_out(2, work)
+    assert (0, b"again") == next(results)
+    results.close()
+    assert not children()
