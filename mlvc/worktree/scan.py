@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mlvc import fsio
 from mlvc.errors import MlvcError, UsageError
@@ -24,12 +25,15 @@ __all__ = [
     "BeyondLinkError",
     "Directory",
     "FileChangedError",
+    "Listing",
     "TooDeepError",
     "kind_of",
+    "list_directory",
     "lstat_at",
     "open_child",
     "open_directory",
     "open_parent",
+    "recognise",
     "remember",
     "scan_directory",
     "special_word",
@@ -82,7 +86,6 @@ class Directory:
     """One directory as it was seen.
 
     Attributes:
-        entries: Everything in it but directories; the digest of a stamp is empty where it is not known.
         children: The directories in it.
         tree: The digest of its tree, where that is known without reading anything; else empty.
         size: The sum of all sizes below; set with `tree`.
@@ -90,23 +93,36 @@ class Directory:
         is_cached: Whether the stat cache holds exactly this already.
     """
 
-    __slots__ = ("children", "entries", "files", "is_cached", "size", "tree")
+    __slots__ = ("_entries", "_load", "children", "files", "is_cached", "size", "tree")
 
-    def __init__(self) -> None:
-        self.entries: dict[str, Stamp] = {}
+    def __init__(self, load: Callable[[], dict[str, Stamp]] = dict) -> None:
+        """Begins without children.
+
+        Args:
+            load: Returns the entries, once they are asked for.
+        """
+        self._load = load
+        self._entries: dict[str, Stamp] | None = None
         self.children: dict[str, Directory] = {}
         self.tree = b""
         self.size = 0
         self.files = 0
         self.is_cached = False
 
+    @property
+    def entries(self) -> dict[str, Stamp]:
+        """Everything in it but directories, to be kept up to date; the digest of a stamp is empty if not known."""
+        if self._entries is None:
+            self._entries = self._load()
+        return self._entries
+
     def complete(self, tree: bytes) -> None:
         """Takes note that this is exactly the tree of that digest; `children` are complete."""
         self.is_cached = self.is_cached and self.tree == tree
         self.tree = tree
-        children = self.children.values()
-        self.size = sum(stamp.size for stamp in self.entries.values()) + sum(child.size for child in children)
-        self.files = len(self.entries) + sum(child.files for child in children)
+        entries, children = self.entries, self.children.values()
+        self.size = sum(stamp.size for stamp in entries.values()) + sum(child.size for child in children)
+        self.files = len(entries) + sum(child.files for child in children)
 
 
 def kind_of(mode: int) -> Kind | None:
@@ -196,7 +212,7 @@ def lstat_at(name: str | bytes, dir_fd: int) -> os.stat_result | None:
 def scan_directory(fd: int, path: str, cache: StatCache) -> Directory:
     """Returns what stands in and below an open directory.
 
-    An unchanged directory of 100,000 files costs one `lstat` and one comparison for each.
+    An unchanged directory costs one `lstat` and one comparison for each file.
 
     Args:
         fd: The directory.
@@ -208,17 +224,42 @@ def scan_directory(fd: int, path: str, cache: StatCache) -> Directory:
         FileChangedError: One disappeared meanwhile.
         TooDeepError: They nest too deeply.
     """
-    return _scan(fd, path, cache, path.count("/"))
-
-
-def _scan(fd: int, path: str, cache: StatCache, depth: int) -> Directory:
-    if depth > MAX_DEPTH:
+    if path.count("/") > MAX_DEPTH:
         raise TooDeepError(os.fsencode(path))
     known = cache.get(path)
-    seen = Directory()
-    entries, children, recall = seen.entries, seen.children, known.entries.get
-    # `same` counts the entries that are as the cache knows them.
-    same = size = files = 0
+    listing = list_directory(fd, path, known)
+    seen = Directory(lambda: listing.entries)
+    for name in listing.directories:
+        child_path = f"{path}/{name}"
+        with open_child(name, fd, os.fsencode(child_path)) as child_fd:
+            seen.children[name] = scan_directory(child_fd, child_path, cache)
+    recognise(seen, known, unchanged=listing.unchanged)
+    return seen
+
+
+class Listing(NamedTuple):
+    """What stands in one directory.
+
+    Attributes:
+        entries: Everything but directories.
+        directories: The names of those.
+        unchanged: How many of the entries are as the cache knows them.
+    """
+
+    entries: dict[str, Stamp]
+    directories: list[str]
+    unchanged: int
+
+
+def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
+    """Returns what stands in an open directory, with the digests that the cache knows.
+
+    Raises:
+        FileUnreadableError: It cannot be read.
+    """
+    entries: dict[str, Stamp] = {}
+    directories: list[str] = []
+    recall, unchanged = known.entries.get, 0
     try:
         with os.scandir(fd) as listing:
             for item in listing:
@@ -227,38 +268,42 @@ def _scan(fd: int, path: str, cache: StatCache, depth: int) -> Directory:
                     status = item.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # It was deleted since the listing began.
-                mode = status.st_mode
                 stamp = recall(name)
-                if stat.S_ISDIR(mode):
-                    child_path = f"{path}/{name}"
-                    with open_child(name, fd, os.fsencode(child_path)) as child_fd:
-                        child = _scan(child_fd, child_path, cache, depth + 1)
-                    children[name] = child
-                    if child.tree and stamp is not None and stamp[5] == child.tree:
-                        same += 1
-                        size += child.size
-                        files += child.files
-                elif (
+                # As `Stamp.is_same_file`, without the call: this is done for every file.
+                if (
                     stamp is not None
                     and stamp[2] == status.st_mtime_ns
                     and stamp[3] == status.st_ctime_ns
                     and stamp[1] == status.st_size
                     and stamp[4] == status.st_ino
-                    and stamp[0] == mode
+                    and stamp[0] == status.st_mode
                 ):
                     entries[name] = stamp
-                    same += 1
-                    size += stamp[1]
-                    files += 1
+                    unchanged += 1
+                elif stat.S_ISDIR(status.st_mode):
+                    directories.append(name)
                 elif not name.startswith(TEMPORARY_PREFIX):
                     entries[name] = Stamp.of(status)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileChangedError(os.fsencode(path)) from None
     except OSError as exc:
         raise _unreadable_directory(os.fsencode(path), exc) from exc
-    if known.tree and same == len(known.entries) == len(entries) + len(children):
-        seen.tree, seen.size, seen.files, seen.is_cached = known.tree, size, files, True
-    return seen
+    return Listing(entries, directories, unchanged)
+
+
+def recognise(seen: Directory, known: CachedDirectory, *, unchanged: int) -> None:
+    """Fills in the tree of a directory that is as the cache knows it.
+
+    Args:
+        seen: The directory, with its children.
+        known: What the cache knows of it.
+        unchanged: How many of its entries are as the cache knows them.
+    """
+    if not known.tree or len(known.entries) != len(seen.entries) + len(seen.children):
+        return
+    for name, child in seen.children.items():
+        stamp = known.entries.get(name)
+        unchanged += bool(child.tree) and stamp is not None and stamp.digest == child.tree
+    if unchanged == len(known.entries):
+        seen.tree, seen.size, seen.files, seen.is_cached = known.tree, known.size, known.files, True
 
 
 def remember(cache: StatCache, path: str, seen: Directory, now: int | None) -> None:

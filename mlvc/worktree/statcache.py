@@ -32,7 +32,7 @@ import contextlib
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ import xxhash
 
 from mlvc import fsio
 
-__all__ = ["EMPTY", "CachedDirectory", "Stamp", "StatCache"]
+__all__ = ["EMPTY", "CachedDirectory", "Stamp", "StatCache", "decode_directory", "encode_directory"]
 
 _MAGIC = b"MLVCSTAT"
 _VERSION = 1
@@ -132,9 +132,23 @@ class StatCache:
         known = self._decoded.get(path)
         if known is None:
             block = self._encoded.get(path)
-            known = EMPTY if block is None else _decode_directory(block)
+            known = EMPTY if block is None else decode_directory(block)
             self._decoded[path] = known
         return known
+
+    def sizes_below(self, path: str) -> Iterator[tuple[str, int]]:
+        """Yields the directories that were saved at and below `path`, and how many entries they have; decodes none."""
+        below = path + "/"
+        for known, block in self._encoded.items():
+            if known == path or known.startswith(below):
+                yield known, _DIRECTORY.unpack_from(block)[2]
+
+    def summary(self, path: str) -> CachedDirectory:
+        """Returns what is known of a directory that `sizes_below` named, without its entries; decodes nothing."""
+        _path_length, _names_length, _count, has_tree, tree, size, files = _DIRECTORY.unpack_from(
+            self._encoded[path]
+        )
+        return CachedDirectory({}, tree if has_tree else b"", size, files)
 
     def replace(self, path: str, directories: Mapping[str, CachedDirectory | None]) -> None:
         """Makes `directories` all that is known at and below `path`; None keeps what was known of one."""
@@ -187,7 +201,7 @@ class StatCache:
             return
         blocks: list[bytes | memoryview] = [*self._encoded.values()]
         blocks += [
-            _encode_directory(path, directory)
+            encode_directory(path, directory)
             for path, directory in self._decoded.items()
             if path not in self._encoded and (directory.entries or directory.tree)
         ]
@@ -230,7 +244,8 @@ class StatCache:
             offset = end
 
 
-def _decode_directory(block: memoryview) -> CachedDirectory:
+def decode_directory(block: memoryview) -> CachedDirectory:
+    """Returns what a directory's block in the file says."""
     path_length, names_length, _count, has_tree, tree, size, files = _DIRECTORY.unpack_from(block)
     names_start = _DIRECTORY.size + path_length
     entries_start = names_start + names_length
@@ -240,7 +255,8 @@ def _decode_directory(block: memoryview) -> CachedDirectory:
     return CachedDirectory(dict(zip(names, stamps, strict=False)), tree if has_tree else b"", size, files)
 
 
-def _encode_directory(path: str, directory: CachedDirectory) -> bytes:
+def encode_directory(path: str, directory: CachedDirectory) -> bytes:
+    """Returns a directory's block; a digest that is empty becomes zeros."""
     encoded_path = os.fsencode(path)
     names = os.fsencode("\0".join(directory.entries))
     fixed = _DIRECTORY.pack(

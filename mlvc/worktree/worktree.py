@@ -24,6 +24,7 @@ from mlvc.worktree.differences import Comparison
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
 from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, merge, nest
+from mlvc.worktree.rescan import look_again
 from mlvc.worktree.scan import (
     BeyondLinkError,
     Directory,
@@ -33,7 +34,6 @@ from mlvc.worktree.scan import (
     open_child,
     open_parent,
     remember,
-    scan_directory,
     special_word,
 )
 from mlvc.worktree.statcache import Stamp, StatCache
@@ -325,7 +325,7 @@ class Worktree:
                 continue
             if kind_of(status.st_mode) is Kind.DIRECTORY:
                 with open_child(name, fd, path) as child_fd:
-                    seen.children[name] = scan_directory(child_fd, os.fsdecode(path), self._cache)
+                    seen.children[name] = look_again(child_fd, os.fsdecode(path), self._cache)
             else:
                 stamp = known.get(name)
                 is_known = stamp is not None and stamp.is_same_file(status)
@@ -412,5 +412,7 @@ def _rooted(path: bytes, parent: Directory) -> Directory:
 
 def _unread_bytes(seen: Directory) -> int:
     """Returns how many bytes have to be read, so far as the stat cache can tell."""
+    if seen.tree:
+        return 0
     here = sum(stamp.size for stamp in seen.entries.values() if not stamp.digest)
     return here + sum(_unread_bytes(child) for child in seen.children.values())
