@@ -62,9 +62,7 @@ class Applier:
             self._delete(fd, name, prefix + os.fsencode(name), seen.entries.pop(name))
         for name, entry in plan.writes:
             below = prefix + os.fsencode(name)
-            with _writing(below):
-                self._check_unchanged(fd, name, below, seen.entries.get(name))
-                seen.entries[name] = self._write(fd, name, below, entry)
+            seen.entries[name] = self.write(fd, name, below, entry, seen.entries.get(name))
             self.written += 1
         for name, entry in plan.modes:
             below = prefix + os.fsencode(name)
@@ -91,6 +89,23 @@ class Applier:
             self.apply(child_fd, path, plan)
         finally:
             os.close(child_fd)
+
+    def write(self, fd: int, name: str, path: bytes, entry: TreeEntry, expected: Stamp | None) -> Stamp:
+        """Puts a file or link in its place and returns its stamp.
+
+        Args:
+            fd: The directory.
+            name: Its name there.
+            path: What to call it in an error.
+            entry: What it shall be.
+            expected: What stands there now; None for nothing.
+
+        Raises:
+            MlvcError: As `apply` raises it.
+        """
+        with _writing(path):
+            self._check_unchanged(fd, name, path, expected)
+            return self._write(fd, name, path, entry)
 
     def _write(self, fd: int, name: str, path: bytes, entry: TreeEntry) -> Stamp:
         temporary = self._temporary

@@ -38,6 +38,7 @@ from mlvc.worktree.scan import (
 )
 from mlvc.worktree.statcache import Stamp, StatCache
 from mlvc.worktree.trees import PathChange, as_tree_entry, only_side
+from mlvc.worktree.write_out import write_out
 
 __all__ = ["MaterialiseResult", "PathMissingError", "UnsavedFilesError", "Worktree"]
 
@@ -230,10 +231,11 @@ class Worktree:
             with self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task:
                 applier = Applier(self._store, task.advance)
                 try:
+                    written = write_out(fd, plan, self._store, task.advance)
                     applier.apply(fd, b"", plan)
                 finally:
                     self._remember(seen, paths, self._settled())
-        return MaterialiseResult(applier.written, applier.deleted, planner.unchanged, saved)
+        return MaterialiseResult(written + applier.written, applier.deleted, planner.unchanged, saved)
 
     def remove(self, entry: TrackedPath, writer: ObjectWriter, *, force: bool = False) -> MaterialiseResult:
         """Deletes the files of an entry; those in its directories that are not part of it stay.
@@ -303,6 +305,7 @@ class Worktree:
             self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task,
             _opened_root(destination) as fd,
         ):
+            write_out(fd, plan, self._store, task.advance)
             Applier(self._store, task.advance).apply(fd, b"", plan)
 
     @contextlib.contextmanager

@@ -1,0 +1,149 @@
+"""Writing many new files at once, in forked processes: what `Applier` would do one file after the other."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from mlvc import forks, fsio
+from mlvc.errors import MlvcError
+from mlvc.model.tree import TreeEntry
+from mlvc.ports import ObjectReader
+from mlvc.worktree.apply import Applier
+from mlvc.worktree.plan import DirectoryPlan
+from mlvc.worktree.statcache import Stamp
+
+__all__ = ["write_out"]
+
+_WORTH_FILES = 1_000
+_WORTH_BYTES = 32 << 20
+"""Fewer files with fewer bytes are written before the processes would have begun."""
+
+_TASK_FILES = 256
+_TASK_BYTES = 8 << 20
+_STAMP = struct.Struct("<IQqqQ32s")
+_UNWRITTEN = Stamp(0, 0, 0, 0, 0, bytes(32))
+
+
+class _Part(NamedTuple):
+    """New files of one directory that one process writes.
+
+    Attributes:
+        components: The names that lead to the directory.
+        plan: What happens in it.
+        writes: Which of its files.
+    """
+
+    components: list[bytes]
+    plan: DirectoryPlan
+    writes: Sequence[tuple[str, TreeEntry]]
+
+
+def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callable[[int], None]) -> int:
+    """Writes the files of a plan where nothing stands yet, if they are worth several processes.
+
+    They are taken out of the plan. What could not be written, for whatever reason, stays in it: it is left to this
+    process, which can say what is wrong.
+
+    Args:
+        fd: The root of the work tree.
+        plan: What happens in it.
+        store: Where the contents are.
+        advance: Told how many bytes were written.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        WorkerFailedError: A process was killed; what had been written until then is whole, and noted in the plan.
+    """
+    parts = list(_new_files([], plan))
+    files = sum(len(part.writes) for part in parts)
+    size = sum(entry.size_bytes for part in parts for _, entry in part.writes)
+    if (files < _WORTH_FILES and size < _WORTH_BYTES) or files < 2 or forks.processors() < 2:
+        return 0
+    for part in parts:
+        part.plan.writes = [write for write in part.plan.writes if _is_occupied(part.plan, write[0])]
+    tasks = list(_tasks(parts, max(_TASK_FILES, 2 * files // forks.MAX_TASKS)))
+    written = 0
+    for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store)):
+        stamps = map(Stamp._make, _STAMP.iter_unpack(result))
+        for part in tasks[number]:
+            entries, left = part.plan.seen.entries, []
+            for write, stamp in zip(part.writes, stamps, strict=False):
+                if stamp == _UNWRITTEN:
+                    left.append(write)
+                    continue
+                entries[write[0]] = stamp
+                advance(stamp.size)
+                written += 1
+            part.plan.writes += left
+    return written
+
+
+def _new_files(components: list[bytes], plan: DirectoryPlan) -> Iterator[_Part]:
+    """Yields the files that stand in nothing's place."""
+    new = [write for write in plan.writes if not _is_occupied(plan, write[0])]
+    if new:
+        yield _Part(components, plan, new)
+    for name, child in plan.children.items():
+        if name not in plan.seen.entries:
+            yield from _new_files([*components, os.fsencode(name)], child)
+
+
+def _is_occupied(plan: DirectoryPlan, name: str) -> bool:
+    return name in plan.seen.entries or name in plan.seen.children
+
+
+def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
+    """Yields the files again, so many at a time that the processes end at about the same time."""
+    task: list[_Part] = []
+    files = size = 0
+    for part in parts:
+        start = 0
+        for end, (_, entry) in enumerate(part.writes, start=1):
+            files += 1
+            size += entry.size_bytes
+            if files >= max_files or size >= _TASK_BYTES:
+                yield [*task, part._replace(writes=part.writes[start:end])]
+                task, files, size, start = [], 0, 0, end
+        if start < len(part.writes):
+            task.append(part._replace(writes=part.writes[start:]))
+    if task:
+        yield task
+
+
+def _write(
+    fd: int, tasks: Sequence[list[_Part]], share: Iterator[int], store: ObjectReader
+) -> Iterator[tuple[int, bytes]]:
+    """Runs in a forked process: writes its share of the tasks."""
+    applier = Applier(store, _ignore)
+    for number in share:
+        yield (
+            number,
+            b"".join(_STAMP.pack(*stamp) for part in tasks[number] for stamp in _stamps(fd, part, applier)),
+        )
+
+
+def _stamps(fd: int, part: _Part, applier: Applier) -> Iterator[Stamp]:
+    try:
+        directory = fsio.open_beneath(fd, part.components, create=True)
+    except OSError:
+        yield from [_UNWRITTEN] * len(part.writes)
+        return
+    prefix = b"/".join([*part.components, b""])
+    try:
+        for name, entry in part.writes:
+            try:
+                yield applier.write(directory, name, prefix + os.fsencode(name), entry, None)
+            except MlvcError:
+                # Not lost: the first process meets it again.
+                yield _UNWRITTEN
+    finally:
+        os.close(directory)
+
+
+def _ignore(_amount: int) -> None:
+    """The first process reports progress, by whole tasks."""

@@ -1,0 +1,149 @@
+"""Writing many files in several processes gives what writing them one by one gives."""
+
+import os
+import random
+import signal
+
+import pytest
+
+from mlvc import forks
+from mlvc.errors import IntegrityError
+from mlvc.store.local import LocalStore
+from mlvc.worktree import write_out
+from mlvc.worktree.apply import Applier
+from mlvc.worktree.scan import FileChangedError
+from mlvc.worktree.worktree import UnsavedFilesError
+from tests.unit.worktree.conftest import Place
+
+
+@pytest.fixture(autouse=True)
+def _always_worth_it(monkeypatch):
+    monkeypatch.setattr(forks, "processors", lambda: 2)
+    monkeypatch.setattr(write_out, "_WORTH_FILES", 1)
+    monkeypatch.setattr(write_out, "_TASK_FILES", 7)
+
+
+@pytest.fixture
+def origin(tmp_path):
+    """A work tree over a store on disk, with files of all kinds and sizes."""
+    place = Place(tmp_path / "origin", LocalStore.create(tmp_path / "store"))
+    rng = random.Random(3)
+    for number in range(60):
+        place.write(f"data/{number % 4}/{number}.txt", b"line %d\n" % number * number)
+        place.write(f"data/{number % 4}/deep/er/{number}", b"%d" % number)
+    place.write("data/large", rng.randbytes(700_000))
+    place.write("data/tool", b"#!", executable=True)
+    (place.root / "data/link").symlink_to("tool")
+    (place.root / "data/3/empty").mkdir()
+    return place
+
+
+@pytest.fixture
+def target(tmp_path, origin):
+    return Place(tmp_path / "target", origin.store)
+
+
+def listing(root):
+    """Returns every path below a directory with what it is."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            found[path.relative_to(root)] = os.readlink(path)
+        else:
+            found[path.relative_to(root)] = (
+                path.stat().st_mode,
+                path.read_bytes() if path.is_file() else None,
+            )
+    return found
+
+
+def test_the_same_files(origin, target):
+    """Files, links, bits and empty directories are the same; each is counted; afterwards nothing differs."""
+    entry = origin.capture("data")
+    result = target.materialise([entry])
+    assert listing(origin.root / "data") == listing(target.root / "data")
+    assert (entry.files, 0, 0) == (result.written, result.deleted, result.unchanged)
+    assert entry.size_bytes == target.reporter.advanced
+    assert target.differences(entry) == []
+
+
+def test_files_among_others(origin, target):
+    """In directories that are there, new files come, others stay, what changed is replaced, what went is deleted."""
+    before = origin.capture("data")
+    target.materialise([before])
+    target.write("data/1/mine", b"mine")
+    for number in range(100, 140):
+        origin.write(f"data/{number % 4}/deep/{number}", b"new")
+    origin.write("data/2/2.txt", b"changed")
+    (origin.root / "data/0/0.txt").unlink()
+    after = origin.capture("data")
+    result = target.materialise([after], [before])
+    assert (41, 1) == (result.written, result.deleted)
+    assert target.differences(after) == [(b"data/1/mine", "added")]
+
+
+def test_what_cannot_be_written_is_told(origin, target):
+    """Damaged contents are not written, and named; everything else is there, and a second try says the same."""
+    entry = origin.capture("data")
+    damaged = 0
+    for pack in origin.store.layout.packs.glob("*.pack"):
+        data = bytearray(pack.read_bytes())
+        at = data.find(b"line 59\n")
+        if at >= 0:
+            data[at] ^= 1
+            pack.chmod(0o644)
+            pack.write_bytes(data)
+            damaged += 1
+    assert damaged == 1
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            target.materialise([entry])
+        assert not (target.root / "data/3/59.txt").exists()
+
+
+def test_nothing_is_written_through_a_link(origin, target, tmp_path):
+    """A link that appears where a directory is wanted is not followed by any process."""
+    entry = origin.capture("data")
+    (tmp_path / "outside").mkdir()
+    (target.root / "data").mkdir()
+    (target.root / "data/1").symlink_to(tmp_path / "outside")
+    with pytest.raises(UnsavedFilesError, match="data/1"):
+        target.materialise([entry])
+    assert [] == list((tmp_path / "outside").iterdir())
+
+
+def test_a_killed_process(origin, target, monkeypatch):
+    """The caller is told; every file that stands there is whole; a second checkout completes it."""
+    entry = origin.capture("data")
+    write = Applier.write
+
+    def die(self, fd, name, *rest):
+        if name == "30.txt":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(self, fd, name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Applier, "write", die)
+        with pytest.raises(forks.WorkerFailedError):
+            target.materialise([entry])
+    written = [path for path in (target.root / "data").rglob("*") if path.is_file() and path.name[0] != "."]
+    assert written
+    for path in written:
+        assert (origin.root / path.relative_to(target.root)).read_bytes() == path.read_bytes()
+    target.materialise([entry])
+    assert target.differences(entry) == []
+
+
+def test_a_file_that_appears_meanwhile_stays(origin, target, monkeypatch):
+    """A file that somebody makes after the plan was made is not overwritten."""
+    entry = origin.capture("data")
+    fan_out = forks.fan_out
+
+    def interfere(tasks, work):
+        target.write("data/2/2.txt", b"mine")
+        return fan_out(tasks, work)
+
+    monkeypatch.setattr(write_out.forks, "fan_out", interfere)
+    with pytest.raises(FileChangedError):
+        target.materialise([entry])
+    assert b"mine" == (target.root / "data/2/2.txt").read_bytes()
