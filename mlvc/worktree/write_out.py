@@ -21,8 +21,10 @@ _WORTH_FILES = 1_000
 _WORTH_BYTES = 32 << 20
 """Fewer files with fewer bytes are written before the processes would have begun."""
 
-_TASK_FILES = 256
-_TASK_BYTES = 8 << 20
+_TASK_FILES = 2_000
+_TASK_BYTES = 32 << 20
+"""Enough that most directories are one task: two processes that make files in one directory wait for each other."""
+
 _STAMP = struct.Struct("<IQqqQ32s")
 _UNWRITTEN = Stamp(0, 0, 0, 0, 0, bytes(32))
 
@@ -98,10 +100,16 @@ def _is_occupied(plan: DirectoryPlan, name: str) -> bool:
 
 
 def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
-    """Yields the files again, so many at a time that the processes end at about the same time."""
+    """Yields the files again, so many at a time that the processes end at about the same time.
+
+    A directory is not split unless it is too much for one task.
+    """
     task: list[_Part] = []
     files = size = 0
     for part in parts:
+        if task and files + len(part.writes) > max_files:
+            yield task
+            task, files, size = [], 0, 0
         start = 0
         for end, (_, entry) in enumerate(part.writes, start=1):
             files += 1
