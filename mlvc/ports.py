@@ -219,8 +219,12 @@ class ObjectWriter(Protocol):
         """Adds a small blob that is in memory."""
         ...
 
-    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+    def add_stream(self, source: ByteSource, previous: BlobId | None = None) -> tuple[BlobId, int]:
         """Adds the bytes that `source` yields until its end; memory does not grow with their number.
+
+        Args:
+            source: The bytes.
+            previous: A blob that they may resemble, which need not be stored; it can save room and nothing else.
 
         Returns:
             The id and the length in bytes of exactly the bytes that were read.

@@ -167,17 +167,20 @@ class Catalog:
     # ---------------------------------------------------------------------------------------- questions
 
     def find(self, digest: bytes, kind: int, part: int = 0) -> Location | None:
-        """Returns where a record stands in the packs known so far, or None."""
+        """Returns where a record stands in the packs known so far, or None; a whole one rather than a delta."""
         self._ensure_loaded()
         key = int.from_bytes(digest[:KEY_BYTES], "little")
+        found: Location | None = None
         for index, number in self._table.candidates(key):
             try:
                 entry = index.find_near(number, digest, kind, part)
             except FormatError as exc:
                 raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc
             if entry is not None:
-                return Location(index.info.id, entry)
-        return None
+                found = Location(index.info.id, entry)
+                if not entry.base:
+                    break
+        return found
 
     def raise_failure(self) -> None:
         """Raises what is wrong with the first index that cannot be used, if there is one."""

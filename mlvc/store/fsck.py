@@ -23,6 +23,7 @@ from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack import (
     PACK_HEADER_BYTES,
     RECORD_HEADER_BYTES,
+    base_of,
     decode_pack_header,
     decode_payload,
     decode_record_header,
@@ -251,8 +252,16 @@ class _Check:
         try:
             record = file.read(entry.offset, size_bytes)
             self._task.advance(size_bytes)
-            data = decode_payload(record, entry, decompressor)
-        except DamagedFileError as exc:
+            if not entry.base:
+                # Without an index only the record itself says what it is based on.
+                entry = entry._replace(base=base_of(record, entry))
+            data = decode_payload(
+                record, entry, decompressor, lambda base: self._store.read_base(base, entry.kind)
+            )
+        except NotFoundError as exc:
+            self._report("missing-chunk", f"{where}: {exc.message}", pack, kind, object_id)
+            return
+        except IntegrityError as exc:
             self._report("damaged-record", exc.message, pack, kind, object_id)
             return
         except FormatError as exc:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from blake3 import blake3
 
 from mlvc import fsio
-from mlvc.errors import FormatError
+from mlvc.errors import FormatError, IntegrityError
 from mlvc.fsio import translate_os_errors
 from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
 from mlvc.model.tree import TreeEntry, decode_tree
@@ -24,6 +24,7 @@ from mlvc.store.errors import (
 )
 from mlvc.store.kinds import KIND_OF, OBJECT_ID_TYPES
 from mlvc.store.layout import Layout
+from mlvc.store.pack import Base
 from mlvc.store.pack_index import PackInfo
 from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlvc.model.objects import StoredObject
+    from mlvc.store.catalog import Catalog
     from mlvc.store.pack import Entry
+    from mlvc.store.succession import Succession
     from mlvc.store.writer import LocalWriter
 
 __all__ = ["LocalStore", "RecordKey"]
@@ -126,12 +129,53 @@ class LocalStore:
         with translate_os_errors(f"write to the store {self.layout.directory}"):
             remove_leftovers(self.layout.temporaries)
         self._records.catalog.refresh()
-        writer = LocalWriter(self.layout, self._records.catalog, self._on_wait)
+        writer = LocalWriter(self, self._on_wait)
         try:
             yield writer
             writer.flush()
         finally:
             writer.close()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The indexes of the packs."""
+        return self._records.catalog
+
+    def succession(self, previous: BlobId) -> Succession | None:
+        """Returns what new chunks can be based on where a blob is the next version of `previous`.
+
+        None where that has no recipe here.
+
+        Raises:
+            IntegrityError: Its recipe is damaged.
+        """
+        from mlvc.store.succession import Succession  # noqa: PLC0415  # for writers alone
+
+        recipe = self._locate(previous, _BLOB)
+        return Succession(recipe, self._find_base) if isinstance(recipe, Recipe) else None
+
+    def read_base(self, digest: bytes, kind: int) -> bytes:
+        """Returns the bytes of the chunk that a delta is based on; `kind` is that of the delta.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: It is damaged.
+        """
+        return self._records.read_base(digest, kind)
+
+    def _find_base(self, digest: bytes) -> Base | None:
+        location = self.catalog.find(digest, RecordKind.CHUNK)
+        if location is not None and location.entry.base:
+            # One level deep: what a delta is based on serves as well as the delta.
+            digest = location.entry.base
+            location = self.catalog.find(digest, RecordKind.CHUNK)
+        if location is None or location.entry.base:
+            return None
+        try:
+            return Base(digest, self._records.read_verified(location, ChunkId(digest)))
+        except IntegrityError:
+            # Nothing is handed out, and the new bytes must be kept whatever became of the old ones.
+            return None
 
     # -------------------------------------------------------------------------------------- blobs, trees
 
@@ -154,8 +198,15 @@ class LocalStore:
     def _has(self, object_id: ObjectId, form: _Form) -> bool:
         found = self._locate(object_id, form)
         if isinstance(found, Recipe):
-            return all(self._records.find(digest, form.piece) is not None for digest, _ in found.chunks())
-        return found is not None
+            return all(
+                self._is_whole(self._records.find(digest, form.piece), form) for digest, _ in found.chunks()
+            )
+        return self._is_whole(found, form)
+
+    def _is_whole(self, found: Location | None, form: _Form) -> bool:
+        return found is not None and (
+            not found.entry.base or self._records.find(found.entry.base, form.piece) is not None
+        )
 
     def _iter(self, object_id: ObjectId, form: _Form) -> Iterator[bytes]:
         found = self._locate(object_id, form)

@@ -33,19 +33,22 @@ import zstandard
 from xxhash import xxh3_64_intdigest
 
 from mlvc.errors import FormatError, VersionError
+from mlvc.model.ids import DIGEST_BYTES
 from mlvc.ports import RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "MAX_CHUNK_BYTES",
     "MAX_RECORD_BYTES",
     "PACK_HEADER_BYTES",
     "RECORD_HEADER_BYTES",
+    "Base",
     "Encoding",
     "Entry",
     "NewRecord",
+    "base_of",
     "decode_pack_header",
     "decode_payload",
     "decode_record_header",
@@ -66,6 +69,12 @@ _SAMPLED_FROM_BYTES = 16 << 10
 _SAMPLE_BYTES = 4 << 10
 _SMALLEST_SAVING = 32
 """One part in so many; less does not pay for decompressing at every read."""
+_DELTA_SAVING = 4
+"""A delta is at most one part in so many of what it replaces; more does not pay for reading two records for one."""
+_DELTA_IS_TINY = 32
+_DELTA_WINDOW_LOG = 20
+_DELTA_HASH_LOG = 17
+"""The table of level 1 is so small that a base of 256 KiB overwrites its own beginning in it."""
 
 _PACK_MAGIC = b"MLVCPACK"
 _VERSION = 1
@@ -114,13 +123,21 @@ class Entry(NamedTuple):
         return self.offset + RECORD_HEADER_BYTES + self.stored_length
 
 
+class Base(NamedTuple):
+    """A stored chunk that a new one may be written as a delta of."""
+
+    digest: bytes
+    data: bytes
+
+
 class NewRecord(NamedTuple):
-    """A record to be written; `part` as in `Entry`."""
+    """A record to be written; `part` as in `Entry`, `base` where one may be worth it."""
 
     kind: RecordKind
     part: int
     digest: bytes
     data: bytes
+    base: Base | None = None
 
 
 def encode_pack_header(*, is_data: bool) -> bytes:
@@ -164,6 +181,25 @@ def _compress_all(blocks: Sequence[bytes]) -> list[bytes | None]:
     return result
 
 
+def _as_delta(record: NewRecord) -> bytes | None:
+    """Returns the payload of a record as a delta of its base, unless it can be seen that it does not pay."""
+    if record.base is None or not record.data:
+        return None
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _COMPRESSION_LEVEL,
+        source_size=len(record.data),
+        dict_size=len(record.base.data),
+        window_log=_DELTA_WINDOW_LOG,
+        hash_log=_DELTA_HASH_LOG,
+    )
+    prefix = zstandard.ZstdCompressionDict(record.base.data, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    difference = zstandard.ZstdCompressor(dict_data=prefix, compression_params=parameters).compress(
+        record.data
+    )
+    payload = record.base.digest + difference
+    return payload if len(payload) * _DELTA_SAVING <= len(record.data) else None
+
+
 def _multi_compress(blocks: list[bytes | bytearray | memoryview[int]]) -> Iterable[zstandard.BufferSegment]:
     # One call for a whole batch gives the GIL up once. With a call for each block, the thread that hashes and those
     # that compress pass it to and fro, and small files take twice as long.
@@ -190,12 +226,24 @@ def encode_records(records: Sequence[NewRecord]) -> tuple[bytes, list[Entry]]:
     parts: list[bytes] = []
     entries: list[Entry] = []
     offset = 0
-    payloads = _compress_all([record.data for record in records])
-    for (kind, part, digest, data), compressed in zip(records, payloads, strict=True):
-        encoding, payload = (Encoding.RAW, data) if compressed is None else (Encoding.ZSTD, compressed)
-        checked = _RECORD_FIELDS.pack(kind, encoding, part, len(payload), len(data), digest) + payload
+    deltas = [_as_delta(record) for record in records]
+    # What a delta makes tiny need not be compressed any more to be compared with it.
+    payloads = _compress_all(
+        [
+            b"" if delta is not None and len(delta) * _DELTA_IS_TINY <= len(record.data) else record.data
+            for record, delta in zip(records, deltas, strict=True)
+        ]
+    )
+    for record, delta, compressed in zip(records, deltas, payloads, strict=True):
+        encoding, payload, base = Encoding.RAW, record.data, b""
+        if compressed is not None:
+            encoding, payload = Encoding.ZSTD, compressed
+        if delta is not None and record.base is not None and len(delta) * _DELTA_SAVING <= len(payload):
+            encoding, payload, base = Encoding.DELTA, delta, record.base.digest
+        lengths = len(payload), len(record.data)
+        checked = _RECORD_FIELDS.pack(record.kind, encoding, record.part, *lengths, record.digest) + payload
         parts += (_CHECKSUM.pack(xxh3_64_intdigest(checked)), checked)
-        entries.append(Entry(digest, offset, len(payload), len(data), kind, encoding, part))
+        entries.append(Entry(record.digest, offset, *lengths, record.kind, encoding, record.part, base))
         offset += _CHECKSUM.size + len(checked)
     return b"".join(parts), entries
 
@@ -216,13 +264,19 @@ def decode_record_header(data: bytes, offset: int = 0) -> Entry:
     return Entry(digest, offset, stored_length, length, kind, encoding, part)
 
 
-def decode_payload(record: bytes, entry: Entry, decompressor: zstandard.ZstdDecompressor) -> bytes:
+def decode_payload(
+    record: bytes,
+    entry: Entry,
+    decompressor: zstandard.ZstdDecompressor,
+    read_base: Callable[[bytes], bytes],
+) -> bytes:
     """Returns the bytes that a whole record holds, after checking it against its checksum and its entry.
 
     Args:
         record: Header and payload.
         entry: What the index, or the record's own header, says of it.
         decompressor: One that no other thread uses.
+        read_base: Returns the bytes of the chunk of that digest, which a delta is based on.
 
     Raises:
         FormatError: It is damaged.
@@ -235,7 +289,7 @@ def decode_payload(record: bytes, entry: Entry, decompressor: zstandard.ZstdDeco
         raise FormatError("the checksum of a record is wrong")
     if header != entry._replace(base=b"") or record[11]:
         raise FormatError("a record is another than its index says")
-    if entry.kind not in _KINDS or entry.encoding not in _READABLE:
+    if entry.kind not in _KINDS or entry.encoding not in _ENCODINGS:
         raise VersionError(f"kind {entry.kind} with encoding {entry.encoding}")
     if entry.kind in _CHUNK_KINDS and entry.length > MAX_CHUNK_BYTES:
         raise FormatError("a chunk is longer than any may be")
@@ -244,18 +298,36 @@ def decode_payload(record: bytes, entry: Entry, decompressor: zstandard.ZstdDeco
         if entry.length != entry.stored_length:
             raise FormatError("a raw record has two lengths")
         return payload
+    if entry.encoding == Encoding.DELTA:
+        if entry.kind not in _CHUNK_KINDS or payload[:DIGEST_BYTES] != entry.base:
+            raise FormatError("a delta is based on something else than its index says")
+        prefix = zstandard.ZstdCompressionDict(
+            read_base(entry.base), dict_type=zstandard.DICT_TYPE_RAWCONTENT
+        )
+        decompressor, payload = zstandard.ZstdDecompressor(dict_data=prefix), payload[DIGEST_BYTES:]
+    return _decompress(payload, entry.length, decompressor)
+
+
+def _decompress(payload: bytes, length: int, decompressor: zstandard.ZstdDecompressor) -> bytes:
     try:
         declared = zstandard.frame_content_size(payload)
-        if declared != entry.length or declared > _MAX_COMPRESSED_LENGTH:
+        if declared != length or declared > _MAX_COMPRESSED_LENGTH:
             raise FormatError("a compressed record declares another length")
         data = decompressor.decompress(payload, allow_extra_data=False)
     except zstandard.ZstdError as exc:
         raise FormatError(f"a record cannot be decompressed: {exc}") from None
-    if len(data) != entry.length:
+    if len(data) != length:
         raise FormatError("a compressed record has another length than it declares")
     return data
 
 
+def base_of(record: bytes, entry: Entry) -> bytes:
+    """Returns what a record, header and payload, is based on, as its index would say; empty if on nothing."""
+    if entry.encoding != Encoding.DELTA:
+        return b""
+    return record[RECORD_HEADER_BYTES : RECORD_HEADER_BYTES + DIGEST_BYTES]
+
+
 _KINDS = frozenset(RecordKind)
 _CHUNK_KINDS = frozenset({RecordKind.CHUNK, RecordKind.TREE_CHUNK})
-_READABLE = frozenset({Encoding.RAW, Encoding.ZSTD})
+_ENCODINGS = frozenset(Encoding)

@@ -13,6 +13,8 @@ from blake3 import blake3
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.fsio import FileUnreadableError, translate_os_errors
+from mlvc.model.ids import ChunkId
+from mlvc.ports import RecordKind
 from mlvc.store.catalog import Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
 from mlvc.store.pack import RECORD_HEADER_BYTES, decode_payload
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlvc.model.ids import ObjectId
-    from mlvc.ports import RecordKind
     from mlvc.store.layout import Layout
 
 __all__ = ["PackFile", "RecordReader"]
 
 _MAX_OPEN_PACKS = 64
+_MAX_DELTAS = 8
+"""A writer makes deltas of whole records only; packs of several writers, brought together, may nest them."""
 
 
 class PackFile:
@@ -96,12 +99,13 @@ class RecordReader:
             self.catalog.raise_failure()
         return location
 
-    def read(self, location: Location, object_id: ObjectId) -> bytes:
+    def read(self, location: Location, object_id: ObjectId, *, deltas: int = 0) -> bytes:
         """Returns the bytes of a record, checked by its checksum; of a recipe, that is all that can be checked.
 
         Args:
             location: Where it is.
             object_id: What to name in an error.
+            deltas: How many deltas are waiting for these bytes.
 
         Raises:
             ObjectMissingError: Its pack is gone, and no other has it.
@@ -122,7 +126,12 @@ class RecordReader:
         entry = location.entry
         record = file.read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
         try:
-            return decode_payload(record, entry, self._decompressor)
+            return decode_payload(
+                record,
+                entry,
+                self._decompressor,
+                lambda base: self.read_base(base, entry.kind, deltas=deltas + 1),
+            )
         except FormatError as exc:
             raise DamagedFileError(file.path, f"{exc.message}, at offset {entry.offset}") from exc
         except VersionError as exc:
@@ -137,6 +146,26 @@ class RecordReader:
         """
         entry = location.entry
         return self._open(location.pack).read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+
+    def read_base(self, digest: bytes, kind: int, *, deltas: int = 1) -> bytes:
+        """Returns the bytes of the chunk that a delta is based on.
+
+        Args:
+            digest: Its id.
+            kind: The kind of record that the delta is.
+            deltas: How many deltas are waiting for these bytes.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: It is damaged, or is a delta of a delta, and so on without end.
+        """
+        chunk = ChunkId(digest)
+        if deltas > _MAX_DELTAS:
+            raise ObjectDamagedError(chunk, f"it is kept as a delta of more than {_MAX_DELTAS} deltas")
+        location = self.find(digest, RecordKind(kind))
+        if location is None:
+            raise ObjectMissingError(chunk)
+        return self.read(location, chunk, deltas=deltas)
 
     def read_verified(self, location: Location, object_id: ObjectId) -> bytes:
         """Returns the bytes of a record whose id is the BLAKE3 of them, checked by that too.

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from mlvc.model.objects import StoredObject
     from mlvc.model.tree import TreeEntry
     from mlvc.ports import ByteSource
-    from mlvc.store.catalog import Catalog
-    from mlvc.store.layout import Layout
+    from mlvc.store.local import LocalStore
+    from mlvc.store.pack import Base
+    from mlvc.store.succession import Succession
 
 __all__ = ["LocalWriter", "Sharing"]
 
@@ -68,21 +69,20 @@ class LocalWriter:
 
     def __init__(
         self,
-        layout: Layout,
-        catalog: Catalog,
+        store: LocalStore,
         on_wait: Callable[[str], None] | None,
         claims: Claims | None = None,
     ) -> None:
         """Begins to write.
 
         Args:
-            layout: Where.
-            catalog: What is there already.
+            store: Where.
             on_wait: Told when another process has to be waited for.
             claims: Makes this the writer of a forked process, which writes what it can claim and no metadata.
         """
-        self._layout = layout
-        self._catalog = catalog
+        self._store = store
+        self._layout = store.layout
+        self._catalog = store.catalog
         self._on_wait = on_wait
         self._claims = claims
         self._metadata: list[NewRecord] = []
@@ -115,8 +115,12 @@ class LocalWriter:
             self._add_pieces(RecordKind.CHUNK, digest, cut(data))
         return BlobId(digest)
 
-    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+    def add_stream(self, source: ByteSource, previous: BlobId | None = None) -> tuple[BlobId, int]:
         """Adds the bytes that `source` yields until its end; holds a few MiB of them at a time.
+
+        Args:
+            source: The bytes.
+            previous: A blob that they may resemble: chunks are stored as deltas of those whose place they take.
 
         Raises:
             OSError: As `source.read` raises it.
@@ -125,9 +129,10 @@ class LocalWriter:
         whole = blake3()
         recipe = RecipeBuilder()
         digest = b""
+        succession = None if previous is None else self._store.succession(previous)
         for chunk in cut_stream(source):
             whole.update(chunk)
-            digest = self._add_chunk(RecordKind.CHUNK, recipe, chunk)
+            digest = self._add_chunk(RecordKind.CHUNK, recipe, chunk, succession)
         blob = BlobId(whole.digest())
         self._add_recipe(RecordKind.CHUNK, recipe, blob.digest, only_chunk=digest)
         return blob, recipe.size_bytes
@@ -189,7 +194,7 @@ class LocalWriter:
     @contextlib.contextmanager
     def shared(self, records: int) -> Iterator[Sharing]:
         """Begins adding in forked processes; see `ports.ObjectWriter`."""
-        sharing = Sharing(self._layout, self._catalog, self._on_wait, records)
+        sharing = Sharing(self._store, self._on_wait, records)
         yield sharing
         self._catalog.refresh()
         self._stored_by_others += sharing.stored_bytes
@@ -213,7 +218,10 @@ class LocalWriter:
         return b"".join(
             [
                 _STORED.pack(stored_bytes),
-                *(_HELD.pack(kind, part, digest, len(data)) + data for kind, part, digest, data in metadata),
+                *(
+                    _HELD.pack(record.kind, record.part, record.digest, len(record.data)) + record.data
+                    for record in metadata
+                ),
             ]
         )
 
@@ -228,7 +236,7 @@ class LocalWriter:
 
     # --------------------------------------------------------------------------------- the caller's thread
 
-    def _add(self, kind: RecordKind, part: int, digest: bytes, data: bytes) -> None:
+    def _add(self, kind: RecordKind, part: int, digest: bytes, data: bytes, base: Base | None = None) -> None:
         if self._catalog.find(digest, kind, part) is not None:
             return
         is_data = kind is RecordKind.CHUNK
@@ -244,14 +252,17 @@ class LocalWriter:
             return
         if len(data) > MAX_RECORD_BYTES:
             raise BlobTooLargeError(ObjectId(digest), len(data), MAX_RECORD_BYTES)
-        self._batches[is_data].append(NewRecord(kind, part, digest, data))
+        self._batches[is_data].append(NewRecord(kind, part, digest, data, base))
         self._batch_bytes[is_data] += len(data)
         if self._batch_bytes[is_data] >= _BATCH_BYTES:
             self._submit(is_data=is_data)
 
-    def _add_chunk(self, kind: RecordKind, recipe: RecipeBuilder, chunk: bytes) -> bytes:
+    def _add_chunk(
+        self, kind: RecordKind, recipe: RecipeBuilder, chunk: bytes, succession: Succession | None = None
+    ) -> bytes:
         digest = blake3(chunk).digest()
-        self._add(kind, 0, digest, chunk)
+        base = None if succession is None else succession.follow(digest, len(chunk))
+        self._add(kind, 0, digest, chunk, base)
         recipe.append(digest, len(chunk))
         return digest
 
@@ -367,11 +378,8 @@ class Sharing:
         stored_bytes: What they wrote.
     """
 
-    def __init__(
-        self, layout: Layout, catalog: Catalog, on_wait: Callable[[str], None] | None, records: int
-    ) -> None:
-        self._layout = layout
-        self._catalog = catalog
+    def __init__(self, store: LocalStore, on_wait: Callable[[str], None] | None, records: int) -> None:
+        self._store = store
         self._on_wait = on_wait
         self._claims = Claims(records)
         self.metadata: list[NewRecord] = []
@@ -380,7 +388,7 @@ class Sharing:
     @contextlib.contextmanager
     def writer(self) -> Iterator[LocalWriter]:
         """Begins adding in this process, which was forked for it."""
-        writer = LocalWriter(self._layout, self._catalog, self._on_wait, self._claims)
+        writer = LocalWriter(self._store, self._on_wait, self._claims)
         try:
             yield writer
         finally:

@@ -92,8 +92,8 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
     with repo.store.writer() as writer:
         before_bytes = 0
         for path in wanted:
-            entry = repo.worktree.capture(path, writer)
             known = lock.entries.get(path)
+            entry = repo.worktree.capture(path, writer, known)
             if known is not None and known.id == entry.id:
                 # The same bytes were made by the same run.
                 entry = dataclasses.replace(entry, run=known.run)

@@ -236,8 +236,9 @@ def _outputs(
     repo: Repo, prepared: Prepared, outcome: _Outcome, writer: ObjectWriter
 ) -> tuple[TrackedPath, ...]:
     if outcome.outputs is None:
+        tracked = repo.read_lock().entries
         return tuple(
-            repo.worktree.capture(path, writer)
+            repo.worktree.capture(path, writer, tracked.get(path))
             for path in prepared.output_paths
             if repo.worktree.exists(path)
         )

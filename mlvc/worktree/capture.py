@@ -11,7 +11,8 @@ from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry, check_name
 from mlvc.ports import ObjectReader, ObjectWriter
-from mlvc.worktree.contents import add_contents
+from mlvc.worktree.contents import SMALL_BYTES, add_contents
+from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory, FileChangedError, kind_of, open_child, special_word
 
 __all__ = ["Capture", "UnstorableError", "check_storable"]
@@ -82,19 +83,27 @@ class Capture:
     advance: Callable[[int], None]
     fresh: Container[bytes] = frozenset()
 
-    def store_directory(self, fd: int, path: bytes, seen: Directory) -> TreeEntry:
+    def store_directory(self, fd: int, path: bytes, seen: Directory, previous: Previous) -> TreeEntry:
         """Stores an open directory and everything below it; fills in the digests of `seen`.
+
+        Args:
+            fd: The directory.
+            path: Its path.
+            seen: What is in it.
+            previous: What was in it before.
 
         Raises:
             FileChangedError: A file keeps changing, or disappeared.
             FileUnreadableError: A file cannot be read.
         """
-        items = [self._store_child(fd, path, name, child) for name, child in seen.children.items()]
+        items = [self._store_child(fd, path, name, child, previous) for name, child in seen.children.items()]
         has_blob, fresh = self.store.has_blob, self.fresh
         for name, stamp in seen.entries.items():
             # What the cache knows counts only if the store has it: it may be another store, or an older one.
             if not stamp.digest or (stamp.digest not in fresh and not has_blob(BlobId(stamp.digest))):
-                stored = add_contents(fd, name, path + b"/" + os.fsencode(name), self.writer, self.advance)
+                before = previous.child(name).blob if stamp.size > SMALL_BYTES else None
+                below = path + b"/" + os.fsencode(name)
+                stored = add_contents(fd, name, below, self.writer, self.advance, before)
                 if stored != stamp:
                     seen.entries[name] = stored
                     seen.tree, seen.is_cached = b"", False
@@ -110,7 +119,9 @@ class Capture:
         seen.complete(tree.digest)
         return TreeEntry(own_name, Kind.DIRECTORY, tree, seen.size)
 
-    def _store_child(self, fd: int, path: bytes, name: str, child: Directory) -> TreeEntry:
+    def _store_child(
+        self, fd: int, path: bytes, name: str, child: Directory, previous: Previous
+    ) -> TreeEntry:
         child_path = path + b"/" + os.fsencode(name)
         with open_child(name, fd, child_path) as child_fd:
-            return self.store_directory(child_fd, child_path, child)
+            return self.store_directory(child_fd, child_path, child, previous.child(name))

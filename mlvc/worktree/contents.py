@@ -17,11 +17,11 @@ from mlvc.ports import ByteSource, ObjectWriter
 from mlvc.worktree.scan import FileChangedError, special_word
 from mlvc.worktree.statcache import Stamp
 
-__all__ = ["ObstructedError", "add_contents", "hash_contents"]
+__all__ = ["SMALL_BYTES", "ObstructedError", "add_contents", "hash_contents"]
 
 _ATTEMPTS = 3
 _PIECE_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 16
+SMALL_BYTES = 1 << 16
 """Up to here a file is read at once; one chunk is about as large, so a stream could gain nothing."""
 
 _NO_FILE = {errno.ELOOP, errno.EMLINK, errno.ENXIO}
@@ -74,7 +74,7 @@ class _Hasher:
     def add_blob(self, data: bytes) -> BlobId:
         return BlobId.of(data)
 
-    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+    def add_stream(self, source: ByteSource, _previous: BlobId | None = None) -> tuple[BlobId, int]:
         hasher, length = blake3(), 0
         while data := source.read(_PIECE_BYTES):
             hasher.update(data)
@@ -91,7 +91,12 @@ def hash_contents(dir_fd: int, name: str, path: bytes, advance: Callable[[int], 
 
 
 def add_contents(
-    dir_fd: int, name: str, path: bytes, sink: ObjectWriter | _Hasher, advance: Callable[[int], None]
+    dir_fd: int,
+    name: str,
+    path: bytes,
+    sink: ObjectWriter | _Hasher,
+    advance: Callable[[int], None],
+    previous: BlobId | None = None,
 ) -> Stamp:
     """Adds the contents of a file, or the target of a link, to a store.
 
@@ -101,6 +106,7 @@ def add_contents(
         path: What to call it in an error.
         sink: Where to add it.
         advance: Told how many bytes were read.
+        previous: What it held before; looked at only for a file of several chunks.
 
     Returns:
         Its stamp, with the digest of exactly the bytes that it had at that time.
@@ -125,11 +131,11 @@ def add_contents(
             if not stat.S_ISREG(before.st_mode):
                 raise ObstructedError(path, special_word(before.st_mode))
             source = _Bounded(fd, path, before.st_size, advance)
-            if before.st_size <= _SMALL_BYTES:
+            if before.st_size <= SMALL_BYTES:
                 data = source.read_all()
                 blob, length = sink.add_blob(data), len(data)
             else:
-                blob, length = sink.add_stream(source)
+                blob, length = sink.add_stream(source, previous)
             after = os.fstat(fd)
         finally:
             os.close(fd)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
 from mlvc.ports import ObjectWriter, Sharing
-from mlvc.worktree.contents import add_contents
+from mlvc.worktree.contents import SMALL_BYTES, add_contents
+from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
 from mlvc.worktree.statcache import Stamp
 
@@ -36,16 +37,23 @@ class _Part(NamedTuple):
     Attributes:
         components: The names that lead to the directory.
         seen: What is in the directory.
+        previous: What was in it before.
         names: Which of its files.
     """
 
     components: list[bytes]
     seen: Directory
+    previous: Previous
     names: Sequence[str]
 
 
 def ingest(
-    fd: int, path: bytes, seen: Directory, writer: ObjectWriter, advance: Callable[[int], None]
+    fd: int,
+    path: bytes,
+    seen: Directory,
+    previous: Previous,
+    writer: ObjectWriter,
+    advance: Callable[[int], None],
 ) -> set[bytes]:
     """Stores the unread files of a directory, if they are worth several processes, and fills in their stamps.
 
@@ -56,6 +64,7 @@ def ingest(
         fd: The directory.
         path: Its path, for errors.
         seen: What is in it.
+        previous: What was in it before.
         writer: Where to add the files.
         advance: Told how many bytes were read.
 
@@ -63,7 +72,7 @@ def ingest(
         The digests of what was stored.
     """
     fresh: set[bytes] = set()
-    parts = list(_unread([], seen))
+    parts = list(_unread([], seen, previous))
     files = sum(len(part.names) for part in parts)
     size = sum(part.seen.entries[name].size for part in parts for name in part.names)
     if (files < _WORTH_FILES and size < _WORTH_BYTES) or files < 2 or forks.processors() < 2:
@@ -98,14 +107,14 @@ def ingest(
     return fresh
 
 
-def _unread(components: list[bytes], seen: Directory) -> Iterator[_Part]:
+def _unread(components: list[bytes], seen: Directory, previous: Previous) -> Iterator[_Part]:
     if seen.tree:
         return
     names = [name for name, stamp in seen.entries.items() if not stamp.digest]
     if names:
-        yield _Part(components, seen, names)
+        yield _Part(components, seen, previous, names)
     for name, child in seen.children.items():
-        yield from _unread([*components, os.fsencode(name)], child)
+        yield from _unread([*components, os.fsencode(name)], child, previous.child(name))
 
 
 def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
@@ -150,7 +159,9 @@ def _stamps(fd: int, path: bytes, part: _Part, writer: ObjectWriter) -> Iterator
     try:
         for name in part.names:
             try:
-                yield add_contents(directory, name, prefix + os.fsencode(name), writer, _ignore)
+                is_large = part.seen.entries[name].size > SMALL_BYTES
+                before = part.previous.child(name).blob if is_large else None
+                yield add_contents(directory, name, prefix + os.fsencode(name), writer, _ignore, before)
             except MlvcError:
                 # Not lost: if it is the file's, the first process meets it again; if the store's, the flush does.
                 yield _UNREAD

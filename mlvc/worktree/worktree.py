@@ -24,6 +24,7 @@ from mlvc.worktree.differences import Comparison
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
 from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, merge, nest
+from mlvc.worktree.previous import Previous
 from mlvc.worktree.rescan import look_again
 from mlvc.worktree.scan import (
     BeyondLinkError,
@@ -109,10 +110,15 @@ class Worktree:
     def _cache(self) -> StatCache:
         return StatCache(self._cache_path)
 
-    def capture(self, path: bytes, writer: ObjectWriter) -> TrackedPath:
+    def capture(self, path: bytes, writer: ObjectWriter, previous: TrackedPath | None = None) -> TrackedPath:
         """Stores what stands at `path` and returns its entry, without a run.
 
         A file that is unchanged since it was last stored, and that the store still has, is not read.
+
+        Args:
+            path: Of a file or directory.
+            writer: Where to add it.
+            previous: What was tracked there before: what is stored resembles it, and can be stored as the difference.
 
         Raises:
             PathMissingError: Nothing is there.
@@ -127,16 +133,18 @@ class Worktree:
         with self._at(path) as (fd, name):
             seen = self._look(fd, [name], path.rpartition(b"/")[0])
             if name in seen.children:
-                entry = self._capture_directory(fd, name, path, seen.children[name], writer)
+                before = Previous.of(self._store, previous)
+                entry = self._capture_directory(fd, name, path, seen.children[name], before, writer)
             elif name in seen.entries:
-                entry = self._capture_file(fd, name, path, seen, writer)
+                before = Previous.of(self._store, previous)
+                entry = self._capture_file(fd, name, path, seen, before, writer)
             else:
                 raise PathMissingError(path)
         self._remember(_rooted(path, seen), [path], now)
         return entry
 
     def _capture_directory(
-        self, fd: int, name: str, path: bytes, seen: Directory, writer: ObjectWriter
+        self, fd: int, name: str, path: bytes, seen: Directory, previous: Previous, writer: ObjectWriter
     ) -> TrackedPath:
         check_storable(path, seen)
         with (
@@ -145,20 +153,21 @@ class Worktree:
                 f"adding {encode_name(path)}", total=_unread_bytes(seen), unit="bytes"
             ) as task,
         ):
-            fresh = ingest(child_fd, path, seen, writer, task.advance)
+            fresh = ingest(child_fd, path, seen, previous, writer, task.advance)
             capture = Capture(self._store, writer, task.advance, fresh)
-            entry = capture.store_directory(child_fd, path, seen)
+            entry = capture.store_directory(child_fd, path, seen, previous)
         return TrackedPath(path, entry.kind, entry.id, seen.files, entry.size_bytes)
 
     def _capture_file(
-        self, fd: int, name: str, path: bytes, seen: Directory, writer: ObjectWriter
+        self, fd: int, name: str, path: bytes, seen: Directory, previous: Previous, writer: ObjectWriter
     ) -> TrackedPath:
         stamp = seen.entries[name]
         if kind_of(stamp.mode) is None:
             raise UnstorableError({path: special_word(stamp.mode)})
         if not stamp.digest or not self._store.has_blob(BlobId(stamp.digest)):
             with self._reporter.task(f"adding {encode_name(path)}", total=stamp.size, unit="bytes") as task:
-                stamp = seen.entries[name] = add_contents(fd, name, path, writer, task.advance)
+                stamp = add_contents(fd, name, path, writer, task.advance, previous.blob)
+            seen.entries[name] = stamp
         kind = kind_of(stamp.mode) or Kind.FILE
         return TrackedPath(path, kind, BlobId(stamp.digest), 1, stamp.size)
 

@@ -15,9 +15,11 @@ from mlvc.ports import RecordKind
 from mlvc.store.chunking import cut, cut_stream
 from mlvc.store.pack import (
     PACK_HEADER_BYTES,
+    Base,
     Encoding,
     Entry,
     NewRecord,
+    base_of,
     decode_pack_header,
     decode_payload,
     decode_record_header,
@@ -45,6 +47,11 @@ RECORDS = st.lists(
 )
 
 
+def no_base(digest):
+    """Stands for a store in which no delta's base is."""
+    raise AssertionError(digest)
+
+
 @given(RECORDS)
 def test_records_read_back(records):
     """Each record decodes to its bytes, by its entry and by its own header."""
@@ -56,7 +63,7 @@ def test_records_read_back(records):
         end = entry.end
         stored = data[entry.offset : end]
         assert entry == decode_record_header(stored, entry.offset)
-        assert record.data == decode_payload(stored, entry, decompressor)
+        assert record.data == decode_payload(stored, entry, decompressor, no_base)
         assert (record.kind, record.digest) == (entry.kind, entry.digest)
     assert len(data) == end
 
@@ -69,7 +76,7 @@ def test_a_changed_record_is_refused(records, data):
     changed = bytearray(stored)
     changed[position] ^= data.draw(st.integers(1, 255))
     try:
-        decode_payload(bytes(changed), entry, zstandard.ZstdDecompressor())
+        decode_payload(bytes(changed), entry, zstandard.ZstdDecompressor(), no_base)
     except OURS:
         return
     raise AssertionError(f"byte {position} of {len(stored)} was changed unnoticed")
@@ -81,8 +88,9 @@ def test_a_changed_record_is_refused(records, data):
 def test_any_payload_raises_only_our_errors(payload, kind, encoding, length):
     """Whatever stands in a record with a right checksum, decoding returns bytes of its length or refuses it."""
     record, entry = forge(payload, kind, encoding, length)
+    entry = entry._replace(base=base_of(record, entry))
     try:
-        data = decode_payload(record, entry, zstandard.ZstdDecompressor())
+        data = decode_payload(record, entry, zstandard.ZstdDecompressor(), lambda _: b"some base")
     except OURS:
         return
     assert length == len(data)
@@ -97,13 +105,26 @@ def forge(payload, kind, encoding, length):
     return checksum + checked, Entry(digest, 0, len(payload), length, kind, encoding)
 
 
+@given(st.binary(min_size=1, max_size=3000), st.binary(min_size=4000, max_size=6000), st.binary(max_size=500))
+def test_a_delta_reads_back(head, common, tail):
+    """A chunk that shares most of its bytes with its base is a small delta, and reads back from that base alone."""
+    base, data = common + tail, head + common
+    stored, (entry,) = encode_records(
+        [NewRecord(RecordKind.CHUNK, 0, ChunkId.of(data).digest, data, Base(ChunkId.of(base).digest, base))]
+    )
+    bases = {ChunkId.of(base).digest: base}
+    assert data == decode_payload(stored, entry, zstandard.ZstdDecompressor(), bases.__getitem__)
+    assert (entry.encoding == Encoding.DELTA) == (entry.base in bases)
+    assert entry.base == base_of(stored, entry)
+
+
 @given(st.binary(max_size=200), st.integers(0, 2**63 - 1))
 def test_a_bomb_is_refused_before_it_is_unpacked(tail, declared):
     """A frame that declares a length beyond the record's is refused without an allocation of that size."""
     frame = b"\x28\xb5\x2f\xfd\xe0" + declared.to_bytes(8, "little") + tail
     record, entry = forge(frame, RecordKind.TREE, Encoding.ZSTD, min(declared, 2**32 - 1))
     with contextlib.suppress(*OURS):
-        assert entry.length == len(decode_payload(record, entry, zstandard.ZstdDecompressor()))
+        assert entry.length == len(decode_payload(record, entry, zstandard.ZstdDecompressor(), no_base))
 
 
 @given(RECORDS, st.lists(DIGESTS, max_size=5), st.booleans())

@@ -100,7 +100,7 @@ class _MemoryWriter:
         self._add(blob, bytes(data))
         return blob
 
-    def add_stream(self, source: ByteSource) -> tuple[BlobId, int]:
+    def add_stream(self, source: ByteSource, previous: BlobId | None = None) -> tuple[BlobId, int]:
         data = b"".join(iter(lambda: source.read(_PIECE_BYTES), b""))
         return self.add_blob(data), len(data)
 

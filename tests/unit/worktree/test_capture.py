@@ -169,8 +169,8 @@ class ChangingWriter:
     def __getattr__(self, name):
         return getattr(self.writer, name)
 
-    def add_stream(self, source):
-        result = self.writer.add_stream(source)
+    def add_stream(self, source, previous=None):
+        result = self.writer.add_stream(source, previous)
         if self.times:
             self.times -= 1
             with self.file.open("ab") as file:
@@ -311,7 +311,7 @@ def test_only_the_owner_s_bit_makes_an_executable(place):
 class GrowingWriter(ChangingWriter):
     """A writer that adds to the file, at each read, more than it read."""
 
-    def add_stream(self, source):
+    def add_stream(self, source, previous=None):
         file = self.file
 
         class Source:
@@ -321,7 +321,7 @@ class GrowingWriter(ChangingWriter):
                     handle.write(b"y" * (len(data) + 1))
                 return data
 
-        return self.writer.add_stream(Source())
+        return self.writer.add_stream(Source(), previous)
 
 
 def test_a_file_that_grows_for_ever_ends(place):
