@@ -34,19 +34,19 @@ def _chunker() -> FastCDC:
     return FastCDC(avg_size=_AVERAGE_BYTES, min_size=_MIN_BYTES, max_size=_MAX_BYTES, normalized_chunking=1)
 
 
-def cut(data: bytes) -> Iterator[bytes]:
-    """Yields the chunks of `data`; nothing for empty data."""
+def cut(data: bytes) -> Iterator[bytes | memoryview]:
+    """Yields the chunks of `data`, without copying them; nothing for empty data."""
     if 0 < len(data) <= WHOLE_BYTES:
         yield data
         return
     for chunk in _chunker().cut_buf(data):
-        yield bytes(chunk.data)
+        yield chunk.data
 
 
-def cut_stream(source: ByteSource) -> Iterator[bytes]:
+def cut_stream(source: ByteSource) -> Iterator[bytes | memoryview]:
     """Yields the chunks of all that `source` still holds, the same as `cut` makes of it in one piece.
 
-    Holds a few MiB at a time, whatever the length.
+    Holds a few MiB at a time, whatever the length; a chunk that is kept keeps the MiBs that it was cut from.
     """
     chunker = _chunker()
     held = b""
@@ -58,11 +58,11 @@ def cut_stream(source: ByteSource) -> Iterator[bytes]:
         # Only the last chunk can depend on bytes that are still to come.
         *chunks, last = chunker.cut_buf(data)
         for chunk in chunks:
-            yield bytes(chunk.data)
+            yield chunk.data
         held = bytes(last.data)
     if held:
         for chunk in chunker.cut_buf(data):
-            yield bytes(chunk.data)
+            yield chunk.data
     else:
         yield from cut(data)
 

@@ -30,7 +30,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES
@@ -136,7 +136,7 @@ class NewRecord(NamedTuple):
     kind: RecordKind
     part: int
     digest: bytes
-    data: bytes
+    data: bytes | memoryview
     base: Base | None = None
 
 
@@ -162,7 +162,7 @@ def decode_pack_header(data: bytes) -> bool:
     return bool(pack_class == _DATA)
 
 
-def _compress_all(blocks: Sequence[bytes]) -> list[bytes | None]:
+def _compress_all(blocks: Sequence[bytes | memoryview]) -> list[bytes | None]:
     """Returns the compressed form of each block that is worth having in that form, and None for the others."""
     tried = [number for number, block in enumerate(blocks) if 0 < len(block) <= _MAX_COMPRESSED_LENGTH]
     sampled = [number for number in tried if len(blocks[number]) > _SAMPLED_FROM_BYTES]
@@ -209,9 +209,9 @@ def _multi_compress(blocks: list[bytes | bytearray | memoryview[int]]) -> Iterab
     return (collection[number] for number in range(len(collection)))
 
 
-def _sample(block: bytes) -> bytes:
+def _sample(block: bytes | memoryview) -> bytes:
     first, second = len(block) // 4, len(block) - len(block) // 4 - _SAMPLE_BYTES
-    return block[first : first + _SAMPLE_BYTES] + block[second : second + _SAMPLE_BYTES]
+    return b"".join((block[first : first + _SAMPLE_BYTES], block[second : second + _SAMPLE_BYTES]))
 
 
 def _pays(compressed_length: int, length: int) -> bool:
@@ -223,7 +223,7 @@ def encode_records(records: Sequence[NewRecord]) -> tuple[bytes, list[Entry]]:
 
     Safe for use from several threads.
     """
-    parts: list[bytes] = []
+    parts: list[bytes | memoryview] = []
     entries: list[Entry] = []
     offset = 0
     deltas = [_as_delta(record) for record in records]
@@ -235,16 +235,19 @@ def encode_records(records: Sequence[NewRecord]) -> tuple[bytes, list[Entry]]:
         ]
     )
     for record, delta, compressed in zip(records, deltas, payloads, strict=True):
-        encoding, payload, base = Encoding.RAW, record.data, b""
+        encoding, base = Encoding.RAW, b""
+        payload: bytes | memoryview = record.data
         if compressed is not None:
             encoding, payload = Encoding.ZSTD, compressed
         if delta is not None and record.base is not None and len(delta) * _DELTA_SAVING <= len(payload):
             encoding, payload, base = Encoding.DELTA, delta, record.base.digest
         lengths = len(payload), len(record.data)
-        checked = _RECORD_FIELDS.pack(record.kind, encoding, record.part, *lengths, record.digest) + payload
-        parts += (_CHECKSUM.pack(xxh3_64_intdigest(checked)), checked)
+        fields = _RECORD_FIELDS.pack(record.kind, encoding, record.part, *lengths, record.digest)
+        checksum = xxh3_64(fields)
+        checksum.update(payload)
+        parts += (_CHECKSUM.pack(checksum.intdigest()), fields, payload)
         entries.append(Entry(record.digest, offset, *lengths, record.kind, encoding, record.part, base))
-        offset += _CHECKSUM.size + len(checked)
+        offset += RECORD_HEADER_BYTES + len(payload)
     return b"".join(parts), entries
 
 

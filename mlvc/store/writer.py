@@ -50,12 +50,41 @@ _MAX_COMPRESSORS = 8
 _ENCODED_ON_THEIR_WAY = 2
 """What others encoded comes in larger pieces than a batch."""
 _LOCK_POLL_S = 1.0
+_HASHED_ASIDE_BYTES = 1 << 20
+"""Handing over to another thread costs as much as hashing some ten KiB."""
 
 _STORED = struct.Struct("<Q")
 _HELD = struct.Struct("<BB32sI")
 
 _Encoded = tuple[bytes, list[Entry]]
 _Key = tuple[int, int, bytes]
+
+
+class _HashedSource:
+    """Hands on what a source yields, and finds the BLAKE3 of all of it; large pieces are hashed in another thread."""
+
+    def __init__(self, source: ByteSource, hashers: ThreadPoolExecutor | None) -> None:
+        self._source = source
+        self._hashers = hashers
+        self._whole = blake3()
+        self._pending: Future[object] | None = None
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        if self._pending is not None:
+            # The pieces are hashed in order, and at most one of them is held for it.
+            self._pending.result()
+            self._pending = None
+        if self._hashers is not None and len(data) >= _HASHED_ASIDE_BYTES:
+            self._pending = self._hashers.submit(self._whole.update, data)
+        else:
+            self._whole.update(data)
+        return data
+
+    def digest(self) -> bytes:
+        if self._pending is not None:
+            self._pending.result()
+        return self._whole.digest()
 
 
 def _encode_now(batch: list[NewRecord]) -> Future[_Encoded]:
@@ -90,6 +119,7 @@ class LocalWriter:
         self._stopped = threading.Event()
         compressors = min(_MAX_COMPRESSORS, os.cpu_count() or 1)
         self._compressors = ThreadPoolExecutor(compressors, thread_name_prefix="mlvc-compress")
+        self._hashers = ThreadPoolExecutor(1, thread_name_prefix="mlvc-hash")
         self._io = ThreadPoolExecutor(1, thread_name_prefix="mlvc-write")
         self._max_on_their_way = 2 * compressors + 2
         self._on_their_way: collections.deque[Future[None]] = collections.deque()
@@ -126,14 +156,13 @@ class LocalWriter:
             OSError: As `source.read` raises it.
             BlobTooLargeError: It has more chunks than a recipe can name, about nine terabytes.
         """
-        whole = blake3()
+        hashed = _HashedSource(source, self._hashers if self._claims is None else None)
         recipe = RecipeBuilder()
         digest = b""
         succession = None if previous is None else self._store.succession(previous)
-        for chunk in cut_stream(source):
-            whole.update(chunk)
+        for chunk in cut_stream(hashed):
             digest = self._add_chunk(RecordKind.CHUNK, recipe, chunk, succession)
-        blob = BlobId(whole.digest())
+        blob = BlobId(hashed.digest())
         self._add_recipe(RecordKind.CHUNK, recipe, blob.digest, only_chunk=digest)
         return blob, recipe.size_bytes
 
@@ -229,6 +258,7 @@ class LocalWriter:
         """Drops what was not flushed and ends the threads."""
         self._stopped.set()
         self._io.shutdown(cancel_futures=True)
+        self._hashers.shutdown(cancel_futures=True)
         self._compressors.shutdown(cancel_futures=True)
         for pack in self._packs.values():
             if pack is not None:
@@ -236,7 +266,9 @@ class LocalWriter:
 
     # --------------------------------------------------------------------------------- the caller's thread
 
-    def _add(self, kind: RecordKind, part: int, digest: bytes, data: bytes, base: Base | None = None) -> None:
+    def _add(
+        self, kind: RecordKind, part: int, digest: bytes, data: bytes | memoryview, base: Base | None = None
+    ) -> None:
         if self._catalog.find(digest, kind, part) is not None:
             return
         is_data = kind is RecordKind.CHUNK
@@ -258,7 +290,11 @@ class LocalWriter:
             self._submit(is_data=is_data)
 
     def _add_chunk(
-        self, kind: RecordKind, recipe: RecipeBuilder, chunk: bytes, succession: Succession | None = None
+        self,
+        kind: RecordKind,
+        recipe: RecipeBuilder,
+        chunk: bytes | memoryview,
+        succession: Succession | None = None,
     ) -> bytes:
         digest = blake3(chunk).digest()
         base = None if succession is None else succession.follow(digest, len(chunk))
@@ -266,7 +302,7 @@ class LocalWriter:
         recipe.append(digest, len(chunk))
         return digest
 
-    def _add_pieces(self, kind: RecordKind, whole: bytes, chunks: Iterable[bytes]) -> None:
+    def _add_pieces(self, kind: RecordKind, whole: bytes, chunks: Iterable[bytes | memoryview]) -> None:
         recipe = RecipeBuilder()
         digest = b""
         for chunk in chunks:
