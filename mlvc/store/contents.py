@@ -12,10 +12,12 @@ from mlvc.model.objects import decode_object
 from mlvc.model.tree import decode_tree
 from mlvc.ports import RecordKind
 from mlvc.store.kinds import OBJECT_ID_TYPES
-from mlvc.store.pack import decode_payload
+from mlvc.store.pack import check_payload, decode_payload
 from mlvc.store.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import zstandard
 
     from mlvc.store.pack import Entry
@@ -64,11 +66,31 @@ def check_content(entry: Entry, data: bytes) -> Recipe | None:
     return None
 
 
-def check_record(record: bytes, entry: Entry, decompressor: zstandard.ZstdDecompressor) -> None:
+def check_record(
+    record: bytes,
+    entry: Entry,
+    decompressor: zstandard.ZstdDecompressor,
+    read_base: Callable[[bytes], bytes] | None,
+) -> None:
     """Checks a whole record: checksum, header, encoding, and what it holds.
+
+    Args:
+        record: Header and payload.
+        entry: What its index says of it.
+        decompressor: One that no other thread uses.
+        read_base: As of `decode_payload`. Without it, a delta's checksum and header are all that is checked.
 
     Raises:
         FormatError: It is damaged.
         VersionError: It is of a kind, encoding or version that is not known.
     """
-    check_content(entry, decode_payload(record, entry, decompressor))
+    if read_base is not None:
+        check_content(entry, decode_payload(record, entry, decompressor, read_base))
+    elif entry.base:
+        check_payload(record, entry)
+    else:
+        check_content(entry, decode_payload(record, entry, decompressor, _no_base))
+
+
+def _no_base(digest: bytes) -> bytes:
+    raise AssertionError(digest)  # Only a delta asks.

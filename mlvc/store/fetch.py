@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import collections
+import functools
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 from blake3 import blake3
 
-from mlvc.errors import FormatError, VersionError
+from mlvc.errors import FormatError, NotFoundError, VersionError
 from mlvc.fsio import file_lock, translate_os_errors
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import RecordKey
 from mlvc.store.remote import RemoteVersionError
 from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.remote_indexes import base_key
 from mlvc.store.temporaries import Temporary, remove_leftovers
 from mlvc.store.transfer import AT_ONCE, Transferred, in_parallel
 
@@ -181,51 +183,105 @@ def fetch_records(
         RemoteDamagedError: It names what is damaged; nothing of that was stored, and everything else was.
         MlvcError: The remote or the store cannot be used; what had arrived stays.
     """
-    lacking = store.lacking(wanted)
-    packs: set[PackId] = set()
-    size_bytes = 0
-    seen: dict[tuple[str, str], None] = {}
-    tried: dict[RecordKey, set[PackId]] = collections.defaultdict(set)
-    held = indexes.locate(lacking)
+    moved = _Moved()
+    for records in _in_order(store, indexes, wanted):
+        _fetch_together(store, remote, listed, indexes, records, moved, reporter)
+    lost = store.lacking(moved.tried)
+    if lost:
+        raise RemoteDamagedError(*moved.damage, records=lost)
+    for name, what in moved.damage:
+        reporter.warn(f"{name} is damaged: {what}; what is needed was found intact")
+    return Transferred(len(moved.packs), moved.size_bytes)
+
+
+class _Moved:
+    """What has happened so far.
+
+    Attributes:
+        packs: The packs that something was read of.
+        size_bytes: How much was read.
+        damage: What was found damaged, in the order of finding it.
+        tried: In which packs a record was found damaged.
+    """
+
+    def __init__(self) -> None:
+        self.packs: set[PackId] = set()
+        self.size_bytes = 0
+        self.damage: dict[tuple[str, str], None] = {}
+        self.tried: dict[RecordKey, set[PackId]] = collections.defaultdict(set)
+
+
+def _in_order(
+    store: LocalStore, indexes: RemoteIndexes, wanted: Iterable[RecordKey]
+) -> Iterator[set[RecordKey]]:
+    """Yields what the store lacks, with what deltas are based on, which comes before the deltas."""
+    new = store.lacking(wanted)
+    bases: dict[RecordKey, RecordKey | None] = {}
+    while new:
+        entries = indexes.entries(new)
+        bases |= {record: base_key(entries[record]) if record in entries else None for record in new}
+        new = store.lacking({base for base in bases.values() if base is not None} - bases.keys())
+    while bases:
+        # Deltas that are based on each other in a circle come together, and are found damaged.
+        ready = {record for record, base in bases.items() if base not in bases} or set(bases)
+        yield store.lacking(ready)
+        for record in ready:
+            del bases[record]
+
+
+def _fetch_together(
+    store: LocalStore,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    indexes: RemoteIndexes,
+    records: set[RecordKey],
+    moved: _Moved,
+    reporter: Reporter,
+) -> None:
+    """Brings records that need nothing of each other."""
+    tried = moved.tried
+    held: Mapping[PackId, Mapping[RecordKey, Entry]] = indexes.locate(records)
     while shares := _choose(held):
         windows = {pack: list(_windows(pack, entries)) for pack, entries in shares.items()}
         sizes = {pack: sum(window.size_bytes for window in windows[pack]) for pack in shares}
         whole = [pack for pack in shares if _is_worth_whole(sizes[pack], listed[pack])]
         sizes |= {pack: listed[pack].size_bytes for pack in whole}
-        packs.update(shares)
-        size_bytes += sum(sizes.values())
+        moved.packs.update(shares)
+        moved.size_bytes += sum(sizes.values())
         with reporter.task("fetching", total=sum(sizes.values()), unit="bytes") as task:
             damaged = _receive_all(store, remote, listed, {pack: indexes[pack] for pack in whole}, task)
             # What is intact in a damaged pack is still of use.
             single = [pack for pack in shares if pack in damaged or pack not in whole]
             bad = _bring_windows(store, remote, listed, (w for pack in single for w in windows[pack]), task)
         for pack in damaged - {record.pack for record in bad}:
-            seen |= dict.fromkeys(remote.damaged_pack(pack, listed[pack]).found)
-        seen |= dict.fromkeys(record.found(remote, listed) for record in bad)
+            moved.damage |= dict.fromkeys(remote.damaged_pack(pack, listed[pack]).found)
+        moved.damage |= dict.fromkeys(record.found(remote, listed) for record in bad)
         for record in bad:
             tried[record.key].add(record.pack)
         held = {
             pack: left
-            for pack, records in indexes.locate(record.key for record in bad).items()
-            if (left := {key: entry for key, entry in records.items() if pack not in tried[key]})
+            for pack, there in indexes.locate(record.key for record in bad).items()
+            if (left := {key: entry for key, entry in there.items() if pack not in tried[key]})
         }
-    lost = store.lacking(tried)
-    if lost:
-        raise RemoteDamagedError(*seen, records=lost)
-    for name, what in seen:
-        reporter.warn(f"{name} is damaged: {what}; what is needed was found intact")
-    return Transferred(len(packs), size_bytes)
 
 
 def _choose(held: Mapping[PackId, Mapping[RecordKey, Entry]]) -> dict[PackId, list[Entry]]:
-    """Returns packs that together hold all the records, those with most of them first, and what to take of each."""
+    """Returns packs that together hold all the records, those with most of them first, and what to take of each.
+
+    A delta is taken only of what no pack holds whole.
+    """
     chosen: dict[PackId, list[Entry]] = {}
     covered: set[RecordKey] = set()
+    whole = {key for records in held.values() for key, entry in records.items() if not entry.base}
     for pack, records in sorted(held.items(), key=lambda item: (-len(item[1]), item[0])):
-        new = [entry for key, entry in records.items() if key not in covered]
+        new = {
+            key: entry
+            for key, entry in records.items()
+            if key not in covered and not (entry.base and key in whole)
+        }
         if new:
-            chosen[pack] = sorted(new, key=lambda entry: entry.offset)
-            covered |= records.keys()
+            chosen[pack] = sorted(new.values(), key=lambda entry: entry.offset)
+            covered |= new.keys()
     return chosen
 
 
@@ -254,7 +310,7 @@ def _bring_windows(
         ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool,
     ):
         try:
-            pending.add(pool.submit(_read_window, remote, listed, first))
+            pending.add(pool.submit(_read_window, remote, listed, first, store))
             while pending:
                 # As many wait to be written as are being read.
                 while (
@@ -262,7 +318,7 @@ def _bring_windows(
                     and len(pending) < 2 * AT_ONCE
                     and (window := next(source, None)) is not None
                 ):
-                    pending.add(pool.submit(_read_window, remote, listed, window))
+                    pending.add(pool.submit(_read_window, remote, listed, window, store))
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = future.exception()
@@ -289,9 +345,16 @@ def _bring_windows(
 
 
 def _read_window(
-    remote: Remote, listed: Mapping[PackId, RemotePack], window: _Window
+    remote: Remote, listed: Mapping[PackId, RemotePack], window: _Window, store: LocalStore | None
 ) -> tuple[list[tuple[bytes, Entry]], list[BadRecord]]:
-    """Returns the records of a window that are intact, and those that are damaged."""
+    """Returns the records of a window that are intact, and those that are damaged.
+
+    Args:
+        remote: Where from.
+        listed: What it has.
+        window: Which records.
+        store: Has what deltas are based on; without it they are checked as far as they go.
+    """
     listed_pack = listed[window.pack]
     data = b""
     # No record of data is longer; an index that says so is not believed, whatever its checksum.
@@ -303,8 +366,9 @@ def _read_window(
     for entry in window.entries:
         record = data[entry.offset - window.start : entry.end - window.start]
         try:
-            check_record(record, entry, decompressor)
-        except FormatError as exc:
+            read_base = None if store is None else functools.partial(store.read_base, kind=entry.kind)
+            check_record(record, entry, decompressor, read_base)
+        except (FormatError, NotFoundError) as exc:
             bad.append(BadRecord(window.pack, entry, exc.message))
         except VersionError as exc:
             name = remote.pack_name(window.pack, listed_pack)
@@ -322,6 +386,6 @@ def check_records(
     """Reads every record of a pack on a remote, stores none, and returns those that are damaged."""
     bad = []
     for window in _windows(index.info.id, sorted(index.entries_from(b""), key=lambda entry: entry.offset)):
-        bad += _read_window(remote, listed, window)[1]
+        bad += _read_window(remote, listed, window, None)[1]
         task.advance(window.size_bytes)
     return bad

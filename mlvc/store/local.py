@@ -199,11 +199,11 @@ class LocalStore:
         found = self._locate(object_id, form)
         if isinstance(found, Recipe):
             return all(
-                self._is_whole(self._records.find(digest, form.piece), form) for digest, _ in found.chunks()
+                self._is_usable(self._records.find(digest, form.piece), form) for digest, _ in found.chunks()
             )
-        return self._is_whole(found, form)
+        return self._is_usable(found, form)
 
-    def _is_whole(self, found: Location | None, form: _Form) -> bool:
+    def _is_usable(self, found: Location | None, form: _Form) -> bool:
         return found is not None and (
             not found.entry.base or self._records.find(found.entry.base, form.piece) is not None
         )
@@ -257,12 +257,16 @@ class LocalStore:
         """
         catalog = self._records.catalog
         catalog.refresh()
-        absent = {
-            record for record in records if catalog.find(record.digest, record.kind, record.part) is None
-        }
+        absent = {record for record in records if not self._is_here(record)}
         if absent:
             catalog.raise_failure()
         return absent
+
+    def _is_here(self, record: RecordKey) -> bool:
+        found = self.catalog.find(record.digest, record.kind, record.part)
+        return found is not None and (
+            not found.entry.base or self.catalog.find(found.entry.base, record.kind) is not None
+        )
 
     def entries_of(self, pack: PackId) -> Sequence[Entry]:
         """Returns the entries of a published pack, in order of id."""

@@ -49,6 +49,7 @@ __all__ = [
     "Entry",
     "NewRecord",
     "base_of",
+    "check_payload",
     "decode_pack_header",
     "decode_payload",
     "decode_record_header",
@@ -267,6 +268,38 @@ def decode_record_header(data: bytes, offset: int = 0) -> Entry:
     return Entry(digest, offset, stored_length, length, kind, encoding, part)
 
 
+def check_payload(record: bytes, entry: Entry) -> bytes:
+    """Returns the payload of a whole record as it is stored, after checking it against its checksum and its entry.
+
+    Args:
+        record: Header and payload.
+        entry: What the index, or the record's own header, says of it.
+
+    Raises:
+        FormatError: It is damaged.
+        VersionError: Its kind or encoding is not known.
+    """
+    header = decode_record_header(record, entry.offset)
+    if len(record) != RECORD_HEADER_BYTES + header.stored_length:
+        raise FormatError("a record has another length than its header says")
+    if _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(memoryview(record)[_CHECKSUM.size :]):
+        raise FormatError("the checksum of a record is wrong")
+    if header != entry._replace(base=b"") or record[11]:
+        raise FormatError("a record is another than its index says")
+    if entry.kind not in _KINDS or entry.encoding not in _ENCODINGS:
+        raise VersionError(f"kind {entry.kind} with encoding {entry.encoding}")
+    if entry.kind in _CHUNK_KINDS and entry.length > MAX_CHUNK_BYTES:
+        raise FormatError("a chunk is longer than any may be")
+    if entry.encoding == Encoding.RAW and entry.length != entry.stored_length:
+        raise FormatError("a raw record has two lengths")
+    payload = record[RECORD_HEADER_BYTES:]
+    if entry.encoding == Encoding.DELTA and (
+        entry.kind not in _CHUNK_KINDS or payload[:DIGEST_BYTES] != entry.base
+    ):
+        raise FormatError("a delta is based on something else than its index says")
+    return payload
+
+
 def decode_payload(
     record: bytes,
     entry: Entry,
@@ -285,25 +318,10 @@ def decode_payload(
         FormatError: It is damaged.
         VersionError: Its kind or encoding is not known.
     """
-    header = decode_record_header(record, entry.offset)
-    if len(record) != RECORD_HEADER_BYTES + header.stored_length:
-        raise FormatError("a record has another length than its header says")
-    if _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(memoryview(record)[_CHECKSUM.size :]):
-        raise FormatError("the checksum of a record is wrong")
-    if header != entry._replace(base=b"") or record[11]:
-        raise FormatError("a record is another than its index says")
-    if entry.kind not in _KINDS or entry.encoding not in _ENCODINGS:
-        raise VersionError(f"kind {entry.kind} with encoding {entry.encoding}")
-    if entry.kind in _CHUNK_KINDS and entry.length > MAX_CHUNK_BYTES:
-        raise FormatError("a chunk is longer than any may be")
-    payload = record[RECORD_HEADER_BYTES:]
+    payload = check_payload(record, entry)
     if entry.encoding == Encoding.RAW:
-        if entry.length != entry.stored_length:
-            raise FormatError("a raw record has two lengths")
         return payload
     if entry.encoding == Encoding.DELTA:
-        if entry.kind not in _CHUNK_KINDS or payload[:DIGEST_BYTES] != entry.base:
-            raise FormatError("a delta is based on something else than its index says")
         prefix = zstandard.ZstdCompressionDict(
             read_base(entry.base), dict_type=zstandard.DICT_TYPE_RAWCONTENT
         )

@@ -89,7 +89,7 @@ def _is_there(layout: Layout, info: PackInfo, listed: RemotePack | None) -> bool
 
 def _holds_all(indexes: RemoteIndexes, store: LocalStore, pack: PackId) -> bool:
     records = {RecordKey(entry.kind, entry.part, entry.digest) for entry in store.entries_of(pack)}
-    return records == {record for held in indexes.locate(records).values() for record in held}
+    return records == indexes.holding(records)
 
 
 def _send_all(store: LocalStore, remote: Remote, packs: Collection[PackInfo], reporter: Reporter) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlvc.store.pack_index import PackIndex
     from mlvc.store.remote import Remote, RemotePack
 
-__all__ = ["RemoteIndexes", "cached_indexes", "locate"]
+__all__ = ["RemoteIndexes", "base_key", "cached_indexes", "locate"]
 
 Held = dict["PackId", dict["RecordKey", "Entry"]]
 
@@ -46,6 +46,11 @@ def locate(indexes: Iterable[PackIndex], records: Iterable[RecordKey]) -> Held:
         if held:
             found[index.info.id] = held
     return found
+
+
+def base_key(entry: Entry) -> RecordKey | None:
+    """Returns what a delta is based on; None for a whole record."""
+    return RecordKey(entry.kind, 0, entry.base) if entry.base else None
 
 
 def cached_indexes(cache: Path) -> list[PackIndex]:
@@ -122,6 +127,30 @@ class RemoteIndexes:
     def locate(self, records: Iterable[RecordKey]) -> Held:
         """Returns the packs that hold any of the records, and where in them."""
         return locate(self._indexes.values(), records)
+
+    def entries(self, records: Iterable[RecordKey]) -> dict[RecordKey, Entry]:
+        """Returns an entry of each of the records that are there; that of a whole one rather than that of a delta."""
+        found: dict[RecordKey, Entry] = {}
+        for held in self.locate(records).values():
+            found |= {
+                record: entry for record, entry in held.items() if record not in found or not entry.base
+            }
+        return found
+
+    def holding(self, records: Iterable[RecordKey]) -> set[RecordKey]:
+        """Returns those of the records that are there, with everything that they are deltas of."""
+        wanted = set(records)
+        bases: dict[RecordKey, RecordKey | None] = {}
+        asked: set[RecordKey] = set()
+        new = wanted
+        while new:
+            asked |= new
+            bases |= {record: base_key(entry) for record, entry in self.entries(new).items()}
+            new = {base for base in bases.values() if base is not None} - asked
+        usable = {record for record, base in bases.items() if base is None}
+        while more := {record for record, base in bases.items() if record not in usable and base in usable}:
+            usable |= more
+        return wanted & usable
 
     def records(self, packs: Iterable[PackId]) -> set[RecordKey]:
         """Returns everything that some packs hold; nothing for those whose index cannot be used."""

@@ -147,11 +147,7 @@ def _lacking_on(repo: Repo, remote: Remote, needed: Mapping[ObjectId, str]) -> M
 
 def _lacking(repo: Repo, indexes: RemoteIndexes, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:
     records = {object_id: tuple(repo.store.records_of(object_id)) for object_id in needed}
-    held = {
-        record
-        for there in indexes.locate(record for parts in records.values() for record in parts).values()
-        for record in there
-    }
+    held = indexes.holding([record for parts in records.values() for record in parts])
     return {
         object_id: place for object_id, place in needed.items() if not held.issuperset(records[object_id])
     }

@@ -103,10 +103,7 @@ def _lacking(
         except IntegrityError as exc:
             problems.append(VerifyProblem("damaged-object", exc.message, object_id))
     needed = {record for parts in records.values() for record in parts}
-    if source is None:
-        held = needed - repo.store.lacking(needed)
-    else:
-        held = {record for there in source.indexes.locate(needed).values() for record in there}
+    held = needed - repo.store.lacking(needed) if source is None else source.indexes.holding(needed)
     for object_id, parts in records.items():
         if not held.issuperset(parts):
             yield object_id

@@ -1,0 +1,128 @@
+"""Deltas on a remote: what they are based on comes before them, and one without it is not there."""
+
+import contextlib
+import random
+
+import pytest
+
+from mlvc.model.ids import BlobId, ChunkId
+from mlvc.ports import RecordKind
+from mlvc.store.fetch import fetch_records
+from mlvc.store.fsck import check
+from mlvc.store.local import LocalStore, RecordKey
+from mlvc.store.pack import Base, NewRecord, encode_records
+from mlvc.store.pack_writer import PackWriter
+from mlvc.store.push import push
+from mlvc.store.remote import Remote
+from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.remote_indexes import RemoteIndexes
+from tests.support.reporter import RecordingReporter
+from tests.unit.store.test_fetch import Measured, flip
+
+RNG = random.Random(4)
+SHARED = RNG.randbytes(40_000)
+VERSIONS = [SHARED + b"%d" % number for number in range(4)]
+OTHERS = [RNG.randbytes(60_000) for _ in range(20)]
+
+
+def key(data):
+    return RecordKey(RecordKind.CHUNK, 0, ChunkId.of(data).digest)
+
+
+def chunk(data, base=None):
+    return NewRecord(
+        RecordKind.CHUNK, 0, key(data).digest, data, None if base is None else Base(key(base).digest, base)
+    )
+
+
+class Far:
+    """A remote that gets packs of exactly some chunks, and a store that fetches from it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.store = LocalStore.create(folder / "other")
+
+    def put(self, *records):
+        """Sends a pack of these chunks, among others that make it too large to be brought whole; returns its file."""
+        origin = LocalStore.create(self.folder / f"origin-{RNG.random()}")
+        encoded, entries = encode_records([*map(chunk, OTHERS), *records])
+        writer = PackWriter(origin.layout, is_data=True)
+        writer.append(encoded, entries)
+        pack = writer.publish(contextlib.nullcontext()).info.id
+        push(origin, Remote.open(str(self.folder / "far")), self.folder / "cache", RecordingReporter())
+        (path,) = (self.folder / "far").rglob(f"{pack.hex}*.pack")
+        return path
+
+    def look(self):
+        remote = Remote("file:///far", Measured(self.folder / "far"))
+        listed = remote.list_packs()
+        return remote, listed, RemoteIndexes(self.store, remote, listed, self.folder / "cache")
+
+    def fetch(self, *chunks):
+        """Returns the sizes of the requests that it took."""
+        remote, listed, indexes = self.look()
+        wanted = [key(data) for data in chunks]
+        fetch_records(self.store, remote, listed, indexes, wanted, RecordingReporter())
+        return remote._files.requests
+
+
+@pytest.fixture
+def far(tmp_path):
+    return Far(tmp_path)
+
+
+def test_a_base_is_brought_before_its_deltas(far):
+    """Of three packs exactly the records are read that the last delta needs, one after the other."""
+    far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]))
+    far.put(chunk(VERSIONS[2], VERSIONS[1]))
+    assert [True, False, False] == [size > len(SHARED) for size in far.fetch(VERSIONS[2])]
+    assert VERSIONS[2] == far.store.read_blob(BlobId.of(VERSIONS[2]))
+    assert [] == list(check(far.store, RecordingReporter()))
+    assert [] == far.fetch(VERSIONS[1])
+
+
+def test_what_is_whole_somewhere_needs_no_base(far):
+    """A chunk that one pack holds as a delta and another as a whole is brought as a whole, alone."""
+    far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]))
+    far.put(chunk(VERSIONS[1]), chunk(VERSIONS[3]))
+    assert 1 == len(far.fetch(VERSIONS[1]))
+    assert not far.store.has_blob(BlobId.of(VERSIONS[0]))
+    assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
+
+
+def test_a_delta_without_its_base_is_not_there(far):
+    """The remote does not count as having it, nothing of it is stored, and the error names the base."""
+    base = far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]), chunk(VERSIONS[3]))
+    assert {key(VERSIONS[1]), key(VERSIONS[3])} == far.look()[2].holding([key(VERSIONS[1]), key(VERSIONS[3])])
+    base.unlink()
+    base.with_suffix(".idx").unlink(missing_ok=True)
+    assert {key(VERSIONS[3])} == far.look()[2].holding([key(VERSIONS[1]), key(VERSIONS[3])])
+    with pytest.raises(RemoteDamagedError, match=ChunkId.of(VERSIONS[0]).hex):
+        far.fetch(VERSIONS[1])
+    assert [] == far.store.packs()
+
+
+def test_a_damaged_base(far):
+    """A flipped bit in the base is named; neither it nor the delta is stored; another copy serves as well."""
+    path = far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]))
+    flip(path, path.stat().st_size - 1000)
+    with pytest.raises(RemoteDamagedError, match=ChunkId.of(VERSIONS[0]).hex):
+        far.fetch(VERSIONS[1])
+    assert [] == far.store.packs()
+    far.put(chunk(VERSIONS[0]), chunk(VERSIONS[3]))
+    far.fetch(VERSIONS[1])
+    assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
+
+
+def test_deltas_that_are_based_on_each_other(far):
+    """A circle, as only a hostile remote has it, ends in an error."""
+    far.put(chunk(VERSIONS[0], VERSIONS[1]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]))
+    assert set() == far.look()[2].holding([key(VERSIONS[0])])
+    with pytest.raises(RemoteDamagedError):
+        far.fetch(VERSIONS[0])
+    assert [] == far.store.packs()
