@@ -15,7 +15,7 @@ from mlvc.ports import RecordKind
 from mlvc.store.chunking import cut
 from mlvc.store.fsck import check
 from mlvc.store.local import LocalStore
-from mlvc.store.pack import NewRecord, encode_pack_header, encode_records
+from mlvc.store.pack import Encoding, NewRecord, encode_pack_header, encode_records
 from tests.support.reporter import RecordingReporter
 
 GOLDEN = Path(__file__).parent / "store"
@@ -29,6 +29,9 @@ TREE = [
 LARGE_TREE = [TreeEntry(b"%04d" % number, Kind.FILE, BlobId.of(b"small"), 5) for number in range(2_000)]
 COMMIT = Commit(code_sha="0" * 40, code_tree=TreeId.of(encode_tree(TREE)), paths=(), message="golden")
 VERDICT = Verdict(run=RunId.of(b"run"), verdict="identical")
+
+
+EDITED = LARGE[:100_000] + b"an edit" + LARGE[100_000:]
 
 
 @pytest.fixture
@@ -57,6 +60,21 @@ def test_a_store_of_version_1_is_read(golden):
         False,
     ]
     assert list(check(store, RecordingReporter())) == []
+
+
+def test_deltas_of_version_1_are_read(golden):
+    """Two versions of a file, the second with a chunk that is a delta of one of the first."""
+    store = golden("v1-delta")
+    for data in (LARGE, EDITED):
+        assert data == store.read_blob(BlobId.of(data))
+    assert list(check(store, RecordingReporter())) == []
+    encodings = {
+        entry.encoding
+        for index in store.catalog.packs()
+        if index.info.is_data
+        for entry in store.catalog.iter_entries(index)
+    }
+    assert Encoding.DELTA in encodings
 
 
 def test_a_store_of_version_1_is_added_to(golden):
