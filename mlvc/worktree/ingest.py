@@ -13,7 +13,7 @@ from mlvc.ports import ObjectWriter, Sharing
 from mlvc.worktree.contents import SMALL_BYTES, add_contents
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
-from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.statcache import Stamp, iter_stamps
 
 __all__ = ["ingest"]
 
@@ -27,8 +27,7 @@ _CHUNK_BYTES = 32 << 10
 """Less than the usual chunk, so that the room for claims is enough."""
 
 _LENGTH = struct.Struct("<I")
-_STAMP = struct.Struct("<IQqqQ32s")
-_UNREAD = Stamp(0, 0, 0, 0, 0, bytes(32))
+_UNREAD = Stamp(bytes(68))
 
 
 class _Part(NamedTuple):
@@ -97,7 +96,7 @@ def ingest(
     except forks.WorkerFailedError:
         return fresh
     for number, task in enumerate(tasks):
-        stamps = map(Stamp._make, _STAMP.iter_unpack(results[number]))
+        stamps = iter_stamps(results[number])
         for part in task:
             entries = part.seen.entries
             for name, stamp in zip(part.names, stamps, strict=False):
@@ -141,9 +140,7 @@ def _store(
     """Runs in a forked process: stores its share of the tasks; the last result follows when all is durable."""
     with sharing.writer() as writer:
         for number in share:
-            stamps = b"".join(
-                _STAMP.pack(*stamp) for part in tasks[number] for stamp in _stamps(fd, path, part, writer)
-            )
+            stamps = b"".join(stamp for part in tasks[number] for stamp in _stamps(fd, path, part, writer))
             yield number, _LENGTH.pack(len(stamps)) + stamps + writer.report()
         writer.flush()
         yield len(tasks), _LENGTH.pack(0) + writer.report()

@@ -35,7 +35,6 @@ _WORTH_ENTRIES = 20_000
 _TASK_ENTRIES = 2_000
 _ANSWER = struct.Struct("<BII")
 _UNSEEN, _UNCHANGED, _CHANGED = 0, 1, 2
-_NO_DIGEST = bytes(32)
 
 _Answer = tuple[int, str, memoryview]
 
@@ -121,8 +120,7 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
     if verdict == _UNCHANGED:
         seen = Directory(lambda: _files(cache.get(path).entries))
     else:
-        listing = _changed(block)
-        seen = Directory(lambda: listing)
+        seen = Directory(lambda: dict(decode_directory(block).entries))
     for name in names.split("\0") if names else ():
         child_path = f"{path}/{name}"
         with open_child(name, fd, os.fsencode(child_path)) as child_fd:
@@ -138,11 +136,3 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
 
 def _files(entries: Mapping[str, Stamp]) -> dict[str, Stamp]:
     return {name: stamp for name, stamp in entries.items() if not stat.S_ISDIR(stamp.mode)}
-
-
-def _changed(block: memoryview) -> dict[str, Stamp]:
-    entries = decode_directory(block).entries
-    return {
-        name: stamp._replace(digest=b"") if stamp.digest == _NO_DIGEST else stamp
-        for name, stamp in entries.items()
-    }

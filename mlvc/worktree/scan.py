@@ -17,7 +17,7 @@ from mlvc import fsio
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
-from mlvc.worktree.statcache import CachedDirectory, Stamp, StatCache
+from mlvc.worktree.statcache import NO_DIGEST, CachedDirectory, Stamp, StatCache, pack_status
 
 __all__ = [
     "MAX_DEPTH",
@@ -269,21 +269,14 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
                 except FileNotFoundError:
                     continue  # It was deleted since the listing began.
                 stamp = recall(name)
-                # As `Stamp.is_same_file`, without the call: this is done for every file.
-                if (
-                    stamp is not None
-                    and stamp[2] == status.st_mtime_ns
-                    and stamp[3] == status.st_ctime_ns
-                    and stamp[1] == status.st_size
-                    and stamp[4] == status.st_ino
-                    and stamp[0] == status.st_mode
-                ):
+                packed = pack_status(status)
+                if stamp is not None and stamp.startswith(packed):
                     entries[name] = stamp
                     unchanged += 1
                 elif stat.S_ISDIR(status.st_mode):
                     directories.append(name)
                 elif not name.startswith(TEMPORARY_PREFIX):
-                    entries[name] = Stamp.of(status)
+                    entries[name] = Stamp(packed + NO_DIGEST)
     except OSError as exc:
         raise _unreadable_directory(os.fsencode(path), exc) from exc
     return Listing(entries, directories, unchanged)

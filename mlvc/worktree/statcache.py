@@ -20,7 +20,7 @@ One flat file, read whole and decoded directory by directory on demand, integers
                 n     names, separated by NUL
                 68 e  entries
 
-    entry       4 mode, 8 size, 8 mtime_ns, 8 ctime_ns, 8 inode, 32 id
+    entry       4 mode, 8 size, 8 mtime_ns, 8 ctime_ns, 8 inode, 32 id (zeros while it is not known)
 
 It is only a cache: whatever cannot be read is as good as absent. It must not know what the ids are used for.
 Format page: docs/format/statcache.md
@@ -29,69 +29,98 @@ Format page: docs/format/statcache.md
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import xxhash
 
 from mlvc import fsio
 
-__all__ = ["EMPTY", "CachedDirectory", "Stamp", "StatCache", "decode_directory", "encode_directory"]
+__all__ = [
+    "EMPTY",
+    "NO_DIGEST",
+    "CachedDirectory",
+    "Stamp",
+    "StatCache",
+    "decode_directory",
+    "encode_directory",
+    "iter_stamps",
+    "pack_status",
+]
 
 _MAGIC = b"MLVCSTAT"
 _VERSION = 1
 _HEADER = struct.Struct("<8sHQ")
 _DIRECTORY = struct.Struct("<IIIB32sQQ")
-_ENTRY = struct.Struct("<IQqqQ32s")
-_NO_DIGEST = bytes(32)
+_STATUS = struct.Struct("<IQqqQ")
+_MODE = struct.Struct("<I")
+_SIZE = struct.Struct("<Q")
+NO_DIGEST = bytes(32)
+"""Stands in a stamp for a digest that is not known."""
+_ENTRY = struct.Struct(f"{_STATUS.size + len(NO_DIGEST)}s")
 
 
-class Stamp(NamedTuple):
+class Stamp(bytes):
     """The stat data of one directory entry, and the digest of what it held then.
 
-    Attributes:
-        mode: Type and permission bits.
-        size: In bytes; of a directory, the sum of all below.
-        mtime_ns: 0 for a directory.
-        ctime_ns: 0 for a directory.
-        inode: 0 for a directory.
-        digest: Of the blob (a symlink's target text) or of the tree; empty while it is not known.
+    It is the entry as the file holds it: a third of the memory of a tuple, of which a work tree has one for each file.
     """
 
-    mode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    digest: bytes
+    __slots__ = ()
 
     @classmethod
     def of(cls, status: os.stat_result, digest: bytes = b"") -> Stamp:
-        """Returns the stamp of an entry that is no directory."""
-        return cls(
-            status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, digest
-        )
+        """Returns the stamp of an entry that is no directory; the digest is empty while it is not known."""
+        return cls(pack_status(status) + (digest or NO_DIGEST))
 
     @classmethod
     def of_directory(cls, size: int, digest: bytes) -> Stamp:
-        """Returns the stamp under which a directory stands in its parent."""
-        return cls(stat.S_IFDIR, size, 0, 0, 0, digest)
+        """Returns the stamp under which a directory stands in its parent; `size` is the sum of all below."""
+        return cls(_STATUS.pack(stat.S_IFDIR, size, 0, 0, 0) + digest)
+
+    @property
+    def mode(self) -> int:
+        """Type and permission bits."""
+        return _MODE.unpack_from(self)[0]  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return _SIZE.unpack_from(self, _MODE.size)[0]  # type: ignore[no-any-return]
+
+    @property
+    def ctime_ns(self) -> int:
+        """When the entry itself changed; 0 for a directory."""
+        return _STATUS.unpack_from(self)[3]  # type: ignore[no-any-return]
+
+    @property
+    def digest(self) -> bytes:
+        """Of the blob (a symlink's target text) or of the tree; empty while it is not known."""
+        digest = self[_STATUS.size :]
+        return b"" if digest == NO_DIGEST else digest
+
+    def with_digest(self, digest: bytes) -> Stamp:
+        """Returns the same stat data with another digest."""
+        return Stamp(self[: _STATUS.size] + digest)
 
     def is_same_file(self, status: os.stat_result) -> bool:
         """Whether `status` shows the same file, unchanged since."""
-        # Field by field, the likeliest first: this is asked of every file.
-        return (
-            self[2] == status.st_mtime_ns
-            and self[3] == status.st_ctime_ns
-            and self[1] == status.st_size
-            and self[4] == status.st_ino
-            and self[0] == status.st_mode
-        )
+        return self.startswith(pack_status(status))
+
+
+def pack_status(status: os.stat_result) -> bytes:
+    """Returns what a stamp of a file with this stat data begins with."""
+    return _STATUS.pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def iter_stamps(data: bytes | memoryview) -> Iterator[Stamp]:
+    """Yields stamps that stand one after the other."""
+    return map(Stamp, itertools.chain.from_iterable(_ENTRY.iter_unpack(data)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +279,13 @@ def decode_directory(block: memoryview) -> CachedDirectory:
     names_start = _DIRECTORY.size + path_length
     entries_start = names_start + names_length
     names = os.fsdecode(bytes(block[names_start:entries_start])).split("\0")
-    stamps = map(Stamp._make, _ENTRY.iter_unpack(block[entries_start:]))
+    stamps = iter_stamps(block[entries_start:])
     # An empty directory splits into one empty name, which the missing stamp drops.
     return CachedDirectory(dict(zip(names, stamps, strict=False)), tree if has_tree else b"", size, files)
 
 
 def encode_directory(path: str, directory: CachedDirectory) -> bytes:
-    """Returns a directory's block; a digest that is empty becomes zeros."""
+    """Returns a directory's block."""
     encoded_path = os.fsencode(path)
     names = os.fsencode("\0".join(directory.entries))
     fixed = _DIRECTORY.pack(
@@ -264,10 +293,8 @@ def encode_directory(path: str, directory: CachedDirectory) -> bytes:
         len(names),
         len(directory.entries),
         bool(directory.tree),
-        directory.tree or _NO_DIGEST,
+        directory.tree or NO_DIGEST,
         directory.size,
         directory.files,
     )
-    return b"".join(
-        [fixed, encoded_path, names, *(_ENTRY.pack(*stamp) for stamp in directory.entries.values())]
-    )
+    return b"".join([fixed, encoded_path, names, *directory.entries.values()])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from mlvc.model.tree import TreeEntry
 from mlvc.ports import ObjectReader
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.plan import DirectoryPlan
-from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.statcache import Stamp, iter_stamps
 
 __all__ = ["write_out"]
 
@@ -25,8 +24,7 @@ _TASK_FILES = 2_000
 _TASK_BYTES = 32 << 20
 """Enough that most directories are one task: two processes that make files in one directory wait for each other."""
 
-_STAMP = struct.Struct("<IQqqQ32s")
-_UNWRITTEN = Stamp(0, 0, 0, 0, 0, bytes(32))
+_UNWRITTEN = Stamp(bytes(68))
 
 
 class _Part(NamedTuple):
@@ -71,7 +69,7 @@ def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callab
     tasks = list(_tasks(parts, max(_TASK_FILES, 2 * files // forks.MAX_TASKS)))
     written = 0
     for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store)):
-        stamps = map(Stamp._make, _STAMP.iter_unpack(result))
+        stamps = iter_stamps(result)
         for part in tasks[number]:
             entries, left = part.plan.seen.entries, []
             for write, stamp in zip(part.writes, stamps, strict=False):
@@ -131,7 +129,7 @@ def _write(
     for number in share:
         yield (
             number,
-            b"".join(_STAMP.pack(*stamp) for part in tasks[number] for stamp in _stamps(fd, part, applier)),
+            b"".join(stamp for part in tasks[number] for stamp in _stamps(fd, part, applier)),
         )
 
 

@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,14 @@ from mlvc.worktree.statcache import EMPTY, CachedDirectory, Stamp, StatCache
 
 
 def stamp(number):
-    return Stamp(stat.S_IFREG | 0o644, number, -number, 2**62 + number, 2**64 - 1, bytes([number % 256]) * 32)
+    status = SimpleNamespace(
+        st_mode=stat.S_IFREG | 0o644,
+        st_size=number,
+        st_mtime_ns=-number,
+        st_ctime_ns=2**62 + number,
+        st_ino=2**64 - 1,
+    )
+    return Stamp.of(status, bytes([number % 256]) * 32)
 
 
 def saved(path, directories):
