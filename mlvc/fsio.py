@@ -152,7 +152,13 @@ def file_lock(
     Raises:
         LockTimeoutError: `timeout_s` passed.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        if not shared or exc.errno not in {errno.EACCES, errno.EROFS}:
+            raise
+        # Who may only read the file may still share its lock.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

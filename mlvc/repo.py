@@ -22,6 +22,7 @@ from mlvc.model.config import Config, decode_config
 from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import encode_name
 from mlvc.store.local import LocalStore
+from mlvc.store.registry import Registration
 from mlvc.worktree.worktree import Worktree
 
 if TYPE_CHECKING:
@@ -125,11 +126,47 @@ class Repo:
 
     @cached_property
     def store(self) -> LocalStore:
-        """The object store; made empty if missing."""
-        directory = self.common_dir / "store"
-        if directory.is_dir():
-            return LocalStore(directory, on_wait=self.reporter.note)
-        return LocalStore.create(directory, on_wait=self.reporter.note)
+        """The object store; made empty if missing. Opening it registers this work tree in it."""
+        config = self.config
+        directory = (
+            self.common_dir / "store" if config.store_path is None else self._chosen_store(config.store_path)
+        )
+        note = self.reporter.note
+        if (directory / "format").exists():
+            store = LocalStore(directory, on_wait=note)
+        else:
+            store = LocalStore.create(directory, on_wait=note, shared=bool(config.store_shared))
+        if not store.register(self.registration):
+            self.reporter.warn(
+                f"the store {encode_name(os.fsencode(directory))} cannot be written, so a gc there will not know "
+                "what this repository needs"
+            )
+        return store
+
+    def _chosen_store(self, text: str) -> Path:
+        """Returns the directory that the user's own configuration names.
+
+        Raises:
+            UsageError: It is no absolute path, or this repository has a store of its own, which would be forgotten.
+        """
+        own = self.common_dir / "store"
+        if not os.path.isabs(text):
+            raise UsageError(
+                f"store.path is {text!r}, which is no absolute path",
+                hint="write the whole path of the store's directory into your own configuration",
+            )
+        if (own / "format").exists():
+            raise UsageError(
+                f"store.path is {text}, and this repository has a store of its own in {own}",
+                hint=f"bring what is in it along: mkdir -p {text}/packs && cp -n {own}/packs/*.pack {text}/packs && "
+                f"cp -n {own}/packs/*.idx {text}/packs && mv {own} {own}.old",
+            )
+        return Path(text)
+
+    @property
+    def registration(self) -> Registration:
+        """This work tree, as its store has to know it."""
+        return Registration(self.code.common_dir, self.code.git_dir, self.code.root)
 
     @cached_property
     def worktree(self) -> Worktree:
@@ -158,6 +195,10 @@ class Repo:
             repro_memory_mb=own.repro_memory_mb or shared.repro_memory_mb,
             remote_url=own.remote_url or shared.remote_url,
             remote_default=own.remote_default or shared.remote_default,
+            # Where the data goes, who may write it and what is deleted when is nobody else's choice either.
+            store_path=own.store_path,
+            store_shared=own.store_shared,
+            gc_keep_days=own.gc_keep_days,
         )
 
     def _user_config(self) -> Config:
@@ -225,7 +266,10 @@ class Repo:
 
     @contextlib.contextmanager
     def editing(self) -> Iterator[None]:
-        """Holds this worktree's lock while the files, `mlvc.lock` and `.gitignore` are changed together."""
+        """Holds this worktree's lock while the files, `mlvc.lock` and `.gitignore` are changed together.
+
+        What is found in the store meanwhile stays there, so the lock may name it.
+        """
         with contextlib.ExitStack() as held:
             # The body's own errors are not about the lock, so it runs outside of the translation.
             with fsio.translate_os_errors(f"lock {encode_name(os.fsencode(self.state_dir))}"):
@@ -237,6 +281,7 @@ class Repo:
                         ),
                     )
                 )
+            held.enter_context(self.store.in_use())
             yield
 
     def path_of(self, argument: str) -> bytes:

@@ -19,6 +19,13 @@
     url = "s3://bucket/path"
     default = "team"
 
+    [store]                       # this section and the next take effect only from the user's own configuration
+    path = "/srv/mlvc"
+    shared = true
+
+    [gc]
+    keep_days = 30
+
 Page: docs/reference/settings.md
 """
 
@@ -34,6 +41,7 @@ from mlvc.errors import FormatError
 __all__ = ["Config", "decode_config"]
 
 Untracked = Literal["safe", "all", "none"]
+_MOST_KEEP_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,9 @@ class Config:
         repro_memory_mb: The memory limit of a reproduction; None sets none.
         remote_url: Where the project's data is, for whoever has added no remote.
         remote_default: The name of the remote that is used where none is named.
+        store_path: The store's directory; None for one inside the git directory.
+        store_shared: Whether a store that is made is writable for its group.
+        gc_keep_days: How long gc keeps what it found unreachable; None for the default.
     """
 
     project_id: str = ""
@@ -57,6 +68,9 @@ class Config:
     repro_memory_mb: int | None = None
     remote_url: str | None = None
     remote_default: str | None = None
+    store_path: str | None = None
+    store_shared: bool | None = None
+    gc_keep_days: int | None = None
 
 
 _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
@@ -67,6 +81,9 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("repro", "memory_mb"): ("repro_memory_mb", int),
     ("remote", "url"): ("remote_url", str),
     ("remote", "default"): ("remote_default", str),
+    ("store", "path"): ("store_path", str),
+    ("store", "shared"): ("store_shared", bool),
+    ("gc", "keep_days"): ("gc_keep_days", int),
 }
 
 
@@ -100,4 +117,7 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
             values[field_name] = value
     if values.get("code_untracked", "safe") not in {"safe", "all", "none"}:
         raise FormatError(f"{source}: `code.untracked` must be safe, all or none")
+    keep_days = values.get("gc_keep_days", 0)
+    if not isinstance(keep_days, int) or not 0 <= keep_days <= _MOST_KEEP_DAYS:
+        raise FormatError(f"{source}: `gc.keep_days` must be between 0 and {_MOST_KEEP_DAYS}")
     return Config(**values)  # type: ignore[arg-type]  # every value was checked against the field's type above

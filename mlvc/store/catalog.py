@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlvc.errors import FormatError, MlvcError, VersionError
 from mlvc.fsio import translate_os_errors
+from mlvc.store.condemned import read_condemned
 from mlvc.store.errors import DamagedFileError, UnknownFormatError
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout, parse_pack_name
 from mlvc.store.pack_index import KEY_BYTES, PackIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mlvc.model.ids import PackId
@@ -111,6 +112,7 @@ class Catalog:
         self._lock = threading.RLock()
         self._loaded = False
         self._table = _Table()
+        self._stand_ins: dict[PackId, PackIndex] = {}
         self._seen_mtime_ns = -1
         self._seen_at = 0.0
         self._listed_at = 0.0
@@ -131,11 +133,13 @@ class Catalog:
                 if mtime_ns != self._seen_mtime_ns:
                     self._seen_mtime_ns, self._seen_at = mtime_ns, self._listed_at
                 names = set(os.listdir(self._layout.packs))
+            condemned = read_condemned(self._layout.condemned)
             present = {
                 pack
                 for name in names
-                if (pack := parse_pack_name(name, INDEX_SUFFIX)) is not None
-                and pack.hex + PACK_SUFFIX in names
+                if (pack := parse_pack_name(name, PACK_SUFFIX)) is not None
+                and (pack.hex + INDEX_SUFFIX in names or pack in self._stand_ins)
+                and pack not in condemned
             }
             changed = False
             if self._table.names - present or self._table.failures:
@@ -149,10 +153,17 @@ class Catalog:
 
     def _load(self, pack: PackId) -> None:
         try:
-            self._table.add(load_index(self._layout.index(pack)))
+            self._table.add(self._stand_ins.get(pack) or load_index(self._layout.index(pack)))
         except MlvcError as exc:
             self._table.names.add(pack)
             self._table.failures[pack] = exc
+
+    def stand_in(self, indexes: Iterable[PackIndex]) -> None:
+        """Uses indexes that were made again from their packs, in this process alone, instead of those on disk."""
+        with self._lock:
+            self._stand_ins |= {index.info.id: index for index in indexes}
+            self._loaded = False
+            self._table = _Table()
 
     def add(self, index: PackIndex) -> None:
         """Adds one published pack, if it is not known yet."""
@@ -173,7 +184,7 @@ class Catalog:
         found: Location | None = None
         for index, number in self._table.candidates(key):
             try:
-                entry = index.find_near(number, digest, kind, part)
+                entry = next((entry for _, entry in index.numbers_near(number, digest, kind, part)), None)
             except FormatError as exc:
                 raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc
             if entry is not None:
@@ -181,6 +192,16 @@ class Catalog:
                 if not entry.base:
                     break
         return found
+
+    def find_all(self, digest: bytes, kind: int, part: int = 0) -> Iterator[tuple[PackIndex, int, Entry]]:
+        """Yields every copy of a record in the packs known so far: its pack, its number in that, and its entry."""
+        self._ensure_loaded()
+        for index, first in self._table.candidates(int.from_bytes(digest[:KEY_BYTES], "little")):
+            try:
+                for number, entry in index.numbers_near(first, digest, kind, part):
+                    yield index, number, entry
+            except FormatError as exc:
+                raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc
 
     def raise_failure(self) -> None:
         """Raises what is wrong with the first index that cannot be used, if there is one."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mlvc.store.pack import Entry
 
-__all__ = ["WHOLE_TYPES", "check_content", "check_record", "object_of"]
+__all__ = ["WHOLE_TYPES", "check_content", "check_record", "no_base", "object_of"]
 
 _ID_TYPES: dict[int, type[ObjectId]] = {
     RecordKind.CHUNK: ChunkId,
@@ -89,8 +89,9 @@ def check_record(
     elif entry.base:
         check_payload(record, entry)
     else:
-        check_content(entry, decode_payload(record, entry, decompressor, _no_base))
+        check_content(entry, decode_payload(record, entry, decompressor, no_base))
 
 
-def _no_base(digest: bytes) -> bytes:
+def no_base(digest: bytes) -> bytes:
+    """Stands for the base of what is no delta."""
     raise AssertionError(digest)  # Only a delta asks.

@@ -20,6 +20,8 @@ __all__ = [
     "UnknownFormatError",
 ]
 
+_FSCK_HINT = "`mlvc fsck` names everything that is damaged, and `mlvc fsck --repair` mends what it can"
+
 
 class ObjectMissingError(NotFoundError):
     """An object is in no pack of the store.
@@ -47,8 +49,8 @@ class DamagedFileError(IntegrityError):
 
     code = "damaged-file"
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} is damaged: {what}", hint="`mlvc fsck` names everything that is damaged")
+    def __init__(self, path: Path, what: str, *, hint: str = _FSCK_HINT) -> None:
+        super().__init__(f"{path} is damaged: {what}", hint=hint)
         self.path = path
 
 
@@ -64,7 +66,7 @@ class ObjectDamagedError(IntegrityError):
     def __init__(self, object_id: ObjectId, what: str) -> None:
         super().__init__(
             f"the {object_id.noun} {object_id} is damaged: {what}",
-            hint="`mlvc fsck` names everything that is damaged",
+            hint=_FSCK_HINT,
         )
         self.object_id = object_id
 

@@ -2,6 +2,12 @@
 
     format          `mlvc-store 1` and a newline
     lock            held (flock) while packs are published
+    use             held (flock, shared) by whoever relies on what is stored; alone by gc while it deletes
+    gc              held (flock) by the one gc that runs
+    unreached       since when gc has found which records unreachable
+    condemned       the packs that a gc has begun to delete; they do not count
+    damaged/        packs that a repair has replaced; they do not count
+    repositories/   who uses the store: one file for each work tree
     packs/HEX.pack  packs, named by the BLAKE3 of the whole file
     packs/HEX.idx   their indexes; a pack without one does not count
     tmp/            files that are being written, each locked by its writer
@@ -40,6 +46,36 @@ class Layout:
     def lock(self) -> Path:
         """The lock of those who publish packs."""
         return self.directory / "lock"
+
+    @property
+    def use(self) -> Path:
+        """The lock of those who rely on what is stored, which gc takes alone to delete."""
+        return self.directory / "use"
+
+    @property
+    def gc(self) -> Path:
+        """The lock of the one gc that runs."""
+        return self.directory / "gc"
+
+    @property
+    def unreached(self) -> Path:
+        """What gc found unreachable, and when first."""
+        return self.directory / "unreached"
+
+    @property
+    def condemned(self) -> Path:
+        """The list of packs that a gc has begun to delete."""
+        return self.directory / "condemned"
+
+    @property
+    def damaged(self) -> Path:
+        """The directory of packs that a repair has replaced."""
+        return self.directory / "damaged"
+
+    @property
+    def repositories(self) -> Path:
+        """The directory of those who use the store."""
+        return self.directory / "repositories"
 
     @property
     def packs(self) -> Path:

@@ -1,8 +1,11 @@
-"""The object store of one repository: a directory of packs."""
+"""The object store of one repository, or of several: a directory of packs."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
+import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from blake3 import blake3
@@ -14,6 +17,7 @@ from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, Tree
 from mlvc.model.tree import TreeEntry, decode_tree
 from mlvc.ports import RecordKind
 from mlvc.store.catalog import Location
+from mlvc.store.condemned import execute
 from mlvc.store.errors import (
     BlobTooLargeError,
     DamagedFileError,
@@ -28,7 +32,8 @@ from mlvc.store.pack import Base
 from mlvc.store.pack_index import PackInfo
 from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
-from mlvc.store.temporaries import remove_leftovers
+from mlvc.store.registry import is_registered, register
+from mlvc.store.temporaries import Temporary, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from mlvc.model.objects import StoredObject
     from mlvc.store.catalog import Catalog
     from mlvc.store.pack import Entry
+    from mlvc.store.registry import Registration
     from mlvc.store.succession import Succession
     from mlvc.store.writer import LocalWriter
 
@@ -44,6 +50,8 @@ __all__ = ["LocalStore", "RecordKey"]
 
 _FORMAT_NAME = b"mlvc-store "
 _FORMAT = _FORMAT_NAME + b"1\n"
+_SHARED_DIRECTORY, _SHARED_FILE = 0o2070, 0o060
+"""What the group is given besides what the umask allows; what is made in such a directory belongs to its group."""
 
 
 class RecordKey(NamedTuple):
@@ -88,10 +96,20 @@ class LocalStore:
         self._on_wait = on_wait
         self._check_format()
         self._records = RecordReader(self.layout)
+        self._use_lock = threading.Lock()
+        self._use = contextlib.ExitStack()
+        self._users = 0
 
     @classmethod
-    def create(cls, directory: Path, *, on_wait: Callable[[str], None] | None = None) -> Self:
+    def create(
+        cls, directory: Path, *, on_wait: Callable[[str], None] | None = None, shared: bool = False
+    ) -> Self:
         """Makes a store and opens it; completes one that a killed process began, and opens one that is there.
+
+        Args:
+            directory: Where it is to be.
+            on_wait: As for opening it.
+            shared: Whether whoever is in the directory's group may write to a new store, under any umask.
 
         Raises:
             DiskFullError: There is no room for it.
@@ -99,11 +117,22 @@ class LocalStore:
         """
         layout = Layout(directory)
         with translate_os_errors(f"make a store in {directory}"):
-            for path in (layout.packs, layout.temporaries):
+            is_new = not layout.format.exists()
+            for path in (directory, layout.packs, layout.temporaries, layout.repositories):
                 path.mkdir(parents=True, exist_ok=True)
-            if not layout.format.exists():
+                if is_new and shared:
+                    path.chmod(stat.S_IMODE(path.stat().st_mode) | _SHARED_DIRECTORY)
+            if is_new:
+                # Who may only read can then still keep gc from deleting what is being read.
+                layout.use.touch()
+                for path in (layout.lock, layout.use, layout.gc) if shared else ():
+                    path.touch()
+                    path.chmod(stat.S_IMODE(path.stat().st_mode) | _SHARED_FILE)
                 # It comes last: a directory with this file is a whole store.
-                fsio.atomic_write(layout.format, _FORMAT)
+                file = Temporary.create(layout.temporaries, ".format")
+                file.write(_FORMAT)
+                file.sync()
+                file.publish(layout.format)
                 fsio.sync_directory(directory.parent)
         return cls(directory, on_wait=on_wait)
 
@@ -117,7 +146,72 @@ class LocalStore:
             return
         if content.startswith(_FORMAT_NAME) and content[len(_FORMAT_NAME) : -1].isdigit():
             raise UnknownFormatError(path, f"version {content[len(_FORMAT_NAME) : -1].decode()}")
-        raise DamagedFileError(path, "it does not say `mlvc-store` and a version")
+        raise DamagedFileError(
+            path,
+            "it does not say `mlvc-store` and a version",
+            hint=f"if the store was made by this version of mlvc: echo mlvc-store 1 > {path}",
+        )
+
+    @property
+    def records(self) -> RecordReader:
+        """Finds and reads single records."""
+        return self._records
+
+    # ---------------------------------------------------------------------------------------- living with gc
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps whatever is found here from being deleted, by any process, until the context is left.
+
+        Whoever finds an object, does not store it again because of that, and writes a name for it, does all three in
+        one such context. A writer is one by itself; contexts may nest. Begins with a look at what is there now, and
+        waits while gc deletes, which takes moments. Gc itself never waits: it deletes another time.
+
+        Raises:
+            FileUnreadableError: The lock cannot be used.
+            IntegrityError: The list of what a killed gc was deleting is damaged.
+        """
+        with self._use_lock:
+            if not self._users:
+                with translate_os_errors(f"use the store {self.layout.directory}"):
+                    self._begin_use()
+                self._records.catalog.refresh()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._use_lock:
+                self._users -= 1
+                if not self._users:
+                    self._use.close()
+
+    def _begin_use(self) -> None:
+        lock, condemned = self.layout.use, self.layout.condemned
+        while True:
+            self._use.enter_context(fsio.file_lock(lock, shared=True, on_wait=self._say_gc))
+            if not condemned.exists():
+                return
+            # A gc was killed while it deleted. What it had condemned must be gone before anything is published
+            # here: the same bytes would get the name of a condemned pack.
+            self._use.close()
+            with fsio.file_lock(lock):
+                execute(self.layout)
+
+    def _say_gc(self) -> None:
+        if self._on_wait is not None:
+            self._on_wait("waiting for a gc that is deleting")
+
+    def register(self, registration: Registration) -> bool:
+        """Makes the store know a work tree that uses it, for gc; returns whether it does. Costs one small read.
+
+        False where the store may only be read.
+        """
+        if is_registered(self.layout, registration):
+            return True
+        if not os.access(self.layout.temporaries, os.W_OK):
+            return False
+        register(self.layout, registration)
+        return True
 
     # -------------------------------------------------------------------------------------------- writing
 
@@ -126,15 +220,16 @@ class LocalStore:
         """Begins adding objects; see `ports.Store.writer`."""
         from mlvc.store.writer import LocalWriter  # noqa: PLC0415  # threads and chunking, for writers alone
 
-        with translate_os_errors(f"write to the store {self.layout.directory}"):
-            remove_leftovers(self.layout.temporaries)
-        self._records.catalog.refresh()
-        writer = LocalWriter(self, self._on_wait)
-        try:
-            yield writer
-            writer.flush()
-        finally:
-            writer.close()
+        with self.in_use():
+            with translate_os_errors(f"write to the store {self.layout.directory}"):
+                remove_leftovers(self.layout.temporaries)
+            self._records.catalog.refresh()
+            writer = LocalWriter(self, self._on_wait)
+            try:
+                yield writer
+                writer.flush()
+            finally:
+                writer.close()
 
     @property
     def catalog(self) -> Catalog:

@@ -50,6 +50,7 @@ __all__ = [
     "NewRecord",
     "base_of",
     "check_payload",
+    "check_record",
     "decode_pack_header",
     "decode_payload",
     "decode_record_header",
@@ -268,6 +269,21 @@ def decode_record_header(data: bytes, offset: int = 0) -> Entry:
     return Entry(digest, offset, stored_length, length, kind, encoding, part)
 
 
+def check_record(record: bytes, entry: Entry) -> None:
+    """Checks a whole record against its checksum and its entry, without decoding what it holds.
+
+    Raises:
+        FormatError: It is damaged.
+    """
+    header = decode_record_header(record, entry.offset)
+    if len(record) != RECORD_HEADER_BYTES + header.stored_length:
+        raise FormatError("a record has another length than its header says")
+    if _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(memoryview(record)[_CHECKSUM.size :]):
+        raise FormatError("the checksum of a record is wrong")
+    if header != entry._replace(base=b"") or record[11]:
+        raise FormatError("a record is another than its index says")
+
+
 def check_payload(record: bytes, entry: Entry) -> bytes:
     """Returns the payload of a whole record as it is stored, after checking it against its checksum and its entry.
 
@@ -279,13 +295,7 @@ def check_payload(record: bytes, entry: Entry) -> bytes:
         FormatError: It is damaged.
         VersionError: Its kind or encoding is not known.
     """
-    header = decode_record_header(record, entry.offset)
-    if len(record) != RECORD_HEADER_BYTES + header.stored_length:
-        raise FormatError("a record has another length than its header says")
-    if _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(memoryview(record)[_CHECKSUM.size :]):
-        raise FormatError("the checksum of a record is wrong")
-    if header != entry._replace(base=b"") or record[11]:
-        raise FormatError("a record is another than its index says")
+    check_record(record, entry)
     if entry.kind not in _KINDS or entry.encoding not in _ENCODINGS:
         raise VersionError(f"kind {entry.kind} with encoding {entry.encoding}")
     if entry.kind in _CHUNK_KINDS and entry.length > MAX_CHUNK_BYTES:

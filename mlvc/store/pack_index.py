@@ -166,8 +166,7 @@ class PackIndex:
             )
         return Entry(digest, offset, stored_length, length, kind, encoding, part)
 
-    def entries_from(self, digest: bytes) -> Iterator[Entry]:
-        """Yields the entries in order, from the first whose id is not less than `digest`."""
+    def _first_number(self, digest: bytes) -> int:
         data, low, high = self._data, 0, self.info.records
         while low < high:
             middle = (low + high) // 2
@@ -176,31 +175,37 @@ class PackIndex:
                 low = middle + 1
             else:
                 high = middle
-        for number in range(low, self.info.records):
+        return low
+
+    def entries_from(self, digest: bytes) -> Iterator[Entry]:
+        """Yields the entries in order, from the first whose id is not less than `digest`."""
+        for number in range(self._first_number(digest), self.info.records):
             yield self.entry(number)
+
+    def numbers_near(self, first: int, digest: bytes, kind: int, part: int) -> Iterator[tuple[int, Entry]]:
+        """Yields each entry of a record with its number in the order of `entries_from(b"")`.
+
+        Args:
+            first: The number of the first entry whose id begins with the same eight bytes.
+            digest: The id.
+            kind: Of the record.
+            part: Of the record.
+        """
+        data, prefix = self._data, digest[:KEY_BYTES]
+        for number in range(first, self.info.records):
+            start = _HEADER.size + number * _ENTRY.size
+            found = data[start : start + DIGEST_BYTES]
+            if found == digest:
+                entry = self.entry(number)
+                if entry.kind == kind and entry.part == part:
+                    yield number, entry
+            elif found[:KEY_BYTES] != prefix:
+                return
 
     def find(self, digest: bytes, kind: int, part: int) -> Entry | None:
         """Returns the entry of a record, or None."""
-        for entry in self.entries_from(digest):
-            if entry.digest != digest:
-                return None
-            if entry.kind == kind and entry.part == part:
-                return entry
-        return None
-
-    def find_near(self, number: int, digest: bytes, kind: int, part: int) -> Entry | None:
-        """Returns what `find` does, given the number of the first entry whose id begins as `digest` does."""
-        data, prefix = self._data, digest[:KEY_BYTES]
-        for candidate in range(number, self.info.records):
-            start = _HEADER.size + candidate * _ENTRY.size
-            found = data[start : start + DIGEST_BYTES]
-            if found == digest:
-                entry = self.entry(candidate)
-                if entry.kind == kind and entry.part == part:
-                    return entry
-            elif found[:KEY_BYTES] != prefix:
-                break
-        return None
+        near = self.numbers_near(self._first_number(digest[:KEY_BYTES]), digest, kind, part)
+        return next((entry for _, entry in near), None)
 
 
 def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:

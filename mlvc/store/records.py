@@ -17,12 +17,12 @@ from mlvc.model.ids import ChunkId
 from mlvc.ports import RecordKind
 from mlvc.store.catalog import Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
-from mlvc.store.pack import RECORD_HEADER_BYTES, decode_payload
+from mlvc.store.pack import PACK_HEADER_BYTES, RECORD_HEADER_BYTES, decode_pack_header, decode_payload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlvc.model.ids import ObjectId
+    from mlvc.model.ids import ObjectId, PackId
     from mlvc.store.layout import Layout
 
 __all__ = ["PackFile", "RecordReader"]
@@ -76,7 +76,18 @@ class RecordReader:
         self.catalog = Catalog(layout)
         self._layout = layout
         self._per_thread = threading.local()
-        self._open = functools.lru_cache(_MAX_OPEN_PACKS)(lambda pack: PackFile(layout.pack(pack)))
+        self._open = functools.lru_cache(_MAX_OPEN_PACKS)(self._open_pack)
+
+    def _open_pack(self, pack: PackId) -> PackFile:
+        """Opens a pack whose header says a version that can be read."""
+        file = PackFile(self._layout.pack(pack))
+        try:
+            decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes)))
+        except FormatError as exc:
+            raise DamagedFileError(file.path, exc.message) from exc
+        except VersionError as exc:
+            raise UnknownFormatError(file.path, exc.message) from exc
+        return file
 
     @property
     def _decompressor(self) -> zstandard.ZstdDecompressor:

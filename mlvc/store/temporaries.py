@@ -1,10 +1,14 @@
-"""Files that are being written: each is locked by its writer until it is published, and gone if the writer dies."""
+"""Files that are being written: each is locked by its writer until it is published, and gone if the writer dies.
+
+Who may read a file of the store is decided by the store's directories, not by the umask of whoever happens to write.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING, Self
 
 from mlvc import fsio
@@ -37,6 +41,7 @@ class Temporary:
             path = directory / (os.urandom(8).hex() + suffix)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
             if _lock(fd) and _is_same_file(path, fd):
+                os.fchmod(fd, stat.S_IMODE(os.stat(directory).st_mode) & 0o444)
                 return cls(path, fd)
             # Another process took the file for a leftover before it was locked, and removes it.
             os.close(fd)

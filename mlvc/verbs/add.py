@@ -10,6 +10,7 @@ from mlvc.errors import NotFoundError, UsageError
 from mlvc.model.lock import GIT_KEPT, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
+from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
 __all__ = ["AddResult", "Added", "GitTracksError", "add", "add_paths", "tracked_parent"]
@@ -100,11 +101,14 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
             stored_bytes = writer.stored_bytes
             added.append(Added(entry, stored_bytes - before_bytes, changed=entry != known))
             before_bytes = stored_bytes
+    changed = [item.entry for item in added if item.changed]
+    after = lock.with_entries(changed, removed=inner)
+    if changed or inner:
+        remember(repo, "add", lock, after)
     for item in added:
         add_ignore(repo.root, item.entry.path)
-    changed = [item.entry for item in added if item.changed]
     if changed or inner:
-        repo.write_lock(lock.with_entries(changed, removed=inner))
+        repo.write_lock(after)
     repo.note_brought([item.entry for item in added], removed=inner)
     return AddResult(tuple(added))
 

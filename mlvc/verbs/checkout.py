@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlvc.code.child import git_said, run_git
@@ -12,6 +12,7 @@ from mlvc.model.lock import Lock, TrackedPath
 from mlvc.repo import HOOK_TOKEN, Repo
 from mlvc.verbs.add import tracked_parent
 from mlvc.verbs.locate import Located, get_entry, lock_of
+from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import add_ignore
 from mlvc.worktree.worktree import MaterialiseResult
 
@@ -57,21 +58,45 @@ def checkout(
             return CheckoutResult(None, _checkout_paths(repo, rev, paths, force=force))
         lock = repo.read_lock()
         if rev is None:
-            return CheckoutResult(None, _bring_all(repo, lock, force=force))
+            keep = _remembering(repo, lock, lock)
+            return CheckoutResult(None, _bring_all(repo, lock, force=force, replacing=keep))
         return _checkout_revision(repo, rev, lock, force=force)
 
 
 def _bring(
-    repo: Repo, target: Mapping[bytes, TrackedPath], current: Mapping[bytes, TrackedPath], *, force: bool
+    repo: Repo,
+    target: Mapping[bytes, TrackedPath],
+    current: Mapping[bytes, TrackedPath],
+    *,
+    force: bool,
+    replacing: Callable[[Sequence[TrackedPath]], None] | None = None,
 ) -> MaterialiseResult:
     with repo.store.writer() as writer:
-        return repo.worktree.materialise(target, current, force=force, writer=writer)
+        return repo.worktree.materialise(target, current, force=force, writer=writer, replacing=replacing)
 
 
-def _bring_all(repo: Repo, target: Lock, *, force: bool) -> MaterialiseResult:
+def _remembering(
+    repo: Repo, before: Lock, after: Lock, sha: str | None = None
+) -> Callable[[Sequence[TrackedPath]], None]:
+    """Returns what tells `mlvc undo` of the files that are about to be replaced."""
+
+    def keep(files: Sequence[TrackedPath]) -> None:
+        if files or before != after or sha is not None:
+            remember(repo, "checkout", before, after, files, sha=sha)
+
+    return keep
+
+
+def _bring_all(
+    repo: Repo,
+    target: Lock,
+    *,
+    force: bool,
+    replacing: Callable[[Sequence[TrackedPath]], None] | None = None,
+) -> MaterialiseResult:
     """Makes the files those of a lock; files that only what was brought before has are deleted."""
     brought = repo.brought().entries
-    result = _bring(repo, target.entries, brought or target.entries, force=force)
+    result = _bring(repo, target.entries, brought or target.entries, force=force, replacing=replacing)
     repo.note_brought(target.entries.values(), removed=brought.keys() - target.entries.keys())
     return result
 
@@ -82,16 +107,19 @@ def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force:
     target = {entry.path: entry for entry in wanted}
     # What the lock tracks as a whole loses the files that the wanted version lacks; parts of it only gain.
     current = {path: lock.entries[path] for path in target if path in lock.entries}
-    result = _bring(repo, target, current, force=force)
+    whole: list[TrackedPath] = []
+    after = lock
     if rev is not None:
         whole = [entry for entry in wanted if not tracked_parent(entry.path, lock.entries)]
         inner = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in whole)]
+        tracked = lock_of(repo, rev).entries
+        after = lock.with_entries((tracked.get(entry.path, entry) for entry in whole), removed=inner)
+    result = _bring(repo, target, current, force=force, replacing=_remembering(repo, lock, after))
+    if rev is not None:
         for entry in whole:
             add_ignore(repo.root, entry.path)
-        tracked = lock_of(repo, rev).entries
-        brought = [tracked.get(entry.path, entry) for entry in whole]
-        repo.write_lock(lock.with_entries(brought, removed=inner))
-        repo.note_brought(brought, removed=inner)
+        repo.write_lock(after)
+        repo.note_brought([after.entries[entry.path] for entry in whole], removed=inner)
     else:
         repo.note_brought(entry for path, entry in target.items() if lock.entries.get(path) == entry)
     return result
@@ -108,7 +136,8 @@ def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> Chec
         _try_git(repo, head, sha)
     # Data comes first, because it can refuse and leave everything as it is. Killed in between, every byte is in an
     # object and the lock is the old one: `mlvc checkout` goes back, the same command again goes on.
-    files = _bring_all(repo, target, force=force)
+    keep = _remembering(repo, lock, target, sha)
+    files = _bring_all(repo, target, force=force, replacing=keep)
     try:
         repo.code.checkout(rev, environment=HOOK_TOKEN)
     except MlvcError:

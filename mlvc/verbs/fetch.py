@@ -35,7 +35,8 @@ def fetch(repo: Repo, name: str | None = None, *, with_data: bool = False) -> Fe
         MlvcError: The remote cannot be used. Repeating goes on where it stopped.
     """
     source = open_source(repo, name)
-    brought = source.bring_packs(repo, with_data=with_data)
+    with repo.store.in_use():
+        brought = source.bring_packs(repo, with_data=with_data)
     if source.indexes.damaged:
         raise RemoteDamagedError(*source.indexes.damaged)
     return FetchResult(source.remote.url, brought.packs, brought.size_bytes)

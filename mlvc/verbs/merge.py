@@ -77,6 +77,11 @@ def merge_lock(repo: Repo, base: Path, ours: Path, theirs: Path) -> MergeResult:
         ours: The present side, and the result.
         theirs: The other side.
     """
+    with repo.store.in_use():
+        return _merge_lock(repo, base, ours, theirs)
+
+
+def _merge_lock(repo: Repo, base: Path, ours: Path, theirs: Path) -> MergeResult:
     with fsio.translate_os_errors("read the sides of mlvc.lock"):
         before, mine, other = (path.read_bytes() for path in (base, ours, theirs))
     try:

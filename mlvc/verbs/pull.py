@@ -49,6 +49,11 @@ def pull(
         RemoteDamagedError: It names what is damaged there; nothing of that was stored.
         UnsavedFilesError: Data files would be lost, and `force` is off; no file was changed.
     """
+    with repo.store.in_use():
+        return _pull(repo, paths, name, force=force)
+
+
+def _pull(repo: Repo, paths: Sequence[str], name: str | None, *, force: bool) -> PullResult:
     source = open_source(repo, name)
     trouble = list(source.indexes.damaged)
     try:

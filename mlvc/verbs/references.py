@@ -12,7 +12,9 @@ from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
 from mlvc.ports import RecordKind
 from mlvc.repo import Repo
+from mlvc.store.local import LocalStore
 from mlvc.verbs.closure import contents_of
+from mlvc.worktree.journal import read_saved
 
 __all__ = ["READ_ERRORS", "References"]
 
@@ -28,20 +30,24 @@ class References:
         reached: Each object that is bad, or cannot be read here, with the first fifty places that need it.
     """
 
-    def __init__(self, repo: Repo, is_bad: Callable[[ObjectId], bool]) -> None:
+    def __init__(
+        self, repo: Repo, is_bad: Callable[[ObjectId], bool], store: LocalStore | None = None
+    ) -> None:
         """Follows nothing yet.
 
         Args:
             repo: The repository.
             is_bad: Whether a blob or tree is what is looked for.
+            store: What to read instead of the repository's store.
         """
         self._repo = repo
         self._is_bad = is_bad
+        self._store = repo.store if store is None else store
         self._below: dict[TreeId, tuple[tuple[bytes, ObjectId], ...]] = {}
         self.reached: dict[ObjectId, list[str]] = {}
 
     def follow_all(self) -> None:
-        """Follows the lock, every commit, every run and every environment."""
+        """Follows the lock, the journal of saved files, every commit, every run and every environment."""
         with self._repo.reporter.task("following references", unit="objects") as task:
             for place, entries in self._roots():
                 for entry in entries:
@@ -55,11 +61,15 @@ class References:
             yield "mlvc.lock", list(self._repo.read_lock().entries.values())
         except MlvcError as exc:
             self._repo.reporter.warn(f"not followed: {exc.message}")
+        try:
+            yield "saved.log", list(read_saved(self._repo.state_dir / "saved.log"))
+        except MlvcError as exc:
+            self._repo.reporter.warn(f"not followed: {exc.message}")
         for kind in (RecordKind.COMMIT, RecordKind.RUN, RecordKind.ENVIRONMENT):
             for object_id in self._stored(kind):
                 place = f"{object_id.noun} {object_id.short}"
                 try:
-                    value = self._repo.store.read_object(object_id)
+                    value = self._store.read_object(object_id)
                 except READ_ERRORS:
                     self._note(place, object_id)
                     continue
@@ -70,7 +80,7 @@ class References:
     def _stored(self, kind: RecordKind) -> list[ObjectId]:
         """Returns the ids of one kind; none where an index is damaged, which the check of the packs has named."""
         try:
-            return list(self._repo.store.iter_object_ids(kind))
+            return list(self._store.iter_object_ids(kind))
         except (*READ_ERRORS, VersionError) as exc:
             self._repo.reporter.warn(f"not every {kind.name.lower()} could be followed: {exc.message}")
             return []
@@ -93,7 +103,7 @@ class References:
     def _bad_below(self, tree: TreeId) -> Iterator[tuple[bytes, ObjectId]]:
         is_bad = self._is_bad(tree)
         try:
-            entries = self._repo.store.read_tree(tree)
+            entries = self._store.read_tree(tree)
         except READ_ERRORS:
             is_bad, entries = True, ()
         if is_bad:

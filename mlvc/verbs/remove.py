@@ -10,6 +10,7 @@ from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
 from mlvc.verbs.add import tracked_parent
+from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import remove_ignore
 
 __all__ = ["NotTrackedError", "RemoveResult", "remove", "tracked_entry"]
@@ -50,12 +51,21 @@ def remove(repo: Repo, arguments: Sequence[str], *, cached: bool, force: bool) -
     with repo.editing():
         lock = repo.read_lock()
         entries = {path: tracked_entry(lock, path) for path in map(repo.path_of, arguments)}
+        after = lock.with_entries(removed=entries)
         deleted = 0
-        if not cached:
+        if cached:
+            remember(repo, "rm", lock, after)
+        else:
             with repo.store.writer() as writer:
-                deleted = repo.worktree.materialise({}, entries, force=force, writer=writer).deleted
+                deleted = repo.worktree.materialise(
+                    {},
+                    entries,
+                    force=force,
+                    writer=writer,
+                    replacing=lambda files: remember(repo, "rm", lock, after, files),
+                ).deleted
         # Killed before this line, the files are back after `mlvc checkout`.
-        repo.write_lock(lock.with_entries(removed=entries))
+        repo.write_lock(after)
         repo.note_brought((), removed=entries)
         for path in entries:
             remove_ignore(repo.root, path)

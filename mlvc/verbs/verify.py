@@ -70,7 +70,8 @@ def verify(repo: Repo, rev: str | None = None, *, remote: bool = False, deep: bo
     if source is not None:
         damaged.update(source.indexes.damaged)
         try:
-            source.bring_packs(repo, with_data=False)
+            with repo.store.in_use():
+                source.bring_packs(repo, with_data=False)
         except RemoteDamagedError as exc:
             damaged.update(exc.found)
     closure = Closure(repo)

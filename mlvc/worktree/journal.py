@@ -37,7 +37,13 @@ def read_saved(path: Path) -> Sequence[TrackedPath]:
         raise FormatError(f"{path} is no journal of saved files") from None
     if first != _FIRST_LINE:
         raise VersionError(f"{path}: this mlvc does not know {first[:40]!r}", hint="install a newer mlvc")
-    return [decode_entry(line) for line in lines]
+    try:
+        return [decode_entry(line) for line in lines]
+    except FormatError as exc:
+        raise FormatError(
+            f"{path} cannot be read: {exc.message}",
+            hint="mend the line, or move the file away: what only it names is then deleted by gc some day",
+        ) from exc
 
 
 def append_saved(path: Path, entries: Iterable[TrackedPath]) -> None:

@@ -17,7 +17,7 @@ from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
 from mlvc.worktree.trees import as_tree_entry, blob_of, change_of, read_directory
 
-__all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "merge", "nest"]
+__all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "lay_over", "merge", "nest"]
 
 _NAMED = 20
 
@@ -106,10 +106,13 @@ class Planner:
         missing: Paths whose contents are not in the store.
         unchanged: How many files are right already.
         write_bytes: How many bytes will be written.
+        replaced: Every present file and link that will be overwritten, deleted or get another executable bit, and is
+            not what `current` says, with its stamp.
     """
 
     def __init__(self, store: ObjectReader) -> None:
         self._store = store
+        self.replaced: list[tuple[bytes, Stamp]] = []
         self.risks: list[Risk] = []
         self.missing: list[bytes] = []
         self.unchanged = 0
@@ -143,7 +146,7 @@ class Planner:
             if want is None:
                 self._plan_absent(fd, name, below, plan, had)
             elif isinstance(want, TreeEntry) and want.kind is not Kind.DIRECTORY:
-                self._plan_file(fd, name, below, plan, want)
+                self._plan_file(fd, name, below, plan, (want, had))
             else:
                 self._plan_directory(fd, name, below, plan, (want, had))
         if not plan.is_empty:
@@ -159,7 +162,7 @@ class Planner:
         child = plan.seen.children.get(name)
         if not _is_directory(had):
             if name in plan.seen.entries:
-                self._give_up(fd, name, path, plan.seen)
+                self._give_up(fd, name, path, plan.seen, had)
                 plan.deletes.append(name)
         elif child is not None:
             with open_child(name, fd, path) as child_fd:
@@ -190,7 +193,7 @@ class Planner:
             if had is None and not isinstance(want, TreeEntry):
                 # A link or file of the user's on the way to a tracked path: never replaced, never followed.
                 raise ObstructedError(path, "link or file that is not tracked")
-            self._give_up(fd, name, path, plan.seen)
+            self._give_up(fd, name, path, plan.seen, had)
             plan.deletes.append(name)
         plan.children[name] = self._plan_wanted(None, path, Directory(), want, {})
 
@@ -204,8 +207,14 @@ class Planner:
         return plan
 
     def _plan_file(
-        self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, want: TreeEntry
+        self,
+        fd: int | None,
+        name: str,
+        path: bytes,
+        plan: DirectoryPlan,
+        nodes: tuple[TreeEntry, Node | None],
     ) -> None:
+        want, had = nodes
         stamp, child = plan.seen.entries.get(name), plan.seen.children.get(name)
         if stamp is not None and fd is not None:
             kind = kind_of(stamp.mode)
@@ -217,8 +226,9 @@ class Planner:
                         self.unchanged += 1
                     else:
                         plan.modes.append((name, want))
+                        self._note_replaced(path, stamp, had)
                     return
-            self._give_up(fd, name, path, plan.seen)
+            self._give_up(fd, name, path, plan.seen, had)
         elif child is not None and fd is not None:
             self._give_up_directory(fd, name, path, child)
             plan.removals.append(name)
@@ -227,13 +237,22 @@ class Planner:
         plan.writes.append((name, want))
         self.write_bytes += want.size_bytes
 
-    def _give_up(self, fd: int, name: str, path: bytes, seen: Directory) -> None:
+    def _note_replaced(self, path: bytes, stamp: Stamp, had: Node | None) -> None:
+        if (
+            not isinstance(had, TreeEntry)
+            or had.id.digest != stamp.digest
+            or had.kind is not kind_of(stamp.mode)
+        ):
+            self.replaced.append((path, stamp))
+
+    def _give_up(self, fd: int, name: str, path: bytes, seen: Directory, had: Node | None = None) -> None:
         """Notes a present file as at risk, unless the store has its bytes (promise 5)."""
         stamp = seen.entries[name]
         if kind_of(stamp.mode) is None:
             raise ObstructedError(path, special_word(stamp.mode))
         if not stamp.digest:
             stamp = seen.entries[name] = hash_contents(fd, name, path, _ignore)
+        self._note_replaced(path, stamp, had)
         if not self._store.has_blob(BlobId(stamp.digest)):
             self.risks.append(Risk(path, stamp))
 
@@ -289,6 +308,26 @@ def nest(entries: Mapping[bytes, TrackedPath]) -> dict[str, Node]:
             directory = below
         directory[name] = as_tree_entry(entry)
     return top
+
+
+def lay_over(
+    reader: ObjectReader, nodes: Mapping[str, Node], files: Mapping[bytes, TrackedPath]
+) -> dict[str, Node]:
+    """Returns nodes in which some files and links stand as `files` says; directories on the way are spelled out."""
+    below: dict[str, dict[bytes, TrackedPath]] = {}
+    result = dict(nodes)
+    for path, entry in files.items():
+        name, _, rest = path.partition(b"/")
+        if rest:
+            below.setdefault(os.fsdecode(name), {})[rest] = entry
+        else:
+            result[os.fsdecode(name)] = as_tree_entry(entry)
+    for directory, inner in below.items():
+        node = result.get(directory, {})
+        if isinstance(node, TreeEntry):
+            node = {os.fsdecode(item.name): item for item in read_directory(reader, b"", node)}
+        result[directory] = lay_over(reader, node, inner)
+    return result
 
 
 def merge(wanted: Mapping[str, Node], had: Mapping[str, Node]) -> dict[str, Node]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from mlvc import fsio
 from mlvc.errors import NotFoundError, UnsavedError
@@ -23,7 +24,7 @@ from mlvc.worktree.contents import add_contents
 from mlvc.worktree.differences import Comparison
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
-from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, merge, nest
+from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, lay_over, merge, nest
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.rescan import look_again
 from mlvc.worktree.scan import (
@@ -205,6 +206,8 @@ class Worktree:
         *,
         force: bool,
         writer: ObjectWriter,
+        overlay: Mapping[bytes, TrackedPath] = MappingProxyType({}),
+        replacing: Callable[[Sequence[TrackedPath]], None] | None = None,
     ) -> MaterialiseResult:
         """Makes the files what the entries of `target` say; everything is checked before anything is touched.
 
@@ -216,6 +219,9 @@ class Worktree:
             current: The entries that the files were brought by.
             force: Store unsaved bytes first, name them in the journal, and go on.
             writer: Where `force` stores them; flushed before the first file is touched.
+            overlay: Files and links that shall stand in or beside what `target` says, in place of what it has there.
+            replacing: Told, when everything was checked and before the first file is touched, which files and links
+                that are not what `current` says will be changed or deleted; all of them are in objects by then.
 
         Raises:
             UnsavedFilesError: Bytes would be lost, and `force` is off.
@@ -229,7 +235,8 @@ class Worktree:
             check_path(path)
         with _opened_root(self._root) as fd:
             planner = Planner(self._store)
-            wanted, had = nest(target), nest(current)
+            wanted: Mapping[str, Node] = lay_over(self._store, nest(target), overlay)
+            had = nest(current)
             seen = self._look_nested(fd, b"", merge(wanted, had))
             plan = planner.plan(fd, b"", seen, wanted, had)
             if planner.missing:
@@ -237,6 +244,8 @@ class Worktree:
             if planner.risks and not force:
                 raise UnsavedFilesError([risk.path for risk in planner.risks])
             saved = self._save_risks(planner.risks, writer)
+            if replacing is not None:
+                replacing([_as_tracked(path, stamp) for path, stamp in planner.replaced])
             with self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task:
                 applier = Applier(self._store, task.advance)
                 try:
@@ -420,6 +429,10 @@ def _rooted(path: bytes, parent: Directory) -> Directory:
         above.children[name] = parent
         parent = above
     return parent
+
+
+def _as_tracked(path: bytes, stamp: Stamp) -> TrackedPath:
+    return TrackedPath(path, kind_of(stamp.mode) or Kind.FILE, BlobId(stamp.digest), 1, stamp.size)
 
 
 def _unread_bytes(seen: Directory) -> int:

@@ -105,7 +105,7 @@ def test_fsck_names_a_damaged_pack_index(project, run_mlvc, damage):
     problems = run_mlvc("fsck", "--json", check=1).json()["problems"]
 
     assert {"damaged-index", "missing-index"} & {problem["kind"] for problem in problems}
-    assert ["data in mlvc.lock"] in [problem["reaches"] for problem in problems]
+    assert "data in mlvc.lock" in [place for problem in problems for place in problem["reaches"]]
 
 
 def test_store_that_the_command_deleted_is_no_bug(project, run_mlvc):

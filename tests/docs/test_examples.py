@@ -90,6 +90,8 @@ def test_example_runs(copy_of, example):
     if example.startswith(("mlvc commit", "mlvc status", "mlvc diff")):
         (project / "data" / "table.csv").write_text("edited\n")
         expected = NO if "--check" in example else 0
+    if example == "mlvc undo":
+        Mlvc(cwd=project)("rm", "data")
     if example.startswith("mlvc commit") and "-a" not in example:
         Mlvc(cwd=project)("add", "data")
 

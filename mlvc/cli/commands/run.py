@@ -87,25 +87,27 @@ def command(
     """
     session = session_of(context)
     repo = open_repository(session)
-    prepared = prepare(
-        repo,
-        RunOptions(
-            argv=tuple(argv),
-            name=name,
-            inputs=tuple(inputs or ()),
-            outputs=tuple(outputs or ()),
-            params_files=tuple(params or ()),
-            metrics_files=tuple(metrics or ()),
-            variables=_split(variables or ()),
-            secrets=tuple(secrets or ()),
-            profile=profile,
-            threads=threads,
-            seed=seed,
-            engine=engine,
-            cached=cached,
-        ),
-    )
-    result = execute(repo, prepared, session.stream(to_stderr=session.json))
+    # What is recorded in the end was found, or stored, before the command started.
+    with repo.store.in_use():
+        prepared = prepare(
+            repo,
+            RunOptions(
+                argv=tuple(argv),
+                name=name,
+                inputs=tuple(inputs or ()),
+                outputs=tuple(outputs or ()),
+                params_files=tuple(params or ()),
+                metrics_files=tuple(metrics or ()),
+                variables=_split(variables or ()),
+                secrets=tuple(secrets or ()),
+                profile=profile,
+                threads=threads,
+                seed=seed,
+                engine=engine,
+                cached=cached,
+            ),
+        )
+        result = execute(repo, prepared, session.stream(to_stderr=session.json))
     record = result.run
     if session.json:
         session.write_json(

@@ -4,10 +4,12 @@ import contextlib
 import os
 import random
 import shutil
+import threading
 
 import pytest
 from xxhash import xxh3_64_intdigest
 
+from mlvc import fsio
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import BlobId, TreeId
@@ -99,7 +101,7 @@ def test_every_flipped_byte_is_found_and_named(store, is_data, suffix):
             read_everything(LocalStore(store.layout.directory))
         except (IntegrityError, VersionError) as error:
             refusals.append(error.message)
-    # Readers look at no header of a pack and at no entry that was not asked for.
+    # Readers look at no entry that was not asked for.
     assert len(refusals) > len(good) * 0.9
     assert all(str(path) in message for message in refusals)
 
@@ -271,6 +273,38 @@ def test_an_unknown_version_is_not_damage(store, suffix):
     if suffix == "index":
         with pytest.raises(UnknownFormatError, match="version 2"):
             LocalStore(store.layout.directory).packs()
+
+
+def test_the_version_of_a_pack_is_checked_when_it_is_opened(store):
+    """Not only by fsck: what a newer version means by its records is not guessed."""
+    path = store.layout.pack(pack_of(store, is_data=True))
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    overwrite(path, data)
+    with pytest.raises(UnknownFormatError, match="version 2"):
+        LocalStore(store.layout.directory).read_blob(BlobId.of(b"raw"))
+
+
+def test_everything_behind_a_lost_index_is_still_checked(store):
+    """A damaged record in a pack whose index is damaged too is named, and so is the index."""
+    pack = pack_of(store, is_data=True)
+    overwrite(store.layout.index(pack), b"nonsense")
+    overwrite(store.layout.pack(pack), store.layout.pack(pack).read_bytes().replace(b"raw", b"Raw"))
+    assert {"damaged-index", "damaged-pack", "damaged-record"} == {damage.kind for damage in fsck(store)}
+
+
+def test_a_pack_that_is_being_published_is_not_called_damaged(store):
+    """Its index appears a moment after it, while the lock of writers is held."""
+    index = store.layout.index(pack_of(store, is_data=True))
+    hidden = store.layout.temporaries / "index"
+    index.rename(hidden)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(fsio.file_lock(store.layout.lock))
+        timer = threading.Timer(0.2, lambda: (hidden.rename(index), stack.close()))
+        timer.start()
+        found = {damage.kind for damage in check(store, RecordingReporter())}
+        timer.join()
+    assert "missing-index" not in found
 
 
 def test_a_stray_file_is_named(store):

@@ -1,0 +1,100 @@
+"""`mlvc gc`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from mlvc.cli.framework import make_command
+from mlvc.cli.render import plural, size
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import session_of
+from mlvc.model.names import encode_name
+from mlvc.verbs.gc import GcResult, forget_repository, gc
+
+__all__ = ["command"]
+
+
+@make_command("gc", "mlvc gc --dry-run", "mlvc gc")
+def command(
+    context: typer.Context,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be deleted, and change nothing.")
+    ] = False,
+    forget: Annotated[
+        str | None,
+        typer.Option(
+            "--forget",
+            metavar="PATH",
+            help="Forget a repository that is gone, so that it blocks no gc; deletes nothing.",
+        ),
+    ] = None,
+) -> None:
+    """Deletes what nothing has needed for the keep period.
+
+    Needed is what any branch, tag, stash, reflog, lock or journal of any repository that uses the store leads to.
+    What a gc finds unneeded for the first time is only noted; a gc after the keep period (gc.keep_days) deletes it.
+    """
+    session = session_of(context)
+    repo = open_repository(session)
+    if forget is not None:
+        forgotten = forget_repository(repo, forget)
+        session.answer(
+            lambda: {"forgotten": encode_name(bytes(forgotten.path)), "worktrees": forgotten.worktrees},
+            [f"forgot {encode_name(bytes(forgotten.path))}"],
+        )
+        return
+    result = gc(repo, dry_run=dry_run)
+    session.answer(lambda: _json(result), _lines(result))
+    if result.collected.is_put_off:
+        session.tell(
+            "nothing was deleted, because another mlvc command is using the store; repeat when it has ended"
+        )
+
+
+def _until(result: GcResult) -> str | None:
+    seconds = result.collected.kept_until_s
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+
+
+def _lines(result: GcResult) -> Iterator[str]:
+    found = result.collected
+    for item in found.removed:
+        yield f"{'would delete' if result.is_dry_run else 'deleted'} {item.noun} {item.short}"
+    verb = "would free" if result.is_dry_run else "freed"
+    yield (
+        f"{verb} {size(found.freed_bytes)}: {plural(found.removed_records, 'record')} in "
+        f"{plural(found.packs_deleted, 'pack')}"
+    )
+    until = _until(result)
+    if found.kept_bytes:
+        first = "" if until is None else f"; the first of it may go on {until[:10]}"
+        yield f"kept {size(found.kept_bytes)} for the keep period of {plural(result.keep_days, 'day')} alone{first}"
+    if found.stuck_bytes:
+        yield f"kept {size(found.stuck_bytes)} that would go, in packs that hold mostly what is needed"
+    yield f"needed {size(found.needed_bytes)}, by {plural(len(result.repositories), 'work tree')}"
+
+
+def _json(result: GcResult) -> dict[str, Any]:
+    found = result.collected
+    return {
+        "dry_run": result.is_dry_run,
+        "put_off": found.is_put_off,
+        "freed_bytes": found.freed_bytes,
+        "kept_bytes": found.kept_bytes,
+        "kept_until": _until(result),
+        "stuck_bytes": found.stuck_bytes,
+        "needed_bytes": found.needed_bytes,
+        "removed": [str(item) for item in found.removed],
+        "removed_records": found.removed_records,
+        "packs_deleted": found.packs_deleted,
+        "packs_written": found.packs_written,
+        "keep_days": result.keep_days,
+        "repositories": [encode_name(bytes(path)) for path in result.repositories],
+    }

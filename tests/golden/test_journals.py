@@ -1,0 +1,100 @@
+"""The files of gc and of undo as version 1 wrote them; `tests/golden/{gc,undo}/` are append-only."""
+
+import array
+import datetime
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from mlvc.errors import MlvcError, VersionError
+from mlvc.model.ids import BlobId, PackId, RunId, TreeId
+from mlvc.model.lock import Lock, TrackedPath
+from mlvc.model.tree import Kind
+from mlvc.store.condemned import read_condemned
+from mlvc.store.local import LocalStore
+from mlvc.store.registry import Registration, read_registrations
+from mlvc.store.unreached import decode_unreached, encode_unreached
+from mlvc.worktree.undo import UndoRecord, decode_undo, encode_undo
+
+GOLDEN = Path(__file__).parent
+FIRST, SECOND, THIRD = (PackId.of(name) for name in (b"first", b"second", b"third"))
+TIME = datetime.datetime(2026, 11, 21, 7, 0, 0, 123456, tzinfo=datetime.UTC)
+MODEL = "modèle %".encode()
+BEFORE = Lock({b"data": TrackedPath(b"data", Kind.DIRECTORY, TreeId.of(b"old"), 2, 7)})
+AFTER = Lock(
+    {
+        b"data": TrackedPath(b"data", Kind.DIRECTORY, TreeId.of(b"new"), 3, 9, RunId.of(b"run")),
+        MODEL: TrackedPath(MODEL, Kind.FILE, BlobId.of(b"m"), 1, 1),
+    }
+)
+REPLACED = {
+    path: TrackedPath(path, kind, BlobId.of(path), 1, size)
+    for path, kind, size in (
+        (b"data/x", Kind.FILE, 5),
+        (b"data/new\nline", Kind.SYMLINK, 3),
+        (b"data/\xff", Kind.EXECUTABLE, 0),
+    )
+}
+RECORDS = {
+    "add": UndoRecord("add", TIME, BEFORE, AFTER),
+    "undo": UndoRecord("undo", TIME, AFTER, BEFORE, True, restored=REPLACED),
+    "checkout": UndoRecord("checkout", TIME, BEFORE, AFTER, True, REPLACED, head="main", sha="a" * 40),
+}
+
+
+def test_unreached_of_version_1():
+    """Read, and written again byte for byte; a pack of which all is reached is left out."""
+    data = (GOLDEN / "gc" / "unreached").read_bytes()
+    packs = {FIRST: array.array("I", [0, 1_800_000_000, 1]), THIRD: array.array("I", [4_000_000_000])}
+
+    assert packs == decode_unreached(data)
+    assert data == encode_unreached({**packs, SECOND: array.array("I", [0, 0])})
+
+
+def test_unreached_of_another_version():
+    """Is not damage."""
+    data = bytearray((GOLDEN / "gc" / "unreached").read_bytes())
+    data[8] = 2
+    with pytest.raises(VersionError):
+        decode_unreached(bytes(data))
+
+
+def test_condemned_of_version_1():
+    """The two packs that it names."""
+    assert {FIRST, SECOND} == read_condemned(GOLDEN / "gc" / "condemned")
+
+
+def test_a_registration_of_version_1(tmp_path):
+    """Relative to the store; found under the name of its git directory."""
+    store = LocalStore.create(tmp_path / "repo" / ".git" / "mlvc" / "store")
+    name = blake3(b"../..").hexdigest()
+    (store.layout.repositories / name).write_bytes((GOLDEN / "gc" / "repository").read_bytes())
+    git = tmp_path / "repo" / ".git"
+    expected = Registration(git, git, tmp_path / "repo")
+
+    assert [expected] == read_registrations(store.layout)
+    assert store.register(expected)
+    assert [name] == [path.name for path in store.layout.repositories.iterdir()]
+
+
+def test_every_flipped_byte_of_a_registration_is_found(tmp_path):
+    """Gc would otherwise follow the references of another repository."""
+    store = LocalStore.create(tmp_path / "repo" / ".git" / "mlvc" / "store")
+    good = (GOLDEN / "gc" / "repository").read_bytes()
+    path = store.layout.repositories / blake3(b"../..").hexdigest()
+    for position in range(len(good)):
+        bad = bytearray(good)
+        bad[position] ^= 1
+        path.write_bytes(bad)
+        with pytest.raises(MlvcError, match=path.name):
+            read_registrations(store.layout)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_undo_of_version_1(name):
+    """Read, and written again byte for byte."""
+    data = (GOLDEN / "undo" / f"{name}.log").read_bytes()
+
+    assert RECORDS[name] == decode_undo(data)
+    assert data == encode_undo(RECORDS[name])

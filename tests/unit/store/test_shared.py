@@ -1,0 +1,115 @@
+"""One store for several users: whoever is in its group stores, reads and collects, under any umask."""
+
+import os
+import random
+import traceback
+
+import pytest
+
+from mlvc.model.ids import BlobId
+from mlvc.store import writer
+from mlvc.store.fsck import check
+from mlvc.store.gc import Roots, collect
+from mlvc.store.local import LocalStore
+from mlvc.store.registry import Registration, read_registrations
+from tests.support.reporter import RecordingReporter
+
+GROUP, USERS = 54_321, (61_001, 61_002)
+LARGE = random.Random(4).randbytes(300_000)
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root may become two other users")
+
+
+def as_user(user, step, groups=(GROUP,)):
+    """Runs a step in a child that is another user, with nothing but the group and a umask of 077."""
+    assert writer  # Loaded now: the user may not be able to read this project.
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.umask(0o077)
+            os.setgroups(groups)
+            os.setgid(user)
+            os.setuid(user)
+            step()
+            status = 0
+        except BaseException:  # noqa: BLE001  # it must not go on as another pytest
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """An empty directory of the group, made by an administrator."""
+    for path in (tmp_path, *tmp_path.parents[:3]):
+        path.chmod(0o755)
+    path = tmp_path / "shared"
+    path.mkdir()
+    os.chown(path, USERS[0], GROUP)
+    path.chmod(0o2770)
+    return path
+
+
+def test_each_reads_adds_to_and_collects_what_the_other_stored(directory, tmp_path):
+    """Nothing that one user makes is closed to the other, although the umask closes everything."""
+
+    def use(data):
+        store = LocalStore.create(directory, shared=True)
+        assert store.register(Registration(tmp_path, tmp_path / str(os.getuid()), tmp_path))
+        with store.writer() as adding:
+            adding.add_blob(data)
+            adding.add_blob(LARGE)
+
+    def look():
+        store = LocalStore(directory)
+        assert 2 == len(read_registrations(store.layout))
+        for data in (b"of the first", b"of the second", LARGE):
+            assert data == store.read_blob(BlobId.of(data))
+        assert list(check(store, RecordingReporter())) == []
+
+    def tidy():
+        needed = [BlobId.of(data).digest for data in (b"of the first", LARGE)]
+        store = LocalStore(directory)
+        result = collect(store, lambda: Roots(needed, ()), RecordingReporter(), now_s=2_000_000_000, keep_s=0)
+        assert result.packs_deleted
+        assert not store.has_blob(BlobId.of(b"of the second"))
+
+    as_user(USERS[0], lambda: use(b"of the first"))
+    as_user(USERS[1], lambda: use(b"of the second"))
+    for user in USERS:
+        as_user(user, look)
+    as_user(USERS[1], tidy)
+    as_user(USERS[0], lambda: use(b"of the second"))
+    for user in USERS:
+        as_user(user, look)
+
+
+def test_who_may_only_read_reads_and_checks(directory):
+    """Also while gc is kept from deleting, for which a reader needs no permission to write."""
+    directory.chmod(0o2775)
+
+    def fill():
+        os.umask(0o022)
+        with LocalStore.create(directory, shared=True).writer() as adding:
+            adding.add_blob(LARGE)
+
+    def look():
+        store = LocalStore(directory)
+        with store.in_use():
+            assert list(check(store, RecordingReporter())) == []
+            assert LARGE == store.read_blob(BlobId.of(LARGE))
+        assert not store.register(Registration(directory, directory, directory))
+
+    as_user(USERS[0], fill)
+    as_user(USERS[1], look, groups=())
+
+
+def test_who_is_not_in_the_group_reads_no_more_than_the_directory_says(directory):
+    """A directory that is closed to others stays closed; what is in it does not matter then."""
+    as_user(USERS[0], lambda: LocalStore.create(directory, shared=True))
+
+    modes = {oct(path.stat().st_mode & 0o7777) for path in (directory, *directory.iterdir()) if path.is_dir()}
+
+    assert {"0o2770"} == modes
