@@ -11,20 +11,21 @@ import selectors
 import signal
 import struct
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from mlvc.errors import MlvcError
 
-__all__ = ["MAX_TASKS", "WorkerFailedError", "fan_out", "processors"]
-
-MAX_TASKS = 16_000
-"""The numbers of all tasks fit into one pipe, from which the children take them."""
+__all__ = ["WorkerFailedError", "fan_out", "processors"]
 
 _MAX_WORKERS = 8
 _NUMBER = struct.Struct("<I")
 _FRAME = struct.Struct("<II")
 _END = (1 << 32) - 1
 _READ_BYTES = 1 << 18
+_FED_BYTES = 512
+"""Pipes guarantee that so much is written at once (PIPE_BUF, POSIX)."""
 
 
 class WorkerFailedError(MlvcError):
@@ -57,39 +58,109 @@ def fan_out(
     ended: until then the process that did it may still fail. Leaving the iterator early kills the processes.
 
     Args:
-        tasks: How many; at most `MAX_TASKS`.
+        tasks: How many.
         work: Run in each process, with the tasks that it is to do; yields a result for each. It must touch nothing
-            that a thread of this process may have held when it was forked, such as the progress display.
+            that another thread of this process may hold at this moment, such as the progress display.
 
     Raises:
-        WorkerFailedError: A process ended before its work did.
+        WorkerFailedError: A process could not be started, or ended before its work did.
     """
-    queue, feed = os.pipe()
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, queue)
-        with os.fdopen(feed, "wb") as file:
-            file.writelines(map(_NUMBER.pack, range(tasks)))
-        results: dict[int, int] = {}
+    numbers = b"".join(map(_NUMBER.pack, range(tasks)))
+    with _Processes() as processes:
+        processes.start(min(processors(), tasks), work)
+        yield from processes.results(numbers)
+
+
+class _Processes:
+    """The forked processes, the pipe from which they take the numbers of their tasks, and theirs with the results."""
+
+    def __init__(self) -> None:
         try:
-            for _ in range(min(processors(), tasks)):
+            self._queue, self._feed = os.pipe()
+        except OSError as exc:
+            raise WorkerFailedError from exc
+        os.set_blocking(self._feed, False)
+        self._results: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._queue)
+        self._end_feed()
+        for read_end, pid in self._results.items():
+            os.close(read_end)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def _end_feed(self) -> None:
+        if self._feed >= 0:
+            os.close(self._feed)
+            self._feed = -1
+
+    def start(self, count: int, work: Callable[[Iterator[int]], Iterator[tuple[int, bytes]]]) -> None:
+        for _ in range(count):
+            try:
                 read_end, write_end = os.pipe()
-                pid = os.fork()
-                if pid == 0:
-                    _child(queue, write_end, work)
-                os.close(write_end)
-                results[read_end] = pid
-            yield from _gather(results)
-        finally:
-            for read_end, pid in results.items():
+            except OSError as exc:
+                raise WorkerFailedError from exc
+            try:
+                with warnings.catch_warnings():
+                    # Python warns of threads that hold locks; `fan_out` says what the child must not touch.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    pid = os.fork()
+            except OSError as exc:
                 os.close(read_end)
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                os.close(write_end)
+                raise WorkerFailedError from exc
+            if pid == 0:
+                # An end that stays open here would hide from another process that this one's other end is gone.
+                _child([self._feed, read_end, *self._results], self._queue, write_end, work)
+            os.close(write_end)
+            self._results[read_end] = pid
+
+    def results(self, numbers: bytes) -> Iterator[tuple[int, bytes]]:
+        """Hands out the numbers, and yields what comes back; forgets each process that has ended well."""
+        buffers = {fd: bytearray() for fd in self._results}
+        fed = 0
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._feed, selectors.EVENT_WRITE)
+            for fd in self._results:
+                selector.register(fd, selectors.EVENT_READ)
+            while self._results:
+                for key, _ in selector.select():
+                    if key.fd == self._feed:
+                        # So few bytes are written all or not at all, so that no process reads half a number.
+                        with contextlib.suppress(BlockingIOError):
+                            fed += os.write(self._feed, numbers[fed : fed + _FED_BYTES])
+                        if fed == len(numbers):
+                            selector.unregister(self._feed)
+                            self._end_feed()
+                        continue
+                    data = os.read(key.fd, _READ_BYTES)
+                    if not data:
+                        raise WorkerFailedError
+                    buffers[key.fd] += data
+                    for number, result in _frames(buffers[key.fd]):
+                        if number != _END:
+                            yield number, result
+                            continue
+                        selector.unregister(key.fd)
+                        os.close(key.fd)
+                        os.waitpid(self._results.pop(key.fd), 0)
 
 
-def _child(queue: int, results: int, work: Callable[[Iterator[int]], Iterator[tuple[int, bytes]]]) -> None:
+def _child(
+    unused: list[int],
+    queue: int,
+    results: int,
+    work: Callable[[Iterator[int]], Iterator[tuple[int, bytes]]],
+) -> None:
     """Never returns: nothing of the parent's stack may run a second time."""
     status = 1
     try:
+        for fd in unused:
+            os.close(fd)
         with os.fdopen(results, "wb") as file:
             for number, result in work(_take(queue)):
                 file.write(_FRAME.pack(number, len(result)) + result)
@@ -103,28 +174,6 @@ def _child(queue: int, results: int, work: Callable[[Iterator[int]], Iterator[tu
 def _take(queue: int) -> Iterator[int]:
     while number := os.read(queue, _NUMBER.size):
         yield _NUMBER.unpack(number)[0]
-
-
-def _gather(results: dict[int, int]) -> Iterator[tuple[int, bytes]]:
-    """Yields what comes through the pipes; takes a pipe and its process out of `results` once that has ended well."""
-    buffers = {fd: bytearray() for fd in results}
-    with selectors.DefaultSelector() as selector:
-        for fd in results:
-            selector.register(fd, selectors.EVENT_READ)
-        while results:
-            for key, _ in selector.select():
-                buffer = buffers[key.fd]
-                data = os.read(key.fd, _READ_BYTES)
-                if not data:
-                    raise WorkerFailedError
-                buffer += data
-                for number, result in _frames(buffer):
-                    if number != _END:
-                        yield number, result
-                        continue
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
-                    os.waitpid(results.pop(key.fd), 0)
 
 
 def _frames(buffer: bytearray) -> Iterator[tuple[int, bytes]]:

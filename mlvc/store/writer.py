@@ -223,7 +223,11 @@ class LocalWriter:
     @contextlib.contextmanager
     def shared(self, records: int) -> Iterator[Sharing]:
         """Begins adding in forked processes; see `ports.ObjectWriter`."""
-        sharing = Sharing(self._store, self._on_wait, records)
+        for is_data in (True, False):
+            self._submit(is_data=is_data)
+        # While no thread of this writer is at work, none holds a lock that the forked processes would never get.
+        self._drain(0)
+        sharing = Sharing(self._store, records)
         yield sharing
         self._catalog.refresh()
         self._stored_by_others += sharing.stored_bytes
@@ -414,9 +418,8 @@ class Sharing:
         stored_bytes: What they wrote.
     """
 
-    def __init__(self, store: LocalStore, on_wait: Callable[[str], None] | None, records: int) -> None:
+    def __init__(self, store: LocalStore, records: int) -> None:
         self._store = store
-        self._on_wait = on_wait
         self._claims = Claims(records)
         self.metadata: list[NewRecord] = []
         self.stored_bytes = 0
@@ -424,7 +427,8 @@ class Sharing:
     @contextlib.contextmanager
     def writer(self) -> Iterator[LocalWriter]:
         """Begins adding in this process, which was forked for it."""
-        writer = LocalWriter(self._store, self._on_wait, self._claims)
+        # It waits without a word: the display belongs to the first process.
+        writer = LocalWriter(self._store, None, self._claims)
         try:
             yield writer
         finally:

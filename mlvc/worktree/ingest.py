@@ -79,7 +79,7 @@ def ingest(
     context = writer.shared(files + size // _CHUNK_BYTES)
     if context is None:
         return fresh
-    tasks = list(_tasks(parts, max(_TASK_FILES, 2 * files // forks.MAX_TASKS)))
+    tasks = list(_tasks(parts))
     results: dict[int, bytes] = {}
     try:
         with context as sharing:
@@ -116,7 +116,7 @@ def _unread(components: list[bytes], seen: Directory, previous: Previous) -> Ite
         yield from _unread([*components, os.fsencode(name)], child, previous.child(name))
 
 
-def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
+def _tasks(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
     """Yields the files again, so many at a time that the processes end at about the same time."""
     task: list[_Part] = []
     files = size = 0
@@ -125,7 +125,7 @@ def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
         for end, name in enumerate(part.names, start=1):
             files += 1
             size += part.seen.entries[name].size
-            if files >= max_files or size >= _TASK_BYTES:
+            if files >= _TASK_FILES or size >= _TASK_BYTES:
                 yield [*task, part._replace(names=part.names[start:end])]
                 task, files, size, start = [], 0, 0, end
         if start < len(part.names):

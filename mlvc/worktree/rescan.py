@@ -59,13 +59,12 @@ def look_again(fd: int, path: str, cache: StatCache) -> Directory:
 
 
 def _tasks(known: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
-    most = max(_TASK_ENTRIES, 2 * sum(1 + entries for _, entries in known) // forks.MAX_TASKS)
     task: list[str] = []
     size = 0
     for path, entries in known:
         task.append(path)
         size += 1 + entries
-        if size >= most:
+        if size >= _TASK_ENTRIES:
             yield task
             task, size = [], 0
     if task:

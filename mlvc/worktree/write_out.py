@@ -66,7 +66,7 @@ def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callab
         return 0
     for part in parts:
         part.plan.writes = [write for write in part.plan.writes if _is_occupied(part.plan, write[0])]
-    tasks = list(_tasks(parts, max(_TASK_FILES, 2 * files // forks.MAX_TASKS)))
+    tasks = list(_tasks(parts))
     written = 0
     for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store)):
         stamps = iter_stamps(result)
@@ -97,7 +97,7 @@ def _is_occupied(plan: DirectoryPlan, name: str) -> bool:
     return name in plan.seen.entries or name in plan.seen.children
 
 
-def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
+def _tasks(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
     """Yields the files again, so many at a time that the processes end at about the same time.
 
     A directory is not split unless it is too much for one task.
@@ -105,14 +105,14 @@ def _tasks(parts: Sequence[_Part], max_files: int) -> Iterator[list[_Part]]:
     task: list[_Part] = []
     files = size = 0
     for part in parts:
-        if task and files + len(part.writes) > max_files:
+        if task and files + len(part.writes) > _TASK_FILES:
             yield task
             task, files, size = [], 0, 0
         start = 0
         for end, (_, entry) in enumerate(part.writes, start=1):
             files += 1
             size += entry.size_bytes
-            if files >= max_files or size >= _TASK_BYTES:
+            if files >= _TASK_FILES or size >= _TASK_BYTES:
                 yield [*task, part._replace(writes=part.writes[start:end])]
                 task, files, size, start = [], 0, 0, end
         if start < len(part.writes):

@@ -54,11 +54,25 @@ def test_no_task_at_all():
     assert [] == list(forks.fan_out(0, lambda share: ((number, b"") for number in share)))
 
 
-def test_the_most_tasks_fit_into_the_queue():
-    """`MAX_TASKS` numbers are handed out before any process reads one, without blocking."""
-    assert forks.MAX_TASKS == sum(
-        1 for _ in forks.fan_out(forks.MAX_TASKS, lambda share: ((number, b"") for number in share))
-    )
+def test_very_many_tasks():
+    """More numbers than any pipe holds are handed out, each once."""
+    numbers = [
+        number for number, _ in forks.fan_out(50_000, lambda share: ((number, b"") for number in share))
+    ]
+    assert list(range(50_000)) == sorted(numbers)
+
+
+def test_a_process_that_cannot_be_started(monkeypatch):
+    """Where the system allows no further process, the caller is told; nothing is left open or running."""
+
+    def refuse():
+        raise BlockingIOError
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(forks.WorkerFailedError):
+        list(forks.fan_out(2, lambda share: ((number, b"") for number in share)))
+    assert before == sorted(os.listdir("/proc/self/fd"))
 
 
 def test_an_exception_in_a_process_is_a_failure(capfd):
