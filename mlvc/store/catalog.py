@@ -193,6 +193,19 @@ class Catalog:
                     break
         return found
 
+    def has_whole(self, digest: bytes, kind: int) -> bool:
+        """Returns whether a record without parts is surely here, whole; if not, `find` tells.
+
+        A fraction of the cost of `find`, for who asks about every file.
+        """
+        self._ensure_loaded()
+        table = self._table
+        number = table.first.get(int.from_bytes(digest[:KEY_BYTES], "little"))
+        if number is None:
+            return False
+        pack = bisect.bisect_right(table.starts, number) - 1
+        return table.packs[pack].is_whole_at(number - table.starts[pack], digest, kind)
+
     def find_all(self, digest: bytes, kind: int, part: int = 0) -> Iterator[tuple[PackIndex, int, Entry]]:
         """Yields every copy of a record in the packs known so far: its pack, its number in that, and its entry."""
         self._ensure_loaded()

@@ -385,7 +385,7 @@ class LocalStore:
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
-        return self._has(blob, _BLOB)
+        return self.catalog.has_whole(blob.digest, RecordKind.CHUNK) or self._has(blob, _BLOB)
 
     def blob_size(self, blob: BlobId) -> int:
         """Returns the length of the blob in bytes."""

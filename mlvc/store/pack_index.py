@@ -52,6 +52,10 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sHB5x32sQII")
 _ENTRY = struct.Struct("<32sIIIIBBBx")
 _KEY = struct.Struct("<Q44x")
+_BASE = slice(44, 48)
+_KIND = 48
+_WHOLE = bytes(4)
+"""Instead of the number of a base."""
 _CHECKSUM = struct.Struct("<Q")
 _DATA, _METADATA = 1, 2
 KEY_BYTES = 8
@@ -176,6 +180,12 @@ class PackIndex:
             else:
                 high = middle
         return low
+
+    def is_whole_at(self, number: int, digest: bytes, kind: int) -> bool:
+        """Returns whether the entry of that number is such a record, without parts, and no delta; reads no more."""
+        start = _HEADER.size + number * _ENTRY.size
+        entry = self._data[start : start + _ENTRY.size]
+        return entry[:DIGEST_BYTES] == digest and entry[_BASE] == _WHOLE and entry[_KIND] == kind
 
     def entries_from(self, digest: bytes) -> Iterator[Entry]:
         """Yields the entries in order, from the first whose id is not less than `digest`."""
