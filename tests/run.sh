@@ -12,6 +12,8 @@ cache=$PWD/.cache
 venv=$cache/venv
 python=$venv/bin/python
 mkdir -p "$cache"
+# Hundreds of tests start mlvc, which must not be compiled anew each time.
+unset PYTHONDONTWRITEBYTECODE
 
 dockerd=
 failed=()
