@@ -183,6 +183,9 @@ class Catalog:
         key = int.from_bytes(digest[:KEY_BYTES], "little")
         found: Location | None = None
         for index, number in self._table.candidates(key):
+            if not part and index.is_whole_at(number, digest, kind):
+                # Nearly always the first look finds it, and needs no more.
+                return Location(index.info.id, index.entry(number))
             try:
                 entry = next((entry for _, entry in index.numbers_near(number, digest, kind, part)), None)
             except FormatError as exc:

@@ -280,7 +280,7 @@ def check_record(record: bytes, entry: Entry) -> None:
         raise FormatError("a record has another length than its header says")
     if _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(memoryview(record)[_CHECKSUM.size :]):
         raise FormatError("the checksum of a record is wrong")
-    if header != entry._replace(base=b"") or record[11]:
+    if header != (entry._replace(base=b"") if entry.base else entry) or record[11]:
         raise FormatError("a record is another than its index says")
 
 

@@ -42,7 +42,8 @@ class PackFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with translate_os_errors(f"read {path}"):
+        self._reading = f"read {path}"
+        with translate_os_errors(self._reading):
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self.size_bytes = os.fstat(self._fd).st_size
 
@@ -61,7 +62,7 @@ class PackFile:
             raise DamagedFileError(
                 self.path, f"it ends at {self.size_bytes}, a record in it at {offset + size}"
             )
-        with translate_os_errors(f"read {self.path}"):
+        with translate_os_errors(self._reading):
             return os.pread(self._fd, size, offset)
 
 
