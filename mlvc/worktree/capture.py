@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlvc.errors import FormatError, MlvcError
@@ -11,7 +11,7 @@ from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry, check_name
 from mlvc.ports import ObjectReader, ObjectWriter
-from mlvc.worktree.contents import SMALL_BYTES, add_contents
+from mlvc.worktree.contents import add_contents
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory, FileChangedError, kind_of, open_child, special_word
 
@@ -75,13 +75,11 @@ class Capture:
         store: Asked whether it really has what the stat cache knows.
         writer: Where everything else is added.
         advance: Told how many bytes are done.
-        fresh: Digests of what `ingest` has just stored.
     """
 
     store: ObjectReader
     writer: ObjectWriter
     advance: Callable[[int], None]
-    fresh: Container[bytes] = frozenset()
 
     def store_directory(self, fd: int, path: bytes, seen: Directory, previous: Previous) -> TreeEntry:
         """Stores an open directory and everything below it; fills in the digests of `seen`.
@@ -97,13 +95,12 @@ class Capture:
             FileUnreadableError: A file cannot be read.
         """
         items = [self._store_child(fd, path, name, child, previous) for name, child in seen.children.items()]
-        has_blob, fresh = self.store.has_blob, self.fresh
+        has_blob = self.store.has_blob
         for name, stamp in seen.entries.items():
             # What the cache knows counts only if the store has it: it may be another store, or an older one.
-            if not stamp.digest or (stamp.digest not in fresh and not has_blob(BlobId(stamp.digest))):
-                before = previous.child(name).blob if stamp.size > SMALL_BYTES else None
+            if not stamp.digest or not has_blob(BlobId(stamp.digest)):
                 below = path + b"/" + os.fsencode(name)
-                stored = add_contents(fd, name, below, self.writer, self.advance, before)
+                stored = add_contents(fd, name, below, self.writer, self.advance, previous.child(name).blob)
                 if stored != stamp:
                     seen.entries[name] = stored
                     seen.tree, seen.is_cached = b"", False

@@ -17,11 +17,11 @@ from mlvc.ports import ByteSource, ObjectWriter
 from mlvc.worktree.scan import FileChangedError, special_word
 from mlvc.worktree.statcache import Stamp
 
-__all__ = ["SMALL_BYTES", "ObstructedError", "add_contents", "hash_contents"]
+__all__ = ["ObstructedError", "add_contents", "hash_contents"]
 
 _ATTEMPTS = 3
 _PIECE_BYTES = 1 << 20
-SMALL_BYTES = 1 << 16
+_SMALL_BYTES = 1 << 16
 """Up to here a file is read at once; one chunk is about as large, so a stream could gain nothing."""
 
 _NO_FILE = {errno.ELOOP, errno.EMLINK, errno.ENXIO}
@@ -68,6 +68,10 @@ class _Bounded:
         return data
 
 
+def _nothing() -> None:
+    """Tells of no previous contents."""
+
+
 class _Hasher:
     """Takes contents as a writer does, and only tells their ids."""
 
@@ -96,7 +100,7 @@ def add_contents(
     path: bytes,
     sink: ObjectWriter | _Hasher,
     advance: Callable[[int], None],
-    previous: BlobId | None = None,
+    previous: Callable[[], BlobId | None] = _nothing,
 ) -> Stamp:
     """Adds the contents of a file, or the target of a link, to a store.
 
@@ -106,7 +110,7 @@ def add_contents(
         path: What to call it in an error.
         sink: Where to add it.
         advance: Told how many bytes were read.
-        previous: What it held before; looked at only for a file of several chunks.
+        previous: Returns what it held before; asked only of a file of several chunks.
 
     Returns:
         Its stamp, with the digest of exactly the bytes that it had at that time.
@@ -131,11 +135,11 @@ def add_contents(
             if not stat.S_ISREG(before.st_mode):
                 raise ObstructedError(path, special_word(before.st_mode))
             source = _Bounded(fd, path, before.st_size, advance)
-            if before.st_size <= SMALL_BYTES:
+            if before.st_size <= _SMALL_BYTES:
                 data = source.read_all()
                 blob, length = sink.add_blob(data), len(data)
             else:
-                blob, length = sink.add_stream(source, previous)
+                blob, length = sink.add_stream(source, previous())
             after = os.fstat(fd)
         finally:
             os.close(fd)

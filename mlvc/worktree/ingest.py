@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
 from mlvc.ports import ObjectWriter, Sharing
-from mlvc.worktree.contents import SMALL_BYTES, add_contents
+from mlvc.worktree.contents import add_contents
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
-from mlvc.worktree.statcache import Stamp, iter_stamps
+from mlvc.worktree.statcache import NO_DIGEST, Stamp, iter_stamps
 
 __all__ = ["ingest"]
 
@@ -37,13 +37,18 @@ class _Part(NamedTuple):
         components: The names that lead to the directory.
         seen: What is in the directory.
         previous: What was in it before.
-        names: Which of its files.
+        encoded: The names of the files, separated by NUL. Reading a string of the first process in another copies the
+            page that it is in, and with it in the end all that the first process knows.
     """
 
     components: list[bytes]
     seen: Directory
     previous: Previous
-    names: Sequence[str]
+    encoded: bytes
+
+    @property
+    def names(self) -> Sequence[str]:
+        return os.fsdecode(self.encoded).split("\0")
 
 
 def ingest(
@@ -53,7 +58,7 @@ def ingest(
     previous: Previous,
     writer: ObjectWriter,
     advance: Callable[[int], None],
-) -> set[bytes]:
+) -> None:
     """Stores the unread files of a directory, if they are worth several processes, and fills in their stamps.
 
     What could not be stored, for whatever reason, keeps a stamp without a digest: it is left to this process, which
@@ -66,21 +71,17 @@ def ingest(
         previous: What was in it before.
         writer: Where to add the files.
         advance: Told how many bytes were read.
-
-    Returns:
-        The digests of what was stored.
     """
-    fresh: set[bytes] = set()
-    parts = list(_unread([], seen, previous))
-    files = sum(len(part.names) for part in parts)
-    size = sum(part.seen.entries[name].size for part in parts for name in part.names)
+    unread = list(_unread([], seen, previous))
+    files = sum(len(names) for _, names in unread)
+    size = sum(part.seen.entries[name].size for part, names in unread for name in names)
     if (files < _WORTH_FILES and size < _WORTH_BYTES) or files < 2 or forks.processors() < 2:
-        return fresh
+        return
     context = writer.shared(files + size // _CHUNK_BYTES)
     if context is None:
-        return fresh
-    tasks = list(_tasks(parts))
-    results: dict[int, bytes] = {}
+        return
+    tasks = list(_tasks(unread))
+    del unread
     try:
         with context as sharing:
             for number, result in forks.fan_out(
@@ -88,50 +89,64 @@ def ingest(
             ):
                 end = _LENGTH.size + _LENGTH.unpack_from(result)[0]
                 sharing.adopt(result[end:])
-                results[number] = result[_LENGTH.size : end]
                 if number < len(tasks):
-                    advance(
-                        sum(part.seen.entries[name].size for part in tasks[number] for name in part.names)
-                    )
+                    advance(_fill_in(tasks[number], iter_stamps(result[_LENGTH.size : end])))
     except forks.WorkerFailedError:
-        return fresh
-    for number, task in enumerate(tasks):
-        stamps = iter_stamps(results[number])
-        for part in task:
-            entries = part.seen.entries
-            for name, stamp in zip(part.names, stamps, strict=False):
-                if stamp != _UNREAD:
-                    entries[name] = stamp
-                    fresh.add(stamp.digest)
-    return fresh
+        # What the process that failed had stored may not be durable.
+        for task in tasks:
+            _forget(task)
 
 
-def _unread(components: list[bytes], seen: Directory, previous: Previous) -> Iterator[_Part]:
+def _fill_in(task: Sequence[_Part], stamps: Iterator[Stamp]) -> int:
+    """Notes what was stored, and returns how many bytes that were."""
+    size = 0
+    for part in task:
+        entries = part.seen.entries
+        for name, stamp in zip(part.names, stamps, strict=False):
+            if stamp != _UNREAD:
+                entries[name] = stamp
+                size += stamp.size
+    return size
+
+
+def _forget(task: Sequence[_Part]) -> None:
+    for part in task:
+        for name in part.names:
+            part.seen.entries[name] = part.seen.entries[name].with_digest(NO_DIGEST)
+
+
+def _unread(
+    components: list[bytes], seen: Directory, previous: Previous
+) -> Iterator[tuple[_Part, list[str]]]:
     if seen.tree:
         return
     names = [name for name, stamp in seen.entries.items() if not stamp.digest]
     if names:
-        yield _Part(components, seen, previous, names)
+        yield _Part(components, seen, previous, b""), names
     for name, child in seen.children.items():
         yield from _unread([*components, os.fsencode(name)], child, previous.child(name))
 
 
-def _tasks(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
+def _tasks(unread: Iterable[tuple[_Part, Sequence[str]]]) -> Iterator[list[_Part]]:
     """Yields the files again, so many at a time that the processes end at about the same time."""
     task: list[_Part] = []
     files = size = 0
-    for part in parts:
+    for part, names in unread:
         start = 0
-        for end, name in enumerate(part.names, start=1):
+        for end, name in enumerate(names, start=1):
             files += 1
             size += part.seen.entries[name].size
             if files >= _TASK_FILES or size >= _TASK_BYTES:
-                yield [*task, part._replace(names=part.names[start:end])]
+                yield [*task, _with_names(part, names[start:end])]
                 task, files, size, start = [], 0, 0, end
-        if start < len(part.names):
-            task.append(part._replace(names=part.names[start:]))
+        if start < len(names):
+            task.append(_with_names(part, names[start:]))
     if task:
         yield task
+
+
+def _with_names(part: _Part, names: Sequence[str]) -> _Part:
+    return part._replace(encoded=os.fsencode("\0".join(names)))
 
 
 def _store(
@@ -147,18 +162,20 @@ def _store(
 
 
 def _stamps(fd: int, path: bytes, part: _Part, writer: ObjectWriter) -> Iterator[Stamp]:
+    names = part.names
     try:
         directory = fsio.open_beneath(fd, part.components)
     except OSError:
-        yield from [_UNREAD] * len(part.names)
+        yield from [_UNREAD] * len(names)
         return
     prefix = b"/".join([path, *part.components, b""])
     try:
-        for name in part.names:
+        for name in names:
+            previous = part.previous.child(name)
             try:
-                is_large = part.seen.entries[name].size > SMALL_BYTES
-                before = part.previous.child(name).blob if is_large else None
-                yield add_contents(directory, name, prefix + os.fsencode(name), writer, _ignore, before)
+                yield add_contents(
+                    directory, name, prefix + os.fsencode(name), writer, _ignore, previous.blob
+                )
             except MlvcError:
                 # Not lost: if it is the file's, the first process meets it again; if the store's, the flush does.
                 yield _UNREAD

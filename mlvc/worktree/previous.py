@@ -32,9 +32,8 @@ class Previous:
     def _entry(self) -> TreeEntry | None:
         return self._find()
 
-    @property
     def blob(self) -> BlobId | None:
-        """Its contents, if it was a file."""
+        """Returns its contents, if it was a file."""
         return self._entry.id if self._entry is not None and isinstance(self._entry.id, BlobId) else None
 
     def child(self, name: str) -> Previous:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -322,8 +322,13 @@ def _collect(path: str, seen: Directory, now: int, known: dict[str, CachedDirect
     if seen.is_cached:
         known[path] = None
         return
-    entries = {name: stamp for name, stamp in seen.entries.items() if stamp.digest and stamp.ctime_ns < now}
+    entries: Mapping[str, Stamp] = seen.entries
+    if not all(stamp.digest and stamp.ctime_ns < now for stamp in entries.values()):
+        entries = {name: stamp for name, stamp in entries.items() if stamp.digest and stamp.ctime_ns < now}
     tree = seen.tree if len(entries) == len(seen.entries) else b""
-    if tree:
-        entries |= {name: Stamp.of_directory(child.size, child.tree) for name, child in seen.children.items()}
+    if tree and seen.children:
+        directories = {
+            name: Stamp.of_directory(child.size, child.tree) for name, child in seen.children.items()
+        }
+        entries = {**entries, **directories}
     known[path] = CachedDirectory(entries, tree, seen.size, seen.files)

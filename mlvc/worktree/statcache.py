@@ -228,26 +228,29 @@ class StatCache:
         """Replaces the file if anything changed. A cache that cannot be written costs time and nothing else."""
         if not self._changed:
             return
-        blocks: list[bytes | memoryview] = [*self._encoded.values()]
-        blocks += [
-            encode_directory(path, directory)
-            for path, directory in self._decoded.items()
-            if path not in self._encoded and (directory.entries or directory.tree)
-        ]
-        body = b"".join(blocks)
-        header = _HEADER.pack(_MAGIC, _VERSION, xxhash.xxh3_64_intdigest(body))
+        checksum = xxhash.xxh3_64()
         temporary = self._temporary()
         try:
             # Not synced: the checksum tells a file that a crash cut short.
             with temporary.open("xb") as file:
-                file.write(header)
-                file.write(body)
+                file.write(bytes(_HEADER.size))
+                for block in self._blocks():
+                    checksum.update(block)
+                    file.write(block)
+                file.seek(0)
+                file.write(_HEADER.pack(_MAGIC, _VERSION, checksum.intdigest()))
             fsio.rename(temporary, self._path)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             return
         self._changed = False
+
+    def _blocks(self) -> Iterator[bytes | memoryview]:
+        yield from self._encoded.values()
+        for path, directory in self._decoded.items():
+            if path not in self._encoded and (directory.entries or directory.tree):
+                yield encode_directory(path, directory)
 
     def _temporary(self) -> Path:
         return self._path.with_name(f".{self._path.name}.{os.urandom(6).hex()}.tmp")

@@ -154,8 +154,8 @@ class Worktree:
                 f"adding {encode_name(path)}", total=_unread_bytes(seen), unit="bytes"
             ) as task,
         ):
-            fresh = ingest(child_fd, path, seen, previous, writer, task.advance)
-            capture = Capture(self._store, writer, task.advance, fresh)
+            ingest(child_fd, path, seen, previous, writer, task.advance)
+            capture = Capture(self._store, writer, task.advance)
             entry = capture.store_directory(child_fd, path, seen, previous)
         return TrackedPath(path, entry.kind, entry.id, seen.files, entry.size_bytes)
 
