@@ -43,6 +43,11 @@ class PackWriter:
         """How long the pack is by now."""
         return self._file.size_bytes
 
+    @property
+    def records(self) -> int:
+        """How many records it holds by now."""
+        return len(self._entries)
+
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._hasher.update(data)

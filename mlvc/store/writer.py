@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalWriter", "Sharing"]
 
 _PACK_BYTES = 48 << 20
+_PACK_RECORDS = 1 << 15
+"""What is known of each record of a pack is held, some 500 bytes, until the pack is published."""
 _BATCH_BYTES = 1 << 20
 _MAX_COMPRESSORS = 8
 _ENCODED_ON_THEIR_WAY = 2
@@ -366,7 +368,9 @@ class LocalWriter:
     def _append(self, is_data: bool, keys: list[_Key], encoded: Future[_Encoded]) -> None:  # noqa: FBT001  # run by an executor
         records, entries = encoded.result()
         pack = self._packs[is_data]
-        if pack is not None and pack.size_bytes + len(records) > _PACK_BYTES:
+        if pack is not None and (
+            pack.size_bytes + len(records) > _PACK_BYTES or pack.records + len(entries) > _PACK_RECORDS
+        ):
             self._publish(is_data=is_data)
             pack = None
         if pack is None:
