@@ -48,6 +48,7 @@ _PACK_BYTES = 48 << 20
 _PACK_RECORDS = 1 << 15
 """What is known of each record of a pack is held, some 500 bytes, until the pack is published."""
 _BATCH_BYTES = 1 << 20
+_BATCH_RECORDS = 1 << 11
 _MAX_COMPRESSORS = 8
 _ENCODED_ON_THEIR_WAY = 2
 """What others encoded comes in larger pieces than a batch."""
@@ -292,7 +293,7 @@ class LocalWriter:
             raise BlobTooLargeError(ObjectId(digest), len(data), MAX_RECORD_BYTES)
         self._batches[is_data].append(NewRecord(kind, part, digest, data, base))
         self._batch_bytes[is_data] += len(data)
-        if self._batch_bytes[is_data] >= _BATCH_BYTES:
+        if self._batch_bytes[is_data] >= _BATCH_BYTES or len(self._batches[is_data]) >= _BATCH_RECORDS:
             self._submit(is_data=is_data)
 
     def _add_chunk(
@@ -386,7 +387,9 @@ class LocalWriter:
         pack = self._packs[is_data]
         if pack is None:
             return
-        self._catalog.add(pack.publish(self._locked()))
+        index = pack.publish(self._locked())
+        if self._claims is None:
+            self._catalog.add(index)
         self._packs[is_data] = None
         self._unpublished.difference_update(self._keys[is_data])
         self._keys[is_data] = []
