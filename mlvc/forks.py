@@ -6,6 +6,7 @@ The children inherit everything as it is, so no task is encoded; what they find 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -159,6 +160,8 @@ def _child(
     """Never returns: nothing of the parent's stack may run a second time."""
     status = 1
     try:
+        # A collection that looked at what the first process made would copy every page of it.
+        gc.freeze()
         for fd in unused:
             os.close(fd)
         with os.fdopen(results, "wb") as file:

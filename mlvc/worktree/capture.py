@@ -106,6 +106,7 @@ class Capture:
                     seen.tree, seen.is_cached = b"", False
         own_name = path.rpartition(b"/")[2]
         if seen.tree and self.store.has_tree(TreeId(seen.tree)):
+            seen.release()
             return TreeEntry(own_name, Kind.DIRECTORY, TreeId(seen.tree), seen.size)
         for name, stamp in seen.entries.items():
             kind = kind_of(stamp.mode)

@@ -117,7 +117,7 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
         # It is new, or something is wrong with it, which this process can say.
         return scan_directory(fd, path, cache)
     if verdict == _UNCHANGED:
-        seen = Directory(lambda: _files(cache.get(path).entries))
+        seen = Directory(lambda: _files(cache.load(path)))
     else:
         seen = Directory(lambda: dict(decode_directory(block).entries))
     for name in names.split("\0") if names else ():
@@ -133,5 +133,7 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
     return seen
 
 
-def _files(entries: Mapping[str, Stamp]) -> dict[str, Stamp]:
-    return {name: stamp for name, stamp in entries.items() if not stat.S_ISDIR(stamp.mode)}
+def _files(entries: dict[str, Stamp]) -> dict[str, Stamp]:
+    for name in [name for name, stamp in entries.items() if stat.S_ISDIR(stamp.mode)]:
+        del entries[name]
+    return entries

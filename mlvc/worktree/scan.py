@@ -116,6 +116,11 @@ class Directory:
             self._entries = self._load()
         return self._entries
 
+    def release(self) -> None:
+        """Lets go of the entries of a directory that is as the stat cache holds it; they are loaded again if needed."""
+        if self.is_cached:
+            self._entries = None
+
     def complete(self, tree: bytes) -> None:
         """Takes note that this is exactly the tree of that digest; `children` are complete."""
         self.is_cached = self.is_cached and self.tree == tree

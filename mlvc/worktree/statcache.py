@@ -165,6 +165,10 @@ class StatCache:
             self._decoded[path] = known
         return known
 
+    def load(self, path: str) -> dict[str, Stamp]:
+        """Returns the entries of a directory that `sizes_below` named, decoded anew: they are the caller's."""
+        return dict(decode_directory(self._encoded[path]).entries)
+
     def sizes_below(self, path: str) -> Iterator[tuple[str, int]]:
         """Yields the directories that were saved at and below `path`, and how many entries they have; decodes none."""
         below = path + "/"
