@@ -12,7 +12,7 @@ from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.objects import Commit, Verdict
 from mlvc.model.tree import Kind, TreeEntry, encode_tree
 from mlvc.ports import RecordKind
-from mlvc.store.chunking import cut
+from mlvc.store.chunking import cut, cut_stream
 from mlvc.store.fsck import check
 from mlvc.store.local import LocalStore
 from mlvc.store.pack import Encoding, NewRecord, encode_pack_header, encode_records
@@ -95,6 +95,15 @@ def test_cuts_are_where_they_were():
     assert [len(chunk) for chunk in cut(LARGE)] == [
         int(line) for line in (GOLDEN / "cuts.txt").read_text().split()
     ]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "model.safetensors", "table.parquet"])
+def test_cuts_of_known_formats_are_where_they_were(name):
+    """Files that torch 2.13, safetensors 0.8 and pyarrow 26 wrote are cut at their tensors and column chunks."""
+    with (GOLDEN / "cuts" / name).open("rb") as file:
+        assert [len(chunk) for chunk in cut_stream(file)] == [
+            int(line) for line in (GOLDEN / "cuts" / f"{name}.txt").read_text().split()
+        ]
 
 
 def test_raw_records_are_the_same_bytes():
