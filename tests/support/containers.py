@@ -22,13 +22,17 @@ ARRAYS = {
 }
 
 
-def safetensors(tensors: Mapping[str, bytes], *, indent: int | None = None) -> bytes:
+def safetensors(
+    tensors: Mapping[str, bytes], *, indent: int | None = None, is_header_reversed: bool = False
+) -> bytes:
     """Returns the file that holds these tensors in this order, as the format's own description says."""
     header: dict[str, object] = {"__metadata__": {"format": 'a "data_offsets":[7,9] that is none'}}
     position = 0
     for name, data in tensors.items():
         header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [position, position + len(data)]}
         position += len(data)
+    if is_header_reversed:
+        header = dict(reversed(header.items()))
     text = json.dumps(header, indent=indent).encode()
     return struct.pack("<Q", len(text)) + text + b"".join(tensors.values())
 
@@ -59,12 +63,16 @@ class _Pipe(io.RawIOBase):
 
 
 def zipped(
-    members: Mapping[str, bytes], *, is_streamed: bool = False, method: int = zipfile.ZIP_STORED
+    members: Mapping[str, bytes],
+    *,
+    is_streamed: bool = False,
+    method: int = zipfile.ZIP_STORED,
+    is_zip64: bool = False,
 ) -> bytes:
     file = _Pipe() if is_streamed else io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in members.items():
-            with archive.open(name, "w") as member:
+            with archive.open(name, "w", force_zip64=is_zip64) as member:
                 member.write(data)
     return bytes(file.data) if isinstance(file, _Pipe) else file.getvalue()
 

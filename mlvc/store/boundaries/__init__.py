@@ -51,10 +51,7 @@ class Boundaries:
         window, end = self._window, start + len(data)
         window.show(data, start)
         while self._needed is not None and (window.position + self._needed <= end or is_end):
-            if window.is_wasteful or window.position > end:
-                self._needed = None
-            else:
-                self._needed = next(self._steps, None)
+            self._needed = None if window.is_wasteful else next(self._steps, None)
         cuts = []
         while window.cuts and window.cuts[0] <= end:
             cuts.append(window.cuts.popleft() - start)

@@ -29,6 +29,7 @@ _BLOCK_BYTES = 512
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _PAX_SIZE = re.compile(rb"\d{1,3} size=(\d{1,19})\n")
 _MAX_PAX_BYTES = 64 << 10
+_PAX_HEADER = ord("x")
 _WITHOUT_CONTENT = frozenset(b"123456")
 """Links, devices, directories and pipes, whatever length their header states."""
 
@@ -110,12 +111,11 @@ def tar(window: Window) -> Steps:
         if length is None:
             return
         window.skip(_BLOCK_BYTES)
-        kind = header[156:157]
-        if kind == b"x":
+        if header[156] == _PAX_HEADER:
             pax_length = yield from _pax_length(window, length)
         elif header[156] in _WITHOUT_CONTENT:
             length = 0
-        elif pax_length is not None and kind not in {b"L", b"K"}:
+        elif pax_length is not None:
             length, pax_length = pax_length, None
         # Such a file by itself would not be cut either. In a zip it may: there an array is rather one of a checkpoint.
         yield from window.member(length, whole_to=WHOLE_BYTES)

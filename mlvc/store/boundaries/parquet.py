@@ -16,9 +16,14 @@ _MIN_PAGE_BYTES = 16 << 10
 """Less than for other members: pages follow one another with nothing between them that would be a chunk as well."""
 _MAX_HEADER_BYTES = 4 << 10
 """It has the least and the largest value of its page in it, which may be long."""
-_MAX_DEPTH = 4
+_MAX_FIELDS = 64
+"""Four times as many as there are."""
 
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 12
+_BINARY, _STRUCT = 8, 12
+_INTEGERS = frozenset((4, 5, 6))
+_SKIPPED_BYTES = {1: 0, 2: 0, 3: 1, 7: 8}
+"""What else there may be: true, false, a byte, a floating-point number."""
+
 _KIND, _STORED_LENGTH = 1, 3
 _DETAILS = {0: 5, 1: 6, 2: 7, 3: 8}
 """The field that says more about a page of that kind: of data, of an index, of a dictionary, of data again."""
@@ -48,54 +53,66 @@ def _page_bytes(head: bytes) -> int:
         IndexError: The header does not end here.
         ValueError: It is no header.
     """
-    fields: dict[int, int] = {}
-    header_bytes = _struct(head, 0, fields, 0)
+    header = _Header(head)
+    fields = header.struct()
     if _DETAILS.get(fields.get(_KIND, -1)) not in fields or fields.get(_STORED_LENGTH, -1) < 0:
         raise ValueError("not a page")
-    return header_bytes + fields[_STORED_LENGTH]
+    return header.at + fields[_STORED_LENGTH]
 
 
-def _struct(data: bytes, at: int, fields: dict[int, int], depth: int) -> int:
-    """Collects the fields of a struct, 0 for those that are no numbers; returns where it ends."""
-    if depth > _MAX_DEPTH:
-        raise ValueError("too deep")
-    number = 0
-    while (head := data[at]) != 0:
-        at += 1
-        step, kind = head >> 4, head & 15
-        if step:
-            number += step
-        else:
-            number, at = _zigzag(data, at)
-        value = 0
-        if kind in {_I16, _I32, _I64}:
-            value, at = _zigzag(data, at)
+class _Header:
+    """Decodes from front to back; a byte beyond the end is an IndexError.
+
+    Attributes:
+        at: The offset of the next byte.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.at = 0
+        self._data = data
+        self._fields_left = _MAX_FIELDS
+
+    def struct(self) -> dict[int, int]:
+        """Returns the fields by their numbers; those that are no integers are 0."""
+        fields: dict[int, int] = {}
+        number = 0
+        while (head := self._byte()) != 0:
+            self._fields_left -= 1
+            if self._fields_left < 0:
+                raise ValueError("too many fields, side by side or one in the other")
+            step = head >> 4
+            number = number + step if step else self._integer()
+            fields[number] = self._value(head & 15)
+        return fields
+
+    def _value(self, kind: int) -> int:
+        if kind in _INTEGERS:
+            return self._integer()
+        if kind == _STRUCT:
+            self.struct()
         elif kind == _BINARY:
-            length, at = _varint(data, at)
-            at += length
-        elif kind == _STRUCT:
-            at = _struct(data, at, {}, depth + 1)
-        elif kind in {_BYTE, _DOUBLE}:
-            at += 1 if kind == _BYTE else 8
-        elif kind not in {_TRUE, _FALSE}:
-            raise ValueError("not in a page's header")
-        fields[number] = value
-    return at + 1
+            length = self._length()
+            self.at += length
+        elif kind in _SKIPPED_BYTES:
+            self.at += _SKIPPED_BYTES[kind]
+        else:
+            raise ValueError("a type that no page's header holds")
+        return 0
 
+    def _byte(self) -> int:
+        byte = self._data[self.at]
+        self.at += 1
+        return byte
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise ValueError("too long a number")
+    def _length(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise ValueError("too long a number")
 
-
-def _zigzag(data: bytes, at: int) -> tuple[int, int]:
-    value, at = _varint(data, at)
-    return (value >> 1) ^ -(value & 1), at
+    def _integer(self) -> int:
+        value = self._length()
+        return (value >> 1) ^ -(value & 1)

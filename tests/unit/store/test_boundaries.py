@@ -30,6 +30,7 @@ def chunks_of(data: bytes) -> list[bytes]:
     [
         safetensors,
         lambda members: safetensors(members, indent=2),
+        lambda members: safetensors(members, is_header_reversed=True),
         tar,
         lambda members: tar(members, tarfile.GNU_FORMAT),
         lambda members: tar(members, tarfile.USTAR_FORMAT),
@@ -39,12 +40,15 @@ def chunks_of(data: bytes) -> list[bytes]:
         ),
         zipped,
         lambda members: zipped(members, is_streamed=True),
+        lambda members: zipped(members, is_zip64=True),
+        lambda members: zipped(members, is_streamed=True, is_zip64=True),
         lambda members: tar({"inner.zip": zipped(members)}),
         lambda members: zipped({"inner.tar": tar(members)}),
     ],
     ids=[
         "safetensors",
         "safetensors with white space",
+        "safetensors with another order in its header",
         "pax",
         "gnu",
         "ustar",
@@ -52,6 +56,8 @@ def chunks_of(data: bytes) -> list[bytes]:
         "gnu with long names",
         "zip",
         "zip that was streamed",
+        "zip64",
+        "zip64 that was streamed",
         "zip in tar",
         "tar in zip",
     ],
@@ -75,6 +81,29 @@ def test_an_array_has_the_same_chunks_in_every_container():
     file = io.BytesIO()
     np.save(file, ARRAYS["layer.4"])
     assert chunks_of(file.getvalue())[1:] == chunks_of(numbers["layer.4"])
+
+
+def test_a_small_array_in_a_tar_is_one_chunk_as_its_file_is():
+    """A tar is rather made of files, and a file of up to 64 KiB is not cut."""
+    file = io.BytesIO()
+    np.save(file, np.arange(5_000.0))
+    assert file.getvalue() in chunks_of(tar({"array.npy": file.getvalue(), **CONTENTS}))
+
+
+def test_a_damaged_member_spoils_no_cuts_behind_it():
+    """What is understood of a member ends where the member does: here one of unknown length that never ends."""
+    damaged = zipped({"long": CONTENTS["files/700000"]}, is_streamed=True)[:600_000]
+    chunks = set(chunks_of(tar({"damaged.zip": damaged, **CONTENTS})))
+    for data in CONTENTS.values():
+        assert set(chunks_of(data)) <= chunks
+
+
+def test_a_member_of_unknown_length_may_end_anywhere():
+    """Also where the search for its end goes on in the next block."""
+    for length in range(98_298, 98_310):
+        data = random.Random(length).randbytes(length)
+        chunks = chunks_of(zipped({"first": data, **CONTENTS}, is_streamed=True))
+        assert set(chunks_of(data)) <= set(chunks)
 
 
 def test_a_checkpoint_of_torch_shares_its_tensors_with_one_of_safetensors():
@@ -146,7 +175,9 @@ def test_after_very_many_small_members_nothing_is_cut_off_any_more():
 
 def test_chunks_do_not_depend_on_how_a_stream_is_read(monkeypatch):
     """Marks, headers and members that lie across two pieces are seen all the same."""
+    tails = {f"{n}": random.Random(n).randbytes(60_000 + (n % 2) * (200_000 + 7_919 * n)) for n in range(20)}
     files = [
+        tar(tails),
         tar({**CONTENTS, "model.npz": npz(ARRAYS)}),
         zipped(CONTENTS, is_streamed=True),
         safetensors(CONTENTS),
@@ -165,6 +196,13 @@ def test_chunks_do_not_depend_on_how_a_stream_is_read(monkeypatch):
         pytest.param(struct.pack("<Q", (4 << 20) - 1) + b"{", id="safetensors-long-header"),
         pytest.param(
             struct.pack("<Q", 4 << 20) + b"{" + b'"data_offsets":[0,99999999999999]' * 1000, id="overlap"
+        ),
+        pytest.param(
+            struct.pack("<Q", 200)
+            + b'{"data_offsets":[0,90000] "data_offsets":[50000,150000] "data_offsets":[95000,91000]}'.ljust(
+                200
+            ),
+            id="safetensors-overlap",
         ),
         pytest.param(
             struct.pack("<Q", 200)
@@ -188,8 +226,13 @@ def test_chunks_do_not_depend_on_how_a_stream_is_read(monkeypatch):
         ),
         pytest.param(b"PAR1" + b"\x15\x00\x15\x00\x15\x00\x2c\x00\x00" * 60_000, id="parquet-of-nothing"),
         pytest.param(b"PAR1" + b"\x1c" * 100_000, id="parquet-deep"),
+        pytest.param(
+            b"PAR1" + (b"\x15\x00\x15\x00\x15\x00\x2c" + b"\x11" * 4_000 + b"\x00\x00") * 50,
+            id="parquet-many-fields",
+        ),
         pytest.param(b"PAR1" + b"\xff" * 100_000, id="parquet-long-number"),
         pytest.param(b"PAR1\x15\x00\x15\x00\x15" + b"\xff" * 8 + b"\x7f\x2c\x00\x00", id="parquet-beyond"),
+        pytest.param(b"PAR1" + b"\x15\x00\x15\x00\x15\xff\x7f\x2c\x00\x00" * 9_000, id="parquet-backwards"),
         pytest.param(b"\x93NUMPY\x02\x00\xff\xff\xff\xff", id="npy-beyond"),
         pytest.param(b"\x93NUMPY", id="npy-cut-short"),
     ],
