@@ -9,9 +9,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mlvc.errors import MlvcError
@@ -21,9 +23,14 @@ __all__ = [
     "FileUnreadableError",
     "LockTimeoutError",
     "atomic_write",
+    "claim",
     "file_lock",
+    "has_room",
+    "hint_for",
     "open_beneath",
     "publish",
+    "read_if_there",
+    "remove_abandoned",
     "rename",
     "sync_directory",
     "sync_file",
@@ -31,6 +38,15 @@ __all__ = [
 ]
 
 _POLL_S = 0.05
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_HINTS = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EIO: "the disk, or the way to it, may be failing: see the system's log, then repeat",
+    errno.EMFILE: "allow more open files, as in `ulimit -n 4096`, and repeat",
+    errno.EROFS: "it lies on a disk that is mounted read-only",
+}
+_UNIQUE_BYTES = 6
 
 
 class DiskFullError(MlvcError):
@@ -62,10 +78,37 @@ def translate_os_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if exc.errno in _NO_ROOM:
             raise DiskFullError(f"cannot {doing}: no space left", hint="free some space and repeat") from exc
-        hint = "check its permissions" if exc.errno in {errno.EACCES, errno.EPERM} else None
-        raise FileUnreadableError(f"cannot {doing}: {exc.strerror or exc}", hint=hint) from exc
+        raise FileUnreadableError(f"cannot {doing}: {exc.strerror or exc}", hint=hint_for(exc)) from exc
+
+
+def hint_for(error: OSError) -> str | None:
+    """Returns the next step after an error of the system, where there is one."""
+    return _HINTS.get(error.errno or 0)
+
+
+def has_room(directory: Path, size_bytes: int) -> bool:
+    """Whether so many bytes fit on the file system of a directory, and into the user's quota: found out by trying."""
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            return file.write(bytes(size_bytes)) == size_bytes
+    except OSError as exc:
+        return exc.errno not in _NO_ROOM
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """Returns the contents of a file; None where there is none, and only then.
+
+    `Path.exists` also says no where it could not look, and what is then taken for missing is overwritten.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def sync_file(fd: int) -> None:
@@ -104,31 +147,100 @@ def publish(source: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def atomic_write(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Replaces the contents of `path` so that a reader, or a crash, sees all of the old or all of the new.
+def atomic_write(
+    path: Path, data: bytes | Iterable[bytes | memoryview], *, mode: int = 0o666, durable: bool = True
+) -> None:
+    """Replaces the contents of `path` so that a reader, or a crash of this process, sees all of the old or of the new.
 
-    Returns after the new contents and the name are durable. An existing file keeps its mode bits.
+    Returns after the new contents and the name are durable. An existing file keeps its mode bits. What killed
+    processes left behind of the same is removed.
+
+    Args:
+        path: The file.
+        data: Its new contents, whole or in pieces.
+        mode: That of a new file.
+        durable: Without it nothing is synced, and power loss may leave any bytes, for which the reader must be ready.
 
     Raises:
         OSError: As `open`, `write`, `fsync` and `rename` raise it; the old contents are then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    _remove_leftovers(path)
+    temporary, fd = _create_beside(path, mode)
     try:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(fd, stat.S_IMODE(path.stat().st_mode))
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            sync_file(fd)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(fd, view) :]
+            if durable:
+                sync_file(fd)
+            rename(temporary, path)
         finally:
             os.close(fd)
-        publish(temporary, path)
+        if durable:
+            sync_directory(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def _create_beside(path: Path, mode: int) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.urandom(_UNIQUE_BYTES).hex()}.tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        if claim(temporary, fd):
+            return temporary, fd
+        os.close(fd)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the temporary files beside `path` whose writers are no more."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _UNIQUE_BYTES}}}\.tmp")
+    for name in os.listdir(path.parent):
+        if pattern.fullmatch(name):
+            remove_abandoned(path.with_name(name))
+
+
+def claim(path: Path, fd: int) -> bool:
+    """Marks a file that was just created as being written, for as long as `fd` is open.
+
+    Returns:
+        Whether it is still there: another process may have taken it for abandoned before, and have removed it.
+    """
+    return _lock_now(fd) and _is_same_file(path, fd)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Removes a file that was marked by `claim`, if nobody writes it any more."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        # It was published or removed since, or belongs to another user: not ours to judge.
+        return
+    try:
+        # Removed while it is locked, so that who creates it just now learns of it from `claim`.
+        if _lock_now(fd) and _is_same_file(path, fd):
+            path.unlink()
+    finally:
+        os.close(fd)
+
+
+def _lock_now(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same_file(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -96,7 +97,10 @@ class Repo:
             NotInitialisedError: It has no `mlvc.toml`.
         """
         code = CodeRepository.open(start)
-        if not (code.root / os.fsdecode(SETTINGS_NAME)).is_file():
+        settings = code.root / os.fsdecode(SETTINGS_NAME)
+        with fsio.translate_os_errors(f"look at {settings}"):
+            is_initialised = settings.is_file()
+        if not is_initialised:
             raise NotInitialisedError(
                 f"{encode_name(os.fsencode(code.root))} has no mlvc.toml", hint="run `mlvc init` there"
             )
@@ -121,7 +125,9 @@ class Repo:
     def _private(git_directory: Path) -> Path:
         directory = git_directory / _PRIVATE_DIRECTORY
         with fsio.translate_os_errors(f"make {encode_name(os.fsencode(directory))}"):
-            directory.mkdir(exist_ok=True)
+            if not directory.is_dir():
+                directory.mkdir(exist_ok=True)
+                fsio.sync_directory(git_directory)
         return directory
 
     @cached_property
@@ -206,11 +212,10 @@ class Repo:
             self.environment.get("HOME", "/"), ".config"
         )
         path = Path(home) / "mlvc" / "config.toml"
-        if not path.exists():
-            return Config()
         name = encode_name(os.fsencode(path))
         with fsio.translate_os_errors(f"read {name}"):
-            return decode_config(path.read_bytes(), source=name)
+            data = fsio.read_if_there(path)
+        return Config() if data is None else decode_config(data, source=name)
 
     def read_lock(self) -> Lock:
         """Returns what `mlvc.lock` says; an empty lock where there is no file.
@@ -221,9 +226,12 @@ class Repo:
         """
         path = self.root / os.fsdecode(LOCK_NAME)
         with fsio.translate_os_errors("read mlvc.lock"):
-            if not os.path.lexists(path):
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:
+                # Only then: to take a lock that could not be looked at for an empty one would lose its lines.
                 return Lock()
-            if path.exists() and not path.is_file():
+            if not stat.S_ISREG(path.stat().st_mode if stat.S_ISLNK(mode) else mode):
                 # Opening a named pipe would wait for ever.
                 raise FormatError(
                     "mlvc.lock is no file", hint="move it away, then `git checkout -- mlvc.lock`"
@@ -243,14 +251,19 @@ class Repo:
         path = self.state_dir / "brought.lock"
         try:
             with fsio.translate_os_errors("read the lines that data was brought by"):
-                return decode_lock(path.read_bytes()) if path.exists() else Lock()
+                data = fsio.read_if_there(path)
+            return Lock() if data is None else decode_lock(data)
         except (FormatError, VersionError):
             return Lock()
 
     def note_brought(self, entries: Iterable[TrackedPath], *, removed: Iterable[bytes] = ()) -> None:
         """Takes note that the files of some lines are what these say now, and of others mlvc's no more."""
-        before = self.brought()
-        after = before.with_entries(entries, removed)
+        before, entries = self.brought(), list(entries)
+        paths = {entry.path for entry in entries}
+        # The lock may have moved on by git, or by a command that was killed, and then track other directories.
+        inner = {path for path in before.entries if not paths.isdisjoint(_parents(path))}
+        outer = {parent for path in paths for parent in _parents(path)}
+        after = before.with_entries(entries, {*removed, *inner, *outer})
         if after != before:
             with fsio.translate_os_errors("note the lines that data was brought by"):
                 fsio.atomic_write(self.state_dir / "brought.lock", encode_lock(after))
@@ -304,3 +317,8 @@ class Repo:
                 hint="data must lie below the repository's top, and not be the top itself",
             )
         return os.fsencode(resolved.relative_to(root))
+
+
+def _parents(path: bytes) -> Iterator[bytes]:
+    while path := path.rpartition(b"/")[0]:
+        yield path

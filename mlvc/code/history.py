@@ -71,7 +71,10 @@ def _opened(repository: CodeRepository, sha: str) -> Iterator[git.Repo]:
     try:
         opened = git.Repo(repository.root)
     except git.GitError as exc:
-        raise GitError(f"GitPython cannot open the repository {repository.root}: {exc}") from exc
+        raise GitError(
+            f"GitPython cannot open the repository {repository.root}: {exc}",
+            hint="see whether `git status` works there, and repeat",
+        ) from exc
     with opened:  # Ends its `git cat-file` children.
         try:
             yield opened

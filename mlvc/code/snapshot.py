@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Self
 
 from mlvc.code.survey import Survey, survey
-from mlvc.fsio import FileUnreadableError, open_beneath
+from mlvc.fsio import FileUnreadableError, open_beneath, translate_os_errors
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Code
 from mlvc.model.tree import Kind, TreeEntry
@@ -142,7 +142,8 @@ class _Files:
     """Reads files below a directory, following no symbolic link; what a link replaced is not there."""
 
     def __init__(self, root: Path) -> None:
-        self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with translate_os_errors(f"read {encode_name(os.fsencode(root))}"):
+            self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # The directory that was asked for last stays open, since paths come in order.
         self._parent_path = b""
         self._parent_fd: int | None = os.dup(self._root_fd)

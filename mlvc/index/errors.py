@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mlvc.errors import IntegrityError, MlvcError, VersionError
-from mlvc.fsio import DiskFullError
+from mlvc.fsio import DiskFullError, has_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ __all__ = [
 
 _REBUILD = "`mlvc index rebuild` makes a new one from the objects; nothing is lost"
 _PRIMARY_CODE = 0xFF  # SQLite's extended result codes keep the primary one in the lowest byte.
+_SIDE_FILE_BYTES = 64 << 10
+"""Beside a database SQLite keeps a file of 32 KiB; a little more, so that the probe is no closer than that."""
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -117,7 +119,11 @@ def translate_sql_errors(path: Path) -> Iterator[None]:
         # SQLITE_ERROR means SQL that does not fit the schema: the version says that it should.
         if primary in _DAMAGED or primary == sqlite3.SQLITE_ERROR:
             raise IndexDamagedError(path, str(origin)) from exc
-        if primary == sqlite3.SQLITE_FULL:
+        # Of the files that it shares between processes SQLite says no more than that it could not make them longer.
+        is_full = primary in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and not has_room(
+            path.parent, _SIDE_FILE_BYTES
+        )
+        if primary == sqlite3.SQLITE_FULL or is_full:
             raise DiskFullError(
                 f"cannot write {path}: no space left", hint="free some space and repeat"
             ) from exc

@@ -112,6 +112,7 @@ class LocalStore:
             shared: Whether whoever is in the directory's group may write to a new store, under any umask.
 
         Raises:
+            NotAStoreError: There are packs, and no format file.
             DiskFullError: There is no room for it.
             FileUnreadableError: The directory cannot be made.
         """
@@ -128,6 +129,8 @@ class LocalStore:
                 for path in (layout.lock, layout.use, layout.gc) if shared else ():
                     path.touch()
                     path.chmod(stat.S_IMODE(path.stat().st_mode) | _SHARED_FILE)
+            # A process that was killed while it made the store had no time to fill it.
+            if is_new and not os.listdir(layout.packs):
                 # It comes last: a directory with this file is a whole store.
                 file = Temporary.create(layout.temporaries, ".format")
                 file.write(_FORMAT)
@@ -138,10 +141,10 @@ class LocalStore:
 
     def _check_format(self) -> None:
         path = self.layout.format
-        if not path.exists():
-            raise NotAStoreError(self.layout.directory)
         with translate_os_errors(f"read {path}"):
-            content = path.read_bytes()
+            content = fsio.read_if_there(path)
+        if content is None:
+            raise NotAStoreError(self.layout.directory)
         if content == _FORMAT:
             return
         if content.startswith(_FORMAT_NAME) and content[len(_FORMAT_NAME) : -1].isdigit():

@@ -63,7 +63,11 @@ class PackFile:
                 self.path, f"it ends at {self.size_bytes}, a record in it at {offset + size}"
             )
         with translate_os_errors(self._reading):
-            return os.pread(self._fd, size, offset)
+            data = os.pread(self._fd, size, offset)
+            # A file system may give less than was asked for, as a network's does when it is interrupted.
+            while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
+                data += more
+            return data
 
 
 class RecordReader:

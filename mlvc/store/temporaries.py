@@ -6,7 +6,6 @@ Who may read a file of the store is decided by the store's directories, not by t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING, Self
@@ -40,7 +39,7 @@ class Temporary:
         while True:
             path = directory / (os.urandom(8).hex() + suffix)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-            if _lock(fd) and _is_same_file(path, fd):
+            if fsio.claim(path, fd):
                 os.fchmod(fd, stat.S_IMODE(os.stat(directory).st_mode) & 0o444)
                 return cls(path, fd)
             # Another process took the file for a leftover before it was locked, and removes it.
@@ -74,32 +73,7 @@ class Temporary:
         self._fd = -1
 
 
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_same_file(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
 def remove_leftovers(directory: Path) -> None:
-    """Removes the temporaries of processes that are no more; those of living ones are locked and stay."""
+    """Removes the temporaries of processes that are no more; those of living ones are claimed and stay."""
     for name in os.listdir(directory):
-        path = directory / name
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            # It was published or removed since, or belongs to another user: not ours to judge.
-            continue
-        try:
-            if _lock(fd) and _is_same_file(path, fd):
-                path.unlink()
-        finally:
-            os.close(fd)
+        fsio.remove_abandoned(directory / name)

@@ -59,7 +59,7 @@ def set_up_driver(code: CodeRepository) -> None:
     path = code.common_dir / "info" / "attributes"
     with fsio.translate_os_errors(f"write {path}"):
         path.parent.mkdir(exist_ok=True)
-        text = path.read_bytes() if path.exists() else b""
+        text = fsio.read_if_there(path) or b""
         missing = [line for line in _ATTRIBUTES if line not in text.split(b"\n")]
         if missing:
             start = text if not text or text.endswith(b"\n") else text + b"\n"

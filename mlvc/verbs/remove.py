@@ -64,11 +64,12 @@ def remove(repo: Repo, arguments: Sequence[str], *, cached: bool, force: bool) -
                     writer=writer,
                     replacing=lambda files: remember(repo, "rm", lock, after, files),
                 ).deleted
-        # Killed before this line, the files are back after `mlvc checkout`.
-        repo.write_lock(after)
-        repo.note_brought((), removed=entries)
         for path in entries:
             remove_ignore(repo.root, path)
+        # Files that are no more mlvc's are not for a checkout to delete.
+        repo.note_brought((), removed=entries)
+        # It comes last: killed before, the same command goes on, and `mlvc checkout` brings the files back.
+        repo.write_lock(after)
     return RemoveResult(tuple(entries.values()), deleted)
 
 

@@ -56,6 +56,7 @@ class Applier:
         """
         seen = plan.seen
         prefix = path + b"/" if path else b""
+        _remove_leftovers(fd, path, seen)
         for name in plan.removals:
             self._remove_directory(fd, name, prefix + os.fsencode(name), seen.children.pop(name))
         for name in plan.deletes:
@@ -74,8 +75,9 @@ class Applier:
             seen.children[name] = child.seen
             self._apply_child(fd, name, prefix + os.fsencode(name), child)
         for name in plan.prunes:
-            if _remove_if_empty(fd, name):
-                seen.children.pop(name, None)
+            with _writing(prefix + os.fsencode(name)):
+                if _remove_if_empty(fd, name):
+                    seen.children.pop(name, None)
         plan.note_tree()
 
     def _apply_child(self, fd: int, name: str, path: bytes, plan: DirectoryPlan) -> None:
@@ -151,22 +153,32 @@ class Applier:
         with _writing(path):
             child_fd = open_directory(name, fd)
         try:
+            _remove_leftovers(child_fd, path, seen)
             for item, stamp in seen.entries.items():
                 self._delete(child_fd, item, path + b"/" + os.fsencode(item), stamp)
             for item, child in seen.children.items():
                 self._remove_directory(child_fd, item, path + b"/" + os.fsencode(item), child)
         finally:
             os.close(child_fd)
-        if not _remove_if_empty(fd, name):
-            raise FileChangedError(path)
+        with _writing(path):
+            if not _remove_if_empty(fd, name):
+                raise FileChangedError(path)
 
     @staticmethod
     def _check_unchanged(fd: int, name: str, path: bytes, expected: Stamp | None) -> None:
-        status = lstat_at(name, fd)
+        status = lstat_at(name, fd, path)
         if (status is None) != (expected is None) or (
             status is not None and expected is not None and not expected.is_same_file(status)
         ):
             raise FileChangedError(path)
+
+
+def _remove_leftovers(fd: int, path: bytes, seen: Directory) -> None:
+    """Removes the half-written files of processes that are no more: whoever writes holds the work tree's lock."""
+    for name in seen.leftovers:
+        with _writing(path + b"/" + os.fsencode(name)), contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=fd)
+    seen.leftovers = ()
 
 
 def _set_executable(fd: int, name: str, entry: TreeEntry) -> Stamp:

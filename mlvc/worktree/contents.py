@@ -10,7 +10,7 @@ from collections.abc import Callable
 from blake3 import blake3
 
 from mlvc.errors import UnsavedError
-from mlvc.fsio import FileUnreadableError
+from mlvc.fsio import FileUnreadableError, hint_for
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
 from mlvc.ports import ByteSource, ObjectWriter
@@ -141,6 +141,8 @@ def add_contents(
             else:
                 blob, length = sink.add_stream(source, previous())
             after = os.fstat(fd)
+        except OSError as exc:
+            raise _unreadable(path, exc) from exc
         finally:
             os.close(fd)
         stamp = Stamp.of(before, blob.digest)
@@ -166,6 +168,4 @@ def _read_link(dir_fd: int, name: str, path: bytes, sink: ObjectWriter | _Hasher
 def _unreadable(path: bytes, exc: OSError) -> FileChangedError | FileUnreadableError:
     if isinstance(exc, FileNotFoundError):
         return FileChangedError(path)
-    return FileUnreadableError(
-        f"cannot read {encode_name(path)}: {exc.strerror}", hint="check its permissions"
-    )
+    return FileUnreadableError(f"cannot read {encode_name(path)}: {exc.strerror}", hint=hint_for(exc))

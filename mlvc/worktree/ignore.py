@@ -89,7 +89,7 @@ def _read(root: Path, path: bytes) -> tuple[Path, bytes]:
     check_path(path)
     try:
         with open_parent(root, path) as fd:
-            status = lstat_at(_FILE_NAME, fd)
+            status = lstat_at(_FILE_NAME, fd, path.rpartition(b"/")[0] + b"/" + _FILE_NAME)
     except FileNotFoundError as exc:
         raise NotFoundError(f"the directory of {encode_name(path)} does not exist") from exc
     file = root / os.fsdecode(path.rpartition(b"/")[0]) / os.fsdecode(_FILE_NAME)

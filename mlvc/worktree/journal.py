@@ -28,9 +28,9 @@ def read_saved(path: Path) -> Sequence[TrackedPath]:
         FileUnreadableError: The file cannot be read.
     """
     with fsio.translate_os_errors(f"read {path}"):
-        if not path.exists():
-            return ()
-        data = path.read_bytes()
+        data = fsio.read_if_there(path)
+    if data is None:
+        return ()
     try:
         first, *lines = data.decode().removesuffix("\n").split("\n")
     except ValueError:

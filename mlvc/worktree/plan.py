@@ -86,7 +86,13 @@ class DirectoryPlan:
     def is_empty(self) -> bool:
         """Whether nothing happens."""
         return not (
-            self.removals or self.deletes or self.writes or self.modes or self.children or self.prunes
+            self.removals
+            or self.deletes
+            or self.writes
+            or self.modes
+            or self.children
+            or self.prunes
+            or self.seen.leftovers
         )
 
 

@@ -91,6 +91,8 @@ def _answer(root_fd: int, root: str, path: str, known: CachedDirectory) -> bytes
         return _ANSWER.pack(_UNSEEN, 0, 0)
     finally:
         os.close(fd)
+    if listing.leftovers:
+        return _ANSWER.pack(_UNSEEN, 0, 0)
     names = os.fsencode("\0".join(listing.directories))
     if known.tree and listing.unchanged == len(listing.entries) == len(known.entries) - len(
         listing.directories
@@ -114,7 +116,7 @@ def _answers(result: memoryview) -> Iterator[_Answer]:
 def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answer]) -> Directory:
     verdict, names, block = answers.get(path, (_UNSEEN, "", memoryview(b"")))
     if verdict == _UNSEEN:
-        # It is new, or something is wrong with it, which this process can say.
+        # It is new, or something is wrong with it or left in it, which this process can say.
         return scan_directory(fd, path, cache)
     if verdict == _UNCHANGED:
         seen = Directory(lambda: _files(cache.load(path)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "TooDeepError",
     "kind_of",
     "list_directory",
+    "list_leftovers",
     "lstat_at",
     "open_child",
     "open_directory",
@@ -41,6 +43,8 @@ __all__ = [
 
 TEMPORARY_PREFIX = ".mlvc-tmp-"
 """How the names of half-written files begin; one that a crash left behind is no content."""
+
+_LEFTOVER = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 
 MAX_DEPTH = 200
 """How deep directories may nest: below Python's recursion limit and the usual limit of 1,024 open files."""
@@ -87,13 +91,14 @@ class Directory:
 
     Attributes:
         children: The directories in it.
+        leftovers: The names of half-written files that a killed process left in it.
         tree: The digest of its tree, where that is known without reading anything; else empty.
         size: The sum of all sizes below; set with `tree`.
         files: The number of files and symlinks below; set with `tree`.
         is_cached: Whether the stat cache holds exactly this already.
     """
 
-    __slots__ = ("_entries", "_load", "children", "files", "is_cached", "size", "tree")
+    __slots__ = ("_entries", "_load", "children", "files", "is_cached", "leftovers", "size", "tree")
 
     def __init__(self, load: Callable[[], dict[str, Stamp]] = dict) -> None:
         """Begins without children.
@@ -104,6 +109,7 @@ class Directory:
         self._load = load
         self._entries: dict[str, Stamp] | None = None
         self.children: dict[str, Directory] = {}
+        self.leftovers: Sequence[str] = ()
         self.tree = b""
         self.size = 0
         self.files = 0
@@ -171,7 +177,7 @@ def open_child(name: str, dir_fd: int, path: bytes) -> Iterator[int]:
 
 def _unreadable_directory(path: bytes, exc: OSError) -> fsio.FileUnreadableError:
     return fsio.FileUnreadableError(
-        f"cannot read the directory {encode_name(path)}: {exc.strerror}", hint="check its permissions"
+        f"cannot read the directory {encode_name(path)}: {exc.strerror}", hint=fsio.hint_for(exc)
     )
 
 
@@ -185,7 +191,8 @@ def open_parent(root: Path, path: bytes, *, create: bool = False) -> Iterator[in
         FileUnreadableError: It cannot be opened.
     """
     components = path.split(b"/")[:-1]
-    root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with fsio.translate_os_errors(f"open {root}"):
+        root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fd = fsio.open_beneath(root_fd, components, create=create)
@@ -206,12 +213,17 @@ def open_parent(root: Path, path: bytes, *, create: bool = False) -> Iterator[in
         os.close(fd)
 
 
-def lstat_at(name: str | bytes, dir_fd: int) -> os.stat_result | None:
-    """Returns the stat data of an entry, of a link itself; None where there is none."""
-    try:
-        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+def lstat_at(name: str | bytes, dir_fd: int, path: bytes) -> os.stat_result | None:
+    """Returns the stat data of an entry, of a link itself; None where there is none.
+
+    Raises:
+        FileUnreadableError: It cannot be looked at; the message names `path`.
+    """
+    with fsio.translate_os_errors(f"look at {encode_name(path)}"):
+        try:
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
 
 
 def scan_directory(fd: int, path: str, cache: StatCache) -> Directory:
@@ -234,6 +246,7 @@ def scan_directory(fd: int, path: str, cache: StatCache) -> Directory:
     known = cache.get(path)
     listing = list_directory(fd, path, known)
     seen = Directory(lambda: listing.entries)
+    seen.leftovers = listing.leftovers
     for name in listing.directories:
         child_path = f"{path}/{name}"
         with open_child(name, fd, os.fsencode(child_path)) as child_fd:
@@ -249,11 +262,13 @@ class Listing(NamedTuple):
         entries: Everything but directories.
         directories: The names of those.
         unchanged: How many of the entries are as the cache knows them.
+        leftovers: The names of half-written files that a killed process left.
     """
 
     entries: dict[str, Stamp]
     directories: list[str]
     unchanged: int
+    leftovers: list[str]
 
 
 def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
@@ -264,6 +279,7 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
     """
     entries: dict[str, Stamp] = {}
     directories: list[str] = []
+    leftovers: list[str] = []
     recall, unchanged = known.entries.get, 0
     try:
         with os.scandir(fd) as listing:
@@ -282,9 +298,23 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
                     directories.append(name)
                 elif not name.startswith(TEMPORARY_PREFIX):
                     entries[name] = Stamp(packed + NO_DIGEST)
+                elif _LEFTOVER.fullmatch(name) and stat.S_IFMT(status.st_mode) in {
+                    stat.S_IFREG,
+                    stat.S_IFLNK,
+                }:
+                    leftovers.append(name)
     except OSError as exc:
         raise _unreadable_directory(os.fsencode(path), exc) from exc
-    return Listing(entries, directories, unchanged)
+    return Listing(entries, directories, unchanged, leftovers)
+
+
+def list_leftovers(fd: int) -> list[str]:
+    """Returns the names of half-written files that a killed process left in an open directory.
+
+    Raises:
+        OSError: As `listdir` raises it.
+    """
+    return [name for name in os.listdir(fd) if _LEFTOVER.fullmatch(name)]
 
 
 def recognise(seen: Directory, known: CachedDirectory, *, unchanged: int) -> None:
@@ -297,6 +327,8 @@ def recognise(seen: Directory, known: CachedDirectory, *, unchanged: int) -> Non
     """
     if not known.tree or len(known.entries) != len(seen.entries) + len(seen.children):
         return
+    if seen.leftovers:
+        return  # A checkout has to come here.
     for name, child in seen.children.items():
         stamp = known.entries.get(name)
         unchanged += bool(child.tree) and stamp is not None and stamp.digest == child.tree

@@ -217,47 +217,39 @@ class StatCache:
         A file that changed before it will show any later change in its ctime; a file that changed at it or after may
         change again without a trace, because a time stamp lasts for some milliseconds. None where no file can be made.
         """
-        probe = self._temporary()
+        probe = self._path.with_name(f".{self._path.name}.{os.urandom(6).hex()}.tmp")
         try:
             fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError:
             return None
         try:
             return os.fstat(fd).st_ctime_ns
+        except OSError:
+            return None
         finally:
             os.close(fd)
-            probe.unlink()
+            # Whoever saves the cache just now may have taken it for abandoned.
+            with contextlib.suppress(OSError):
+                probe.unlink()
 
     def save(self) -> None:
         """Replaces the file if anything changed. A cache that cannot be written costs time and nothing else."""
         if not self._changed:
             return
         checksum = xxhash.xxh3_64()
-        temporary = self._temporary()
-        try:
-            # Not synced: the checksum tells a file that a crash cut short.
-            with temporary.open("xb") as file:
-                file.write(bytes(_HEADER.size))
-                for block in self._blocks():
-                    checksum.update(block)
-                    file.write(block)
-                file.seek(0)
-                file.write(_HEADER.pack(_MAGIC, _VERSION, checksum.intdigest()))
-            fsio.rename(temporary, self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            return
-        self._changed = False
+        for block in self._blocks():
+            checksum.update(block)
+        header = _HEADER.pack(_MAGIC, _VERSION, checksum.intdigest())
+        # Not synced: the checksum tells a file that a crash cut short.
+        with contextlib.suppress(OSError):
+            fsio.atomic_write(self._path, itertools.chain([header], self._blocks()), durable=False)
+            self._changed = False
 
     def _blocks(self) -> Iterator[bytes | memoryview]:
         yield from self._encoded.values()
         for path, directory in self._decoded.items():
             if path not in self._encoded and (directory.entries or directory.tree):
                 yield encode_directory(path, directory)
-
-    def _temporary(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.{os.urandom(6).hex()}.tmp")
 
     def _load(self) -> None:
         try:

@@ -32,6 +32,7 @@ from mlvc.worktree.scan import (
     Directory,
     FileChangedError,
     kind_of,
+    list_leftovers,
     lstat_at,
     open_child,
     open_parent,
@@ -289,7 +290,7 @@ class Worktree:
         check_path(path)
         try:
             with self._at(path) as (fd, name):
-                return lstat_at(name, fd) is not None
+                return lstat_at(name, fd, path) is not None
         except (PathMissingError, BeyondLinkError):
             return False
 
@@ -341,7 +342,7 @@ class Worktree:
         seen = Directory()
         for name in names:
             path = parent + b"/" + os.fsencode(name) if parent else os.fsencode(name)
-            status = lstat_at(name, fd)
+            status = lstat_at(name, fd, path)
             if status is None:
                 continue
             if kind_of(status.st_mode) is Kind.DIRECTORY:
@@ -357,9 +358,11 @@ class Worktree:
         """Returns what stands at tracked paths; of directories that only lead to them nothing else is seen."""
         leading = {name: node for name, node in wanted.items() if not isinstance(node, TreeEntry)}
         seen = self._look(fd, wanted.keys() - leading.keys(), path)
+        with fsio.translate_os_errors(f"list {encode_name(path) or self._root}"):
+            seen.leftovers = list_leftovers(fd)
         for name, node in leading.items():
             below = path + b"/" + os.fsencode(name) if path else os.fsencode(name)
-            status = lstat_at(name, fd)
+            status = lstat_at(name, fd, below)
             if status is None:
                 continue
             if kind_of(status.st_mode) is Kind.DIRECTORY:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mlvc import forks
+from mlvc import forks, fsio
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +115,22 @@ def test_leaving_early_ends_the_processes():
     assert (0, b"again") == next(results)
     results.close()
     assert not children()
+
+
+def test_a_first_process_that_is_killed_takes_the_others_with_it(tmp_path):
+    """Nobody reads their results any more: they end, and let go of the locks that they inherited (promise 7)."""
+    lock = tmp_path / "lock"
+
+    def work(share):
+        for number in share:
+            yield number, bytes(1 << 20)
+
+    first = os.fork()
+    if first == 0:
+        with fsio.file_lock(lock):
+            results = forks.fan_out(100, work)
+            next(results)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(first, 0)
+    with fsio.file_lock(lock, timeout_s=20):
+        pass

@@ -460,3 +460,33 @@ def test_a_tree_entry_is_what_its_tree_says(place, entry):
     place.materialise([TrackedPath(b"other", Kind.DIRECTORY, tree, 1, 999)])
     place.settle()
     assert place.capture("other").size_bytes == 5
+
+
+def test_half_written_files_of_a_killed_checkout_are_removed(place, entry):
+    """Promise 7: the next checkout removes them wherever it looks, and keeps what only looks like one."""
+    place.write("single")
+    single = place.capture("single")
+    place.materialise([entry, single])
+    place.settle()
+    place.materialise([entry, single])
+    leftovers = [".mlvc-tmp-0123456789abcdef", "data/sub/.mlvc-tmp-0123456789abcdef"]
+    for path in leftovers:
+        place.write(path, b"half")
+    place.write("data/.mlvc-tmp-notes", b"a person's")
+    result = place.materialise([entry, single])
+    assert (0, 0) == (result.written, result.deleted)
+    assert [False, False] == [(place.root / path).exists() for path in leftovers]
+    assert b"a person's" == (place.root / "data/.mlvc-tmp-notes").read_bytes()
+
+
+def test_a_half_written_file_does_not_keep_its_directory(place, entry):
+    """A directory that holds one is deleted, or gives way to a file, as if that were not there (promise 7)."""
+    other = place.write("data/other", b"a file")
+    with place.store.writer() as writer:
+        blob = writer.add_blob(other.read_bytes())
+    other.unlink()
+    place.write("data/.mlvc-tmp-0123456789abcdef")
+    place.write("data/sub/.mlvc-tmp-0123456789abcdef")
+    target = TrackedPath(b"data", Kind.FILE, blob, 1, 6)
+    place.materialise([target], [entry])
+    assert b"a file" == (place.root / "data").read_bytes()
