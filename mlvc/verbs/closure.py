@@ -86,15 +86,17 @@ class Closure:
             self.add_object(environment, place)
 
     def _add_content(self, object_id: ObjectId, place: str) -> None:
-        if object_id in self.needed:
-            return
-        self.needed[object_id] = place
-        if not isinstance(object_id, TreeId):
-            return
-        try:
-            entries = self._store.read_tree(object_id)
-        except (NotFoundError, IntegrityError):
-            return
-        for entry in entries:
-            if entry.id is not None:
-                self._add_content(entry.id, f"{place}/{encode_name(entry.name)}")
+        # A tree that an attacker made may nest more deeply than functions can.
+        pending = [(object_id, place)]
+        while pending:
+            item, where = pending.pop()
+            if item in self.needed:
+                continue
+            self.needed[item] = where
+            if not isinstance(item, TreeId):
+                continue
+            try:
+                entries = self._store.read_tree(item)
+            except (NotFoundError, IntegrityError):
+                continue
+            pending += [(entry.id, f"{where}/{encode_name(entry.name)}") for entry in reversed(entries)]

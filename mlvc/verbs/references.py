@@ -15,6 +15,7 @@ from mlvc.repo import Repo
 from mlvc.store.local import LocalStore
 from mlvc.verbs.closure import contents_of
 from mlvc.worktree.journal import read_saved
+from mlvc.worktree.scan import MAX_DEPTH
 
 __all__ = ["READ_ERRORS", "References"]
 
@@ -90,17 +91,18 @@ class References:
         if len(places) < _REACHED:
             places.append(place)
 
-    def _bad_in(self, kind: Kind, object_id: ObjectId) -> tuple[tuple[bytes, ObjectId], ...]:
+    def _bad_in(self, kind: Kind, object_id: ObjectId, depth: int = 0) -> tuple[tuple[bytes, ObjectId], ...]:
         if isinstance(object_id, BlobId):
             return ((b"", object_id),) if self._is_bad(object_id) else ()
-        if kind is not Kind.DIRECTORY or not isinstance(object_id, TreeId):
+        # No file can stand below more directories; a tree that nests so was made by an attacker.
+        if kind is not Kind.DIRECTORY or not isinstance(object_id, TreeId) or depth > MAX_DEPTH:
             return ()
         known = self._below.get(object_id)
         if known is None:
-            known = self._below[object_id] = tuple(self._bad_below(object_id))
+            known = self._below[object_id] = tuple(self._bad_below(object_id, depth))
         return known
 
-    def _bad_below(self, tree: TreeId) -> Iterator[tuple[bytes, ObjectId]]:
+    def _bad_below(self, tree: TreeId, depth: int) -> Iterator[tuple[bytes, ObjectId]]:
         is_bad = self._is_bad(tree)
         try:
             entries = self._store.read_tree(tree)
@@ -109,5 +111,5 @@ class References:
         if is_bad:
             yield b"", tree
         for entry in entries:
-            for path, object_id in self._bad_in(entry.kind, entry.id):
+            for path, object_id in self._bad_in(entry.kind, entry.id, depth + 1):
                 yield b"/" + entry.name + path, object_id

@@ -1,0 +1,180 @@
+"""Every parser of bytes that somebody else may have written, with bytes that it takes.
+
+As a program it feeds one of them for ever, guided by the branches it takes, with atheris, which is no dependency:
+
+    pip install atheris
+    python -m tests.support.parsers tree -max_total_time=600
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+from xxhash import xxh3_64_intdigest
+
+from mlvc.errors import MlvcError
+from mlvc.model.config import decode_config
+from mlvc.model.ids import BlobId, ChunkId, PackId, PlanId, TreeId
+from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
+from mlvc.model.objects import Code, Commit, Run, decode_object
+from mlvc.model.tree import Kind, TreeEntry, decode_tree, encode_tree
+from mlvc.ports import RecordKind
+from mlvc.store.contents import check_record
+from mlvc.store.pack import (
+    PACK_HEADER_BYTES,
+    RECORD_HEADER_BYTES,
+    NewRecord,
+    decode_pack_header,
+    decode_record_header,
+    encode_pack_header,
+    encode_records,
+)
+from mlvc.store.pack_index import PackIndex, PackInfo, decode_index, encode_index
+from mlvc.store.recipe import Recipe, RecipeBuilder
+from mlvc.worktree.journal import read_saved
+from mlvc.worktree.statcache import CachedDirectory, Stamp, StatCache
+
+__all__ = ["PARSERS", "Parser"]
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One parser.
+
+    Attributes:
+        parse: Takes any bytes, and raises nothing but errors of ours.
+        examples: Bytes that it takes.
+        seal: Makes the checksum of changed bytes right, where there is one.
+    """
+
+    parse: Callable[[bytes], object]
+    examples: Sequence[bytes]
+    seal: Callable[[bytes], bytes] | None = None
+
+
+_BLOB = BlobId.of(b"x")
+_LINES = [
+    TrackedPath(b"data", Kind.DIRECTORY, TreeId(bytes(32)), 2, 10),
+    TrackedPath(b"more/\xff", Kind.FILE, _BLOB, 1, 1),
+]
+_RECORDS = [
+    NewRecord(RecordKind.CHUNK, 0, ChunkId.of(data).digest, data) for data in (b"", b"raw", b"text " * 200)
+]
+
+
+def _parse_index(data: bytes) -> None:
+    index = PackIndex(data)
+    decode_index(data)
+    for entry in index.entries_from(b""):
+        index.find(entry.digest, entry.kind, entry.part)
+
+
+def _parse_record(data: bytes) -> None:
+    if len(data) >= RECORD_HEADER_BYTES:
+        entry = decode_record_header(data, 0)
+        check_record(data, entry, zstandard.ZstdDecompressor(), lambda _: b"some base")
+
+
+def _parse_statcache(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statcache"
+        path.write_bytes(data)
+        cache = StatCache(path)
+        for name, _ in list(cache.sizes_below("data")):
+            cache.get(name)
+
+
+def _statcache() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statcache"
+        cache = StatCache(path)
+        stamp = Stamp(0o100644, 1, 2, 3, 4, _BLOB.digest)
+        cache.replace("data", {"data": CachedDirectory({"a": stamp, "b": stamp}, bytes(32), 2, 2)})
+        cache.save()
+        return path.read_bytes()
+
+
+def _parse_journal(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "saved.log"
+        path.write_bytes(data)
+        read_saved(path)
+
+
+def _index() -> bytes:
+    _, entries = encode_records(_RECORDS)
+    entries = [entry._replace(offset=entry.offset + PACK_HEADER_BYTES) for entry in entries]
+    return encode_index(PackInfo(PackId.of(b"pack"), True, entries[-1].end, len(entries)), entries)
+
+
+def _seal_tail(data: bytes) -> bytes:
+    return data[:-8] + xxh3_64_intdigest(data[:-8]).to_bytes(8, "little")
+
+
+def _seal_head(data: bytes) -> bytes:
+    return xxh3_64_intdigest(data[8:]).to_bytes(8, "little") + data[8:]
+
+
+def _recipe() -> bytes:
+    builder = RecipeBuilder()
+    for number in range(3):
+        builder.append(bytes([number]) * 32, 70_000)
+    return builder.encode()
+
+
+def _records() -> list[bytes]:
+    data, entries = encode_records(_RECORDS)
+    return [data[entry.offset : entry.end] for entry in entries]
+
+
+_RUN = Run(PlanId(bytes(32)), ("a",), "", "/p", Code(None, False, TreeId(bytes(32)))).with_plan()
+_OBJECTS = [
+    Commit(code_sha="0" * 40, code_tree=None, paths=tuple(_LINES), message="first").encode(),
+    _RUN.encode(),
+]
+
+PARSERS = {
+    "config": Parser(decode_config, [b'[project]\nid = "00"\n\n[remote]\nurl = "s3://a/b"\n']),
+    "index": Parser(_parse_index, [_index()], _seal_tail),
+    "journal": Parser(
+        _parse_journal, [encode_lock(Lock({line.path: line for line in _LINES})).replace(b"lock", b"saved")]
+    ),
+    "lock": Parser(decode_lock, [encode_lock(Lock({line.path: line for line in _LINES}))]),
+    "object": Parser(decode_object, _OBJECTS),
+    "pack": Parser(decode_pack_header, [encode_pack_header(is_data=True)]),
+    "recipe": Parser(lambda data: list(Recipe(data).chunks()), [_recipe()]),
+    "record": Parser(_parse_record, _records(), _seal_head),
+    "statcache": Parser(_parse_statcache, [_statcache()]),
+    "tree": Parser(
+        decode_tree,
+        [
+            encode_tree([]),
+            encode_tree([TreeEntry(name, Kind.FILE, _BLOB, 1) for name in (b"a", b"b", b"\xffx")]),
+        ],
+    ),
+}
+
+
+def _main() -> None:
+    import atheris  # noqa: PLC0415  # only for who asks for it
+
+    parser = PARSERS[sys.argv.pop(1)]
+
+    def feed(data: bytes) -> None:
+        for piece in (data, parser.seal(data) if parser.seal is not None and len(data) > 8 else data):
+            with contextlib.suppress(MlvcError):
+                parser.parse(piece)
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, feed)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    _main()
