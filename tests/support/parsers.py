@@ -94,7 +94,7 @@ def _statcache() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "statcache"
         cache = StatCache(path)
-        stamp = Stamp(0o100644, 1, 2, 3, 4, _BLOB.digest)
+        stamp = Stamp.of_directory(1, _BLOB.digest)
         cache.replace("data", {"data": CachedDirectory({"a": stamp, "b": stamp}, bytes(32), 2, 2)})
         cache.save()
         return path.read_bytes()
