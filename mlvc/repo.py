@@ -164,8 +164,7 @@ class Repo:
         if (own / "format").exists():
             raise UsageError(
                 f"store.path is {text}, and this repository has a store of its own in {own}",
-                hint=f"bring what is in it along: mkdir -p {text}/packs && cp -n {own}/packs/*.pack {text}/packs && "
-                f"cp -n {own}/packs/*.idx {text}/packs && mv {own} {own}.old",
+                hint=f"bring what is in it along: mkdir -p {text} && cp -rn {own}/. {text} && mv {own} {own}.old",
             )
         return Path(text)
 

@@ -214,6 +214,8 @@ def test_a_repository_with_a_store_of_its_own_is_not_cut_off_from_it(project, ru
     subprocess.run(refused["hint"].partition(": ")[2], shell=True, check=True)
 
     run_mlvc("verify")
+    write(project, "new\n")
+    run_mlvc("add", "data")
     assert run_mlvc("fsck", "--json").json()["ok"]
 
 
