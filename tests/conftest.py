@@ -14,10 +14,16 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
+from tests.support.frameworks import FrameworksError, find_frameworks
 from tests.support.s3 import S3Error, serve_s3
 
 NOT_TESTED = "NOT TESTED: "
-REQUIREMENTS = {"docker": "docker_engine", "sandbox": "bubblewrap", "s3": "s3_server"}
+REQUIREMENTS = {
+    "docker": "docker_engine",
+    "frameworks": "frameworks_python",
+    "sandbox": "bubblewrap",
+    "s3": "s3_server",
+}
 
 settings.register_profile(
     "default",
@@ -122,6 +128,17 @@ def bubblewrap() -> Path:
     except EngineError as error:
         if os.environ.get("MLVC_TESTS_REQUIRE_SANDBOX") == "1":
             pytest.fail(f"a sandbox is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def frameworks_python() -> Path:
+    """The interpreter of an environment with scikit-learn, XGBoost, LightGBM and torch."""
+    try:
+        return find_frameworks()
+    except FrameworksError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_FRAMEWORKS") == "1":
+            pytest.fail(f"the frameworks are required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
 
 

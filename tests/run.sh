@@ -93,6 +93,25 @@ step "ruff format --check" "$venv/bin/ruff" format --check .
 step "mypy" "$venv/bin/mypy"
 step "lint-imports" "$venv/bin/lint-imports" --no-logo
 
+# make_frameworks DIR: an environment with the machine-learning frameworks; torch without CUDA.
+make_frameworks() {
+    local uv=$venv/bin/uv here=$1
+    "$here/bin/python" -c pass 2>/dev/null || "$uv" venv --quiet --python "$python" "$here" || return 1
+    # A wheel that pip has been told to look for here serves too; it needs no other index.
+    if [ -n "${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" ]; then
+        UV_FIND_LINKS=${UV_FIND_LINKS:-$PIP_FIND_LINKS} "$uv" pip install --quiet --python "$here/bin/python" \
+            -r tests/support/frameworks.txt && return 0
+    fi
+    "$uv" pip install --quiet --python "$here/bin/python" --torch-backend cpu -r tests/support/frameworks.txt
+}
+
+if make_frameworks "$cache/frameworks" >"$cache/frameworks.log" 2>&1; then
+    export MLVC_TESTS_REQUIRE_FRAMEWORKS=1 MLVC_TESTS_FRAMEWORKS=$cache/frameworks/bin/python
+else
+    echo "no environment with the machine-learning frameworks could be made:"
+    tail -n 5 "$cache/frameworks.log"
+fi
+
 if start_engine; then
     export MLVC_TESTS_REQUIRE_DOCKER=1
 fi

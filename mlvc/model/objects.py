@@ -26,11 +26,13 @@ from mlvc.model.names import decode_name, encode_name
 from mlvc.model.tree import Kind
 
 __all__ = [
+    "NATURES",
     "VERDICTS",
     "Base",
     "Cause",
     "Code",
     "Commit",
+    "Difference",
     "Distribution",
     "Environment",
     "Interpreter",
@@ -367,6 +369,50 @@ class Commit(StoredObject):
         return CommitId.of(self.encode())
 
 
+NATURES = ("container", "order", "numeric", "value", "structure")
+"""How two contents may differ in one place, from harmless to grave.
+
+`container`: only how the format wraps the content, such as a time in a zip header; `order`: the same elements in
+another order; `numeric`: floating-point numbers of one shape and type; `value`: anything that is equal or is not;
+`structure`: shape, type, length, or presence.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where an output and its reproduction differ.
+
+    Numbers that are no integers stand as text, because the encoding has no floats.
+
+    Attributes:
+        where: The place, as the format names it: `$._bin_mapper.n_threads`, `layer1.weight`, `column price`; empty
+            for the whole file.
+        nature: One of `NATURES`.
+        recorded: What was there, shortened for a person; empty where nothing was, or where it is too large to show.
+        reproduced: What is there now, likewise.
+        dtype: The element type of an array or a column; empty otherwise.
+        differing: How many elements differ; 0 where they are not counted.
+        total: Of how many.
+        norm: The norm-wise relative error, the 2-norm of the difference over that of the recorded one; empty unless
+            `numeric`.
+        largest: The largest absolute difference of two elements; empty unless `numeric`.
+        ulps: The largest distance in units in the last place, of elements that are not tiny; 0 unless `numeric`.
+        rule: The name of the rule that lets it be ignored; empty if none does.
+    """
+
+    where: str
+    nature: str
+    recorded: str = ""
+    reproduced: str = ""
+    dtype: str = ""
+    differing: int = 0
+    total: int = 0
+    norm: str = ""
+    largest: str = ""
+    ulps: int = 0
+    rule: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class OutputVerdict:
     """How one output compares.
@@ -377,6 +423,7 @@ class OutputVerdict:
         recorded: The recorded id in text form.
         reproduced: The reproduced id in text form; None where there is none.
         detail: What differs, for a person; empty where nothing does.
+        differences: The places that differ, the gravest first, as many as are worth keeping.
     """
 
     path: str
@@ -384,6 +431,7 @@ class OutputVerdict:
     recorded: str
     reproduced: str | None = None
     detail: str = ""
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from mlvc.model.names import encode_name
-from mlvc.model.objects import VERDICTS
+from mlvc.model.objects import VERDICTS, Difference
 
 __all__ = ["PIECE_BYTES", "Comparison", "iter_pieces", "shown", "worst"]
 
@@ -17,10 +17,17 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A verdict (one of `VERDICTS`) and what differs, for a person."""
+    """What comparing found.
+
+    Attributes:
+        verdict: One of `VERDICTS`.
+        detail: What differs, for a person.
+        differences: The places that differ, the gravest first, as many as are worth keeping.
+    """
 
     verdict: str
     detail: str = ""
+    differences: tuple[Difference, ...] = ()
 
 
 def worst(verdicts: Iterator[str]) -> str:

@@ -39,7 +39,9 @@ def compare(
     if reproduced is None:
         return OutputVerdict(recorded.name, "missing", str(recorded.id), None, "the command did not write it")
     told = _compare(recorded.kind, recorded.id, reproduced.kind, reproduced.id, reader, scratch)
-    return OutputVerdict(recorded.name, told.verdict, str(recorded.id), str(reproduced.id), told.detail)
+    return OutputVerdict(
+        recorded.name, told.verdict, str(recorded.id), str(reproduced.id), told.detail, told.differences
+    )
 
 
 def _compare(
