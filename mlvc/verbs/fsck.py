@@ -6,6 +6,7 @@ found is told of the index.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from mlvc.store.remote_indexes import cached_indexes, locate
 from mlvc.verbs.references import READ_ERRORS, References
 from mlvc.verbs.source import index_cache
 from mlvc.worktree.journal import read_saved
-from mlvc.worktree.undo import read_undo
+from mlvc.worktree.undo import UndoJournal, read_undo
 
 __all__ = ["Found", "FsckResult", "Problem", "find_problems", "fsck", "missing_objects"]
 
@@ -166,7 +167,10 @@ def _unreadable(repo: Repo) -> Iterator[Problem]:
     reads: tuple[tuple[str, Callable[[], object]], ...] = (
         ("unreadable-lock", repo.read_lock),
         ("damaged-journal", lambda: read_saved(repo.state_dir / "saved.log")),
-        ("damaged-journal", lambda: read_undo(repo.state_dir / "undo.log")),
+        *(
+            ("damaged-journal", functools.partial(read_undo, path))
+            for path in UndoJournal(repo.state_dir).files()
+        ),
     )
     for kind, read in reads:
         try:

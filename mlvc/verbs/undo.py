@@ -1,22 +1,21 @@
-"""`mlvc undo`: brings back the lock and the files from before the last `add`, `rm` or `checkout`."""
+"""`mlvc undo`: brings back the lock and the files from before the last `add`, `rm` or `checkout`, step by step."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from mlvc.errors import MlvcError, NotFoundError, UnsavedError
-from mlvc.fsio import translate_os_errors
+from mlvc.fsio import read_if_there, translate_os_errors
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.repo import HOOK_TOKEN, Repo
 from mlvc.store.marks import ids_in
 from mlvc.worktree.ignore import add_ignore, remove_ignore
-from mlvc.worktree.undo import UndoRecord, decode_undo, read_undo, write_undo
+from mlvc.worktree.undo import UndoJournal, UndoRecord, decode_undo
 from mlvc.worktree.worktree import MaterialiseResult
 
 __all__ = [
@@ -29,12 +28,11 @@ __all__ = [
     "undo",
 ]
 
-_JOURNAL = "undo.log"
 _DEFAULT_KEEP_DAYS = 30
 
 
 class NothingToUndoError(NotFoundError):
-    """No operation was remembered, or it was longer ago than the keep period."""
+    """No operation is left to undo, or it was longer ago than the keep period."""
 
     code = "nothing-to-undo"
 
@@ -50,7 +48,7 @@ class UndoResult:
     """What was undone.
 
     Attributes:
-        operation: What it was: `add`, `rm`, `checkout`, or `undo`.
+        operation: What it was: `add`, `rm` or `checkout`.
         time: When it was done.
         sha: The git commit that HEAD is at now, where it moved.
         files: What happened to the data files.
@@ -76,9 +74,8 @@ def remember(
     files: Iterable[TrackedPath] | None = None,
     *,
     sha: str | None = None,
-    restored: Mapping[bytes, TrackedPath] = MappingProxyType({}),
 ) -> None:
-    """Writes down what undoes an operation that is about to change the lock; in the place of the one before.
+    """Writes down what undoes an operation that is about to change the lock or the files.
 
     Args:
         repo: The repository; the caller holds `repo.editing()`.
@@ -87,7 +84,6 @@ def remember(
         after: The lock as it will be.
         files: What will be overwritten or deleted, stored already; None where no file changes.
         sha: The commit that HEAD will be moved to.
-        restored: What an undo will bring back besides what `after` says.
     """
     head = None
     if sha is not None:
@@ -99,15 +95,21 @@ def remember(
         after=after,
         changes_files=files is not None,
         replaced={entry.path: entry for entry in files or ()},
-        restored=restored,
         head=head,
         sha=None if head is None else sha,
     )
-    write_undo(repo.state_dir / _JOURNAL, record)
+    UndoJournal(repo.state_dir).append(record, _oldest(repo))
+
+
+def _oldest(repo: Repo) -> datetime.datetime:
+    return repo.clock.now() - datetime.timedelta(days=keep_days_of(repo))
 
 
 def undo(repo: Repo) -> UndoResult:
-    """Brings back the lock and the files from before the last operation; undoing that again does it again.
+    """Brings back the lock and the files from before the last operation that was not undone yet.
+
+    So one undo after the other goes one step further back each. Killed on its way, the same step is undone again.
+    What it replaces, and the lock that it leaves, are named in the journal for the keep period.
 
     Raises:
         NothingToUndoError: There is none within the keep period.
@@ -117,25 +119,26 @@ def undo(repo: Repo) -> UndoResult:
         MissingObjectsError: The store lacks contents; nothing was changed.
     """
     with repo.editing():
-        record = read_undo(repo.state_dir / _JOURNAL)
-        keep = datetime.timedelta(days=keep_days_of(repo))
-        if record is None or repo.clock.now() - record.time > keep:
+        journal = UndoJournal(repo.state_dir)
+        step = journal.last()
+        if step is None or step[1].time < _oldest(repo):
             raise NothingToUndoError(
-                f"there is no add, rm or checkout of the last {keep.days} days to undo",
+                f"there is no add, rm or checkout of the last {keep_days_of(repo)} days left to undo",
                 hint="`mlvc log` lists the commits, and `mlvc checkout REV` goes to one",
             )
+        path, record = step
         lock = repo.read_lock()
         _check_unmoved(repo, record, lock)
         target_sha = None if record.head is None else repo.code.resolve(record.head)
+        files = MaterialiseResult(0, 0, 0)
         if record.changes_files:
-            files = _bring_back(repo, record, lock, target_sha)
-        else:
-            files = MaterialiseResult(0, 0, 0)
-            remember(repo, "undo", record.after, record.before)
+            files = _bring_back(repo, journal, record)
         _write(repo, lock, record.before)
         if record.changes_files:
             gone = record.after.entries.keys() - record.before.entries.keys()
             repo.note_brought(record.before.entries.values(), removed=gone)
+        # It comes last: killed before, the same step is undone again, which changes nothing that is right already.
+        journal.mark_undone(path)
     return UndoResult(record.operation, record.time, target_sha, files)
 
 
@@ -156,24 +159,17 @@ def _check_unmoved(repo: Repo, record: UndoRecord, lock: Lock) -> None:
         )
 
 
-def _bring_back(repo: Repo, record: UndoRecord, lock: Lock, target_sha: str | None) -> MaterialiseResult:
-    # Where the operation was killed on its way, the lock is still the one before, and files may be of either: what it
-    # was to restore, and had not yet, must be in the journal still.
-    after = record.after
-    may_be_half_done = lock != after or record.before == after
-    replaced = dict(record.restored) if may_be_half_done else {}
+def _bring_back(repo: Repo, journal: UndoJournal, record: UndoRecord) -> MaterialiseResult:
+    after, replaced = record.after, dict[bytes, TrackedPath]()
 
     def keep(files: Sequence[TrackedPath]) -> None:
         replaced.update((entry.path, entry) for entry in files)
-        remember(
-            repo,
-            "undo",
-            after,
-            record.before,
-            replaced.values(),
-            sha=target_sha,
-            restored=record.replaced,
-        )
+        if replaced:
+            # Whatever else may name these bytes no more: gc keeps them for as long as a step could be undone.
+            taken = UndoRecord(
+                "undo", repo.clock.now(), after, record.before, changes_files=True, replaced=replaced
+            )
+            journal.append(taken, _oldest(repo), is_undone=True)
 
     with repo.store.writer() as writer:
         result = repo.worktree.materialise(
@@ -209,16 +205,22 @@ def _write(repo: Repo, lock: Lock, wanted: Lock) -> None:
 
 
 def ids_to_undo(state_dir: Path, oldest: datetime.datetime) -> set[bytes]:
-    """Returns the digests that the journal of a work tree names; none where it is older than `oldest`.
+    """Returns the digests that the journal of a work tree names, but for steps older than `oldest`.
 
-    A journal that cannot be understood counts as young, whatever it names.
+    A step that cannot be understood counts as young, whatever it names.
     """
-    path = state_dir / _JOURNAL
-    with translate_os_errors(f"read {os.fsdecode(path)}"):
-        if not path.exists():
-            return set()
-        data = path.read_bytes()
+    named: set[bytes] = set()
+    for path in UndoJournal(state_dir).files():
+        with translate_os_errors(f"read {os.fsdecode(path)}"):
+            # One that was undone meanwhile has another name; gc looks again when nobody can undo anything.
+            data = read_if_there(path)
+        if data is None or _is_from_before(data, oldest):
+            continue
+        named |= ids_in(data)
+    return named
+
+
+def _is_from_before(data: bytes, oldest: datetime.datetime) -> bool:
     with contextlib.suppress(MlvcError, UnicodeDecodeError):
-        if decode_undo(data).time < oldest:
-            return set()
-    return ids_in(data)
+        return decode_undo(data).time < oldest
+    return False

@@ -1,6 +1,12 @@
-"""`undo.log`: the lock and the files from before the last change, so that one step can be taken back.
+"""The journal of `mlvc undo`: for each change the lock and the files from before it, so that it can be taken back.
 
-Text, UTF-8, replaced as a whole before anything is changed:
+    <git dir>/mlvc/undo/NUMBER.step      a step that can be undone; the highest number is the last one
+    <git dir>/mlvc/undo/NUMBER.undone    a step that was undone, or what an undo replaced
+
+Undone steps are kept for the keep period too: so long gc keeps what they name. `undo.log` beside the directory is the
+one step that an earlier mlvc remembered, and comes before all others.
+
+Each is a text, UTF-8, written before anything is changed:
 
     mlvc-undo 1
     operation WORD
@@ -20,6 +26,7 @@ Format page: docs/format/undo.md
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +38,10 @@ from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.tree import Kind, check_name
 
-__all__ = ["UndoDamagedError", "UndoRecord", "decode_undo", "encode_undo", "read_undo", "write_undo"]
+__all__ = ["UndoDamagedError", "UndoJournal", "UndoRecord", "decode_undo", "encode_undo", "read_undo"]
 
+_STEP, _UNDONE = ".step", ".undone"
+_NUMBER_DIGITS = 12
 _FIRST_LINE = "mlvc-undo 1"
 _KINDS = {kind.word: kind for kind in Kind if kind is not Kind.DIRECTORY}
 
@@ -48,7 +57,7 @@ class UndoDamagedError(IntegrityError):
 
 @dataclass(frozen=True, slots=True)
 class UndoRecord:
-    """What it takes to undo the last operation.
+    """What it takes to undo one operation.
 
     Attributes:
         operation: `add`, `rm`, `checkout`, or `undo` of one of them.
@@ -143,7 +152,7 @@ def _entry(line: str) -> TrackedPath:
 
 
 def read_undo(path: Path) -> UndoRecord | None:
-    """Returns the record of the last operation; None where there is none.
+    """Returns the record in a file; None where there is none.
 
     Raises:
         UndoDamagedError: The file holds other bytes than were written.
@@ -161,12 +170,79 @@ def read_undo(path: Path) -> UndoRecord | None:
         raise UndoDamagedError(path, exc.message if isinstance(exc, FormatError) else "no text") from exc
 
 
-def write_undo(path: Path, record: UndoRecord) -> None:
-    """Replaces the record of the operation before; returns after that is durable.
+class UndoJournal:
+    """The steps of one work tree. Whoever changes it holds the work tree's lock; whoever reads needs none."""
 
-    Raises:
-        FileUnreadableError: The file cannot be written.
-        DiskFullError: There is no room for it.
-    """
-    with fsio.translate_os_errors(f"write {path}"):
-        fsio.atomic_write(path, encode_undo(record))
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._directory = state_dir / "undo"
+        self._earlier = state_dir / "undo.log"
+
+    def files(self) -> list[Path]:
+        """Returns all of its files, undone or not, the oldest first.
+
+        Raises:
+            FileUnreadableError: The directory cannot be listed.
+        """
+        with fsio.translate_os_errors(f"list {self._directory}"):
+            names = os.listdir(self._directory) if self._directory.is_dir() else []
+            earlier = [self._earlier] if self._earlier.exists() else []
+        return earlier + [self._directory / name for name in sorted(names) if name.endswith((_STEP, _UNDONE))]
+
+    def last(self) -> tuple[Path, UndoRecord] | None:
+        """Returns the step that an undo takes back, and its file; None where there is none.
+
+        Raises:
+            MlvcError: As `read_undo` raises it.
+        """
+        for path in reversed(self.files()):
+            record = None if path.suffix == _UNDONE else read_undo(path)
+            if record is not None:
+                return path, record
+        return None
+
+    def append(self, record: UndoRecord, oldest: datetime.datetime, *, is_undone: bool = False) -> None:
+        """Adds a step; returns after it is durable. Deletes those that are older than the keep period.
+
+        Args:
+            record: The step.
+            oldest: When the keep period began.
+            is_undone: Whether it is only kept for gc, and no step that can be undone.
+
+        Raises:
+            FileUnreadableError: A file cannot be written.
+            DiskFullError: There is no room for it.
+        """
+        known = self.files()
+        numbers = [self._number_of(path) for path in known]
+        target = self._path(max(numbers, default=0) + 1, _UNDONE if is_undone else _STEP)
+        with fsio.translate_os_errors(f"write {target}"):
+            if not self._directory.is_dir():
+                self._directory.mkdir()
+                fsio.sync_directory(self._state_dir)
+            fsio.atomic_write(target, encode_undo(record))
+            for path in known:
+                if not _is_older(path, oldest):
+                    break
+                path.unlink()
+
+    def mark_undone(self, path: Path) -> None:
+        """Makes a step one that was undone, durably: the next undo takes back the one before it."""
+        with fsio.translate_os_errors(f"write {self._directory}"):
+            self._directory.mkdir(exist_ok=True)
+            fsio.publish(path, self._path(self._number_of(path), _UNDONE))
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self._directory / f"{number:0{_NUMBER_DIGITS}}{suffix}"
+
+    def _number_of(self, path: Path) -> int:
+        return int(path.stem) if path != self._earlier and path.stem.isdecimal() else 0
+
+
+def _is_older(path: Path, oldest: datetime.datetime) -> bool:
+    """Whether a step is from before `oldest`; one that cannot be understood is not: whoever can may look at it."""
+    try:
+        record = read_undo(path)
+    except (IntegrityError, VersionError):
+        return False
+    return record is not None and record.time < oldest

@@ -49,6 +49,7 @@ def test_default_keeps_everything_for_thirty_days(project, run_mlvc):
     run_mlvc("add", "data")
     write(project, "third\n")
     run_mlvc("add", "data")
+    shutil.rmtree(project / ".git" / "mlvc" / "undo")
 
     answer = run_mlvc("gc", "--json").json()
     text = run_mlvc("gc").stdout
@@ -69,7 +70,7 @@ def test_what_no_one_needs_goes(project, run_mlvc, git, keep_nothing):
     git("reflog", "expire", "--expire=now", "--all")
     for name in ("ORIG_HEAD",):
         (project / ".git" / name).unlink(missing_ok=True)
-    (project / ".git" / "mlvc" / "undo.log").unlink()
+    shutil.rmtree(project / ".git" / "mlvc" / "undo")
 
     told = run_mlvc("gc", "--dry-run", "--json").json()
     assert b"rebased away" in stored(project)

@@ -15,9 +15,10 @@ __all__ = ["command"]
 
 @make_command("undo", "mlvc undo")
 def command(context: typer.Context) -> None:
-    """Takes back the last add, rm or checkout.
+    """Takes back the last add, rm or checkout; again, the one before it.
 
-    Brings back the lock, and the files that it overwrote or deleted. A second undo takes back the first.
+    Brings back the lock, and the files that it overwrote or deleted. Every further undo goes one step further back,
+    to the start of the keep period (gc.keep_days). To go forward, give the command that was undone again.
     Refuses, before anything is touched, if data that is stored nowhere would be lost.
     """
     session = session_of(context)

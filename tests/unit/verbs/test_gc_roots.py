@@ -1,5 +1,6 @@
 """Promise 6: every place that git, or a journal of ours, keeps a reference in is a root of gc; with real git."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -151,7 +152,7 @@ def a_rebase(git, project, mlvc):
 def a_file_saved_by_force(git, project, mlvc):
     mlvc.write("precious\n")
     mlvc.checkout(force=True)
-    (project / ".git" / "mlvc" / "undo.log").unlink()
+    shutil.rmtree(project / ".git" / "mlvc" / "undo")
 
 
 def a_detached_worktree(git, project, mlvc):
