@@ -13,6 +13,7 @@ import re
 import stat
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = [
     "FileUnreadableError",
     "LockTimeoutError",
     "atomic_write",
+    "boot_id",
     "claim",
     "file_lock",
     "has_room",
@@ -109,6 +111,15 @@ def read_if_there(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def boot_id() -> bytes:
+    """Returns 16 bytes that are others after the next start of the system; zeros where nobody tells them."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return uuid.UUID(text.strip()).bytes
+    except (OSError, ValueError):
+        return bytes(16)
 
 
 def sync_file(fd: int) -> None:

@@ -4,9 +4,12 @@ One flat file, read whole and decoded directory by directory on demand, integers
 
     offset  size  field
     0       8     magic "MLVCSTAT"
-    8       2     version, 1
+    8       2     version, 2
     10      8     xxh3 (64 bits) of everything that follows
-    18      ...   directories, to the end of the file
+    18      16    the system's start in which it was saved; zeros where that is not known
+    34      8     when it was saved, in nanoseconds of the file system's clock
+    42      1     1 if a file may have changed shortly before that
+    43      ...   directories, to the end of the file
 
     directory   size  field
                 4     length of the path (relative to the work tree), p
@@ -23,6 +26,10 @@ One flat file, read whole and decoded directory by directory on demand, integers
     entry       4 mode, 8 size, 8 mtime_ns, 8 ctime_ns, 8 inode, 32 id (zeros while it is not known)
 
 It is only a cache: whatever cannot be read is as good as absent. It must not know what the ids are used for.
+
+Files of a work tree are not synced, so after power loss one may hold other bytes than those that were hashed, with the
+same stat data. Therefore what had changed shortly before the cache was saved is believed only until the next start of
+the system, unless the cache was saved once more when the system had had the time to write it out.
 Format page: docs/format/statcache.md
 """
 
@@ -54,8 +61,11 @@ __all__ = [
 ]
 
 _MAGIC = b"MLVCSTAT"
-_VERSION = 1
+_VERSION = 2
 _HEADER = struct.Struct("<8sHQ")
+_SAVED = struct.Struct("<16sqB")
+_WRITTEN_OUT_NS = 600 * 10**9
+"""Linux begins to write out a changed page after 30 s (`vm.dirty_expire_centisecs`); a busy disk takes its time."""
 _DIRECTORY = struct.Struct("<IIIB32sQQ")
 _STATUS = struct.Struct("<IQqqQ")
 _MODE = struct.Struct("<I")
@@ -154,6 +164,8 @@ class StatCache:
         self._encoded: dict[str, memoryview] = {}
         self._decoded: dict[str, CachedDirectory] = {}
         self._changed = False
+        self._saved_ns: int | None = None
+        """When what is young in the file was saved; None where nothing is, or where that was looked at before."""
         self._load()
 
     def get(self, path: str) -> CachedDirectory:
@@ -234,16 +246,25 @@ class StatCache:
 
     def save(self) -> None:
         """Replaces the file if anything changed. A cache that cannot be written costs time and nothing else."""
-        if not self._changed:
+        if not self._changed and self._saved_ns is None:
             return
-        checksum = xxhash.xxh3_64()
+        now, is_young = self.now(), self._changed
+        if now is None or (not is_young and not self._is_written_out(now)):
+            return
+        saved = _SAVED.pack(fsio.boot_id(), now, is_young)
+        checksum = xxhash.xxh3_64(saved)
         for block in self._blocks():
             checksum.update(block)
         header = _HEADER.pack(_MAGIC, _VERSION, checksum.intdigest())
         # Not synced: the checksum tells a file that a crash cut short.
         with contextlib.suppress(OSError):
-            fsio.atomic_write(self._path, itertools.chain([header], self._blocks()), durable=False)
+            fsio.atomic_write(self._path, itertools.chain([header, saved], self._blocks()), durable=False)
             self._changed = False
+
+    def _is_written_out(self, now: int) -> bool:
+        """Whether what was young when it was saved is so no more; asked once."""
+        saved_ns, self._saved_ns = self._saved_ns, None
+        return saved_ns is not None and now - saved_ns > _WRITTEN_OUT_NS
 
     def _blocks(self) -> Iterator[bytes | memoryview]:
         yield from self._encoded.values()
@@ -256,13 +277,14 @@ class StatCache:
             data = self._path.read_bytes()
         except OSError:
             return
-        if len(data) < _HEADER.size:
+        if len(data) < _HEADER.size + _SAVED.size:
             return
         magic, version, checksum = _HEADER.unpack_from(data)
         body = memoryview(data)[_HEADER.size :]
         if magic != _MAGIC or version != _VERSION or xxhash.xxh3_64_intdigest(body) != checksum:
             return
-        offset = 0
+        boot, saved_ns, is_young = _SAVED.unpack_from(body)
+        offset = _SAVED.size
         while offset < len(body):
             path_length, names_length, entries, *_rest = _DIRECTORY.unpack_from(body, offset)
             path_start = offset + _DIRECTORY.size
@@ -270,6 +292,19 @@ class StatCache:
             path = os.fsdecode(bytes(body[path_start : path_start + path_length]))
             self._encoded[path] = body[offset:end]
             offset = end
+        if is_young and boot != fsio.boot_id():
+            self._forget_since(saved_ns - _WRITTEN_OUT_NS)
+        elif is_young:
+            self._saved_ns = saved_ns
+
+    def _forget_since(self, time_ns: int) -> None:
+        """Forgets files that changed later, and the trees that held them: they may have been lost half-written."""
+        for path, block in list(self._encoded.items()):
+            known = decode_directory(block)
+            kept = {name: stamp for name, stamp in known.entries.items() if stamp.ctime_ns <= time_ns}
+            if len(kept) < len(known.entries):
+                self._set(path, CachedDirectory(kept))
+        self._changed = True
 
 
 def decode_directory(block: memoryview) -> CachedDirectory:

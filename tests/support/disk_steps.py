@@ -159,29 +159,35 @@ def _shorten() -> None:
 
 
 def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function for each call of the system
-    """Writes down, a JSON line each, what is done to files that are named by absolute paths."""
+    """Writes down, a JSON line each, what is done to files, whether by an absolute path or in an open directory."""
     names: dict[int, str] = {}
     lock = threading.RLock()
     log = path.open("a", encoding="utf-8")
     real_open, real_write, real_fsync, real_replace = os.open, os.write, os.fsync, os.replace
-    real_unlink, real_mkdir = os.unlink, os.mkdir
+    real_unlink, real_mkdir, real_rmdir = os.unlink, os.mkdir, os.rmdir
 
     def note(**what: object) -> None:
         log.write(json.dumps(what) + "\n")
         log.flush()
 
-    def is_told(name: object, dir_fd: object) -> bool:
-        return dir_fd is None and isinstance(name, (str, os.PathLike)) and os.fspath(name).startswith("/")
+    def full(name: object, dir_fd: int | None) -> str | None:
+        if not isinstance(name, (str, bytes, os.PathLike)):
+            return None
+        path = os.fsdecode(name)
+        if dir_fd is not None:
+            path = os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), path)
+        return path if path.startswith("/") else None
 
     def open_(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         with lock:
-            fresh = bool(flags & os.O_CREAT) and is_told(path, dir_fd) and not os.path.lexists(path)
+            name = full(path, dir_fd)
+            fresh = bool(flags & os.O_CREAT) and name is not None and not os.path.lexists(name)
             fd = real_open(path, flags, mode, dir_fd=dir_fd)
             names.pop(fd, None)
-            if is_told(path, dir_fd):
-                names[fd] = os.fspath(path)
+            if name is not None:
+                names[fd] = name
                 if fresh:
-                    note(do="create", path=os.fspath(path), file=os.fstat(fd).st_ino)
+                    note(do="create", path=name, file=os.fstat(fd).st_ino)
             return fd
 
     def write(fd: int, data: Any) -> int:
@@ -197,27 +203,35 @@ def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function fo
             if fd in names:
                 note(do="fsync", path=names[fd], file=os.fstat(fd).st_ino, directory=os.path.isdir(names[fd]))
 
-    def replace(source: Any, target: Any, **kwargs: Any) -> None:
+    def replace(
+        source: Any, target: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
         with lock:
-            real_replace(source, target, **kwargs)
-            if is_told(source, kwargs.get("src_dir_fd")):
-                note(do="rename", source=os.fspath(source), target=os.fspath(target))
+            real_replace(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            if full(source, src_dir_fd) is not None:
+                note(do="rename", source=full(source, src_dir_fd), target=full(target, dst_dir_fd))
 
     def unlink(path: Any, *, dir_fd: int | None = None) -> None:
         with lock:
             real_unlink(path, dir_fd=dir_fd)
-            if is_told(path, dir_fd):
-                note(do="unlink", path=os.fspath(path))
+            if full(path, dir_fd) is not None:
+                note(do="unlink", path=full(path, dir_fd))
+
+    def rmdir(path: Any, *, dir_fd: int | None = None) -> None:
+        with lock:
+            real_rmdir(path, dir_fd=dir_fd)
+            if full(path, dir_fd) is not None:
+                note(do="unlink", path=full(path, dir_fd))
 
     def mkdir(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         with lock:
             real_mkdir(path, mode, dir_fd=dir_fd)
-            if is_told(path, dir_fd):
-                note(do="mkdir", path=os.fspath(path))
+            if full(path, dir_fd) is not None:
+                note(do="mkdir", path=full(path, dir_fd))
 
     for name, function in [("open", open_), ("write", write), ("fsync", fsync), ("replace", replace)]:
         setattr(os, name, function)
-    for name, function in [("unlink", unlink), ("remove", unlink), ("mkdir", mkdir)]:
+    for name, function in [("unlink", unlink), ("remove", unlink), ("mkdir", mkdir), ("rmdir", rmdir)]:
         setattr(os, name, function)
     with contextlib.suppress(OSError):
         note(do="begin")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mlvc import fsio
 from mlvc.worktree.statcache import EMPTY, CachedDirectory, Stamp, StatCache
 
 
@@ -108,3 +109,64 @@ def test_loading_a_hundred_thousand_entries_is_quick(tmp_path):
     entries = sum(len(cache.get(f"data/{number}").entries) for number in range(400))
     assert entries == 100_000
     assert time.process_time() - start < 0.3
+
+
+MINUTE_NS = 60 * 10**9
+
+
+def of_age(age_ns):
+    now = time.time_ns()
+    status = SimpleNamespace(
+        st_mode=stat.S_IFREG | 0o644, st_size=1, st_mtime_ns=0, st_ctime_ns=now - age_ns, st_ino=1
+    )
+    return Stamp.of(status, b"d" * 32)
+
+
+@pytest.fixture
+def restart(monkeypatch):
+    """Lets the system start anew."""
+
+    def call():
+        monkeypatch.setattr(fsio, "boot_id", lambda boot=os.urandom(16): boot)
+
+    return call
+
+
+def test_after_another_start_only_old_changes_are_believed(tmp_path, restart):
+    """What may not have been on the disk when the power went is read again; its tree is not known any more."""
+    young, old = of_age(9 * MINUTE_NS), of_age(11 * MINUTE_NS)
+    directories = {
+        "data": CachedDirectory({"young": young, "old": old}, b"t" * 32, 2, 2),
+        "data/old": CachedDirectory({"x": old}, b"u" * 32, 1, 1),
+    }
+    cache = StatCache(tmp_path / "statcache")
+    cache.replace("data", directories)
+    cache.save()
+    assert directories == {name: StatCache(tmp_path / "statcache").get(name) for name in directories}
+    restart()
+
+    cache = StatCache(tmp_path / "statcache")
+
+    assert CachedDirectory({"old": old}) == cache.get("data")
+    assert directories["data/old"] == cache.get("data/old")
+    cache.save()
+    assert CachedDirectory({"old": old}) == StatCache(tmp_path / "statcache").get("data")
+
+
+def test_what_was_written_out_since_is_believed_after_another_start(tmp_path, restart, monkeypatch):
+    """The first command that looks ten minutes later says so in the file, and the next does not write it again."""
+    path = tmp_path / "statcache"
+    known = CachedDirectory({"x": of_age(0)}, b"t" * 32, 1, 1)
+    saved(path, {"data": known})
+    first = path.read_bytes()
+    StatCache(path).save()
+    assert first == path.read_bytes()
+    later = time.time_ns() + 11 * MINUTE_NS
+    monkeypatch.setattr(StatCache, "now", lambda _cache: later)
+    StatCache(path).save()
+    written = path.stat()
+    StatCache(path).save()
+    assert (written.st_mtime_ns, written.st_ino) == (path.stat().st_mtime_ns, path.stat().st_ino)
+    restart()
+
+    assert known == StatCache(path).get("data")
