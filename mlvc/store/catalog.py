@@ -219,6 +219,20 @@ class Catalog:
             except FormatError as exc:
                 raise DamagedFileError(self._layout.index(index.info.id), exc.message) from exc
 
+    def iter_copies(self) -> Iterator[list[tuple[PackIndex, int, Entry]]]:
+        """Yields all copies of every record that stands in more than one pack, as `find_all` does for one record."""
+        self._ensure_loaded()
+        for key in list(self._table.others):
+            records = {
+                (entry.digest, entry.kind, entry.part)
+                for index, first in self._table.candidates(key)
+                for entry in index.with_key(first, key)
+            }
+            for digest, kind, part in sorted(records):
+                copies = list(self.find_all(digest, kind, part))
+                if len(copies) > 1:
+                    yield copies
+
     def raise_failure(self) -> None:
         """Raises what is wrong with the first index that cannot be used, if there is one."""
         failures = self._table.failures

@@ -4,6 +4,9 @@ A record is deleted only if it is reached from no root, and gc has found it unre
 earlier gc noted it (`unreached`), a later one deletes it. So until then everything can be had back, and the first phase
 is nothing but a note.
 
+Of a record that several packs hold, one copy that was read and found good stays, without any period: all of its
+contents can be had as before (`duplicates`).
+
 What stays is closed: whatever a record that stays refers to stays too, also if that record is itself unreached and only
 too young, or shares a pack that is not worth rewriting. Otherwise a tree could look stored while its files are gone,
 and the next `add` of the same directory would count on it.
@@ -37,8 +40,9 @@ from mlvc.model.objects import Commit, Verdict
 from mlvc.ports import RecordKind
 from mlvc.store.condemned import condemn, execute
 from mlvc.store.copying import copy_records
+from mlvc.store.duplicates import mark_duplicates
 from mlvc.store.kinds import OBJECT_ID_TYPES
-from mlvc.store.marks import KEPT, Marks
+from mlvc.store.marks import DUPLICATE, KEPT, Marks
 from mlvc.store.temporaries import remove_leftovers
 from mlvc.store.unreached import Since, read_unreached, write_unreached
 
@@ -57,6 +61,7 @@ _MUCH = 4
 """A data pack is rewritten when one part in so many of it can go: less is not worth copying, and sending, the rest."""
 
 _KNOWN = frozenset(map(int, RecordKind))
+_DUE = (0, DUPLICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,8 @@ class Collected:
         kept_bytes: What nothing needs and the keep period still protects.
         kept_until_s: When the first of that may go, in seconds since 1970; None where there is none.
         stuck_bytes: What might go, and stays because it shares a pack with much that does not.
-        freed_bytes: By how much the packs become smaller.
+        freed_bytes: By how much the packs become smaller because of what goes.
+        duplicate_bytes: By how much more they do because several packs held the same.
         removed: The commits, runs, environments and verdicts that go.
         removed_records: How many records go, those included.
         packs_deleted: How many packs go.
@@ -94,6 +100,7 @@ class Collected:
     kept_until_s: int | None = None
     stuck_bytes: int = 0
     freed_bytes: int = 0
+    duplicate_bytes: int = 0
     removed: tuple[ObjectId, ...] = ()
     removed_records: int = 0
     packs_deleted: int = 0
@@ -167,6 +174,7 @@ class _Gc:
         before = self.catalog.packs()
         self._note_unreached(before)
         self._mark_kept(before)
+        mark_duplicates(self.store, self.marks)
         doomed = self._choose(before)
         self._count(before, doomed)
         if dry_run:
@@ -251,12 +259,16 @@ class _Gc:
 
     def _choose(self, packs: Sequence[PackIndex]) -> list[PackIndex]:
         """Returns the packs that are to go; what the others hold stays, and with it all that it needs."""
-        doomed = [index for index in packs if 0 in self.marks.of(index) and self._is_worth_it(index)]
+        doomed = [index for index in packs if self._has_due(index) and self._is_worth_it(index)]
         going = {index.info.id for index in doomed}
         for index in packs:
             if index.info.id not in going:
                 self._spare(index)
-        return [index for index in doomed if 0 in self.marks.of(index)]
+        return [index for index in doomed if self._has_due(index)]
+
+    def _has_due(self, index: PackIndex) -> bool:
+        marks = self.marks.of(index)
+        return 0 in marks or DUPLICATE in marks
 
     def _is_worth_it(self, index: PackIndex) -> bool:
         # Metadata goes whenever it can: there is little of it, and it names data that goes.
@@ -268,7 +280,7 @@ class _Gc:
         return (
             (number, entry)
             for number, entry in enumerate(self.catalog.iter_entries(index))
-            if not marks[number]
+            if marks[number] in _DUE
         )
 
     def _spare(self, index: PackIndex) -> None:
@@ -283,7 +295,9 @@ class _Gc:
         for index in packs:
             since, marks = self.since.get(index.info.id), self.marks.of(index)
             for number, entry in enumerate(self.catalog.iter_entries(index)):
-                if since is None or not since[number]:
+                if marks[number] == DUPLICATE:
+                    result.duplicate_bytes += _size(entry) if index.info.id in going else 0
+                elif since is None or not since[number]:
                     result.needed_bytes += _size(entry)
                 elif marks[number]:
                     result.kept_bytes += _size(entry)
@@ -333,7 +347,9 @@ class _Gc:
     def _remaining(self, index: PackIndex) -> list[tuple[int, Entry]]:
         marks = self.marks.of(index)
         return [
-            (number, entry) for number, entry in enumerate(self.catalog.iter_entries(index)) if marks[number]
+            (number, entry)
+            for number, entry in enumerate(self.catalog.iter_entries(index))
+            if marks[number] not in _DUE
         ]
 
     # ------------------------------------------------------------------------------------------ deleting
@@ -364,7 +380,7 @@ class _Gc:
     def _put_off(self) -> None:
         result = self.result
         result.is_put_off = True
-        result.packs_deleted = result.freed_bytes = result.removed_records = 0
+        result.packs_deleted = result.freed_bytes = result.duplicate_bytes = result.removed_records = 0
         result.removed = ()
 
     def _still_doomed(self, doomed: list[PackIndex], due: dict[PackId, bytes]) -> list[PackIndex]:

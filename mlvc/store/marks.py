@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mlvc.store.local import LocalStore
     from mlvc.store.pack_index import PackIndex
 
-__all__ = ["KEPT", "NEEDED", "Marks", "ids_in"]
+__all__ = ["DUPLICATE", "KEPT", "NEEDED", "Marks", "ids_in"]
 
-NEEDED, KEPT = 1, 2
-"""Reached from a root, and reached only from what the keep period still protects."""
+NEEDED, KEPT, DUPLICATE = 1, 2, 3
+"""Reached from a root; reached only from what the keep period still protects; either, and here in another pack too."""
 
 _ID = re.compile(rb"b3:([0-9a-f]{64})")
 _BLOB_RECORDS = ((RecordKind.CHUNK, 0), (RecordKind.RECIPE, RecordKind.CHUNK))
@@ -63,7 +63,7 @@ class Marks:
         self._pending: list[_Key] = []
 
     def of(self, index: PackIndex) -> bytearray:
-        """Returns the marks of a pack's records, in the order of its index: 0, `NEEDED` or `KEPT`."""
+        """Returns the marks of a pack's records, in the order of its index: 0, or one of the above."""
         marks = self._of_pack.get(index.info.id)
         if marks is None:
             marks = self._of_pack[index.info.id] = bytearray(index.info.records)

@@ -192,6 +192,14 @@ class PackIndex:
         for number in range(self._first_number(digest), self.info.records):
             yield self.entry(number)
 
+    def with_key(self, first: int, key: int) -> Iterator[Entry]:
+        """Yields the entries whose ids begin with a key, of which the first has the number `first`."""
+        for number in range(first, self.info.records):
+            entry = self.entry(number)
+            if int.from_bytes(entry.digest[:KEY_BYTES], "little") != key:
+                return
+            yield entry
+
     def numbers_near(self, first: int, digest: bytes, kind: int, part: int) -> Iterator[tuple[int, Entry]]:
         """Yields each entry of a record with its number in the order of `entries_from(b"")`.
 

@@ -72,6 +72,8 @@ def _lines(result: GcResult) -> Iterator[str]:
         f"{verb} {size(found.freed_bytes)}: {plural(found.removed_records, 'record')} in "
         f"{plural(found.packs_deleted, 'pack')}"
     )
+    if found.duplicate_bytes:
+        yield f"{verb} {size(found.duplicate_bytes)} that several packs held"
     until = _until(result)
     if found.kept_bytes:
         first = "" if until is None else f"; the first of it may go on {until[:10]}"
@@ -87,6 +89,7 @@ def _json(result: GcResult) -> dict[str, Any]:
         "dry_run": result.is_dry_run,
         "put_off": found.is_put_off,
         "freed_bytes": found.freed_bytes,
+        "duplicate_bytes": found.duplicate_bytes,
         "kept_bytes": found.kept_bytes,
         "kept_until": _until(result),
         "stuck_bytes": found.stuck_bytes,

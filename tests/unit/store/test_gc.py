@@ -1,7 +1,9 @@
 """Promise 6 for the store: gc deletes nothing that is needed, in no order of events, and what it may it does delete."""
 
 import contextlib
+import io
 import random
+import shutil
 
 import pytest
 from xxhash import xxh3_64_intdigest
@@ -466,3 +468,83 @@ def test_one_gc_waits_for_another_and_says_so(store):
         reporter.note = lambda message: (reporter.notes.append(message), stack.close())
         collect(reopened(store), lambda: Roots((), ()), reporter, now_s=NOW_S, keep_s=0)
     assert ["waiting for another gc in this store"] == reporter.notes
+
+
+# ----------------------------------------------------------------------------------------- several copies
+
+
+def brought(store, *contents):
+    """Puts packs of another store into this one, as a pull does; each holds one of the contents and something else."""
+    other = LocalStore.create(store.layout.directory.with_name("other"))
+    for number, data in enumerate(contents):
+        with other.writer() as writer:
+            writer.add_blob(data)
+            writer.add_blob(bytes([number]) * 50)
+    for path in other.layout.packs.iterdir():
+        shutil.copy(path, store.layout.packs / path.name)
+    return [bytes([number]) * 50 for number in range(len(contents))]
+
+
+def copies(store, blob):
+    return list(reopened(store).records.catalog.find_all(blob.digest, RecordKind.CHUNK))
+
+
+def test_of_several_copies_one_stays(store):
+    """Whatever packs they stand in, without any keep period, and all is there as before."""
+    shared = random.Random(1).randbytes(20_000)
+    blob = add_blob(store, shared)
+    rest = brought(store, shared)
+    roots = [blob, *map(BlobId.of, rest)]
+    assert 2 == len(copies(store, blob))
+
+    told = gc(store, roots, keep_s=KEEP_S, dry_run=True)
+    done = gc(store, roots, keep_s=KEEP_S)
+
+    assert 20_000 < told.duplicate_bytes == done.duplicate_bytes
+    assert (0, ()) == (done.freed_bytes, done.removed)
+    assert 1 == len(copies(store, blob))
+    assert [shared, *rest] == [reopened(store).read_blob(root) for root in roots]
+    assert_sound(store)
+    assert 0 == gc(store, roots, keep_s=KEEP_S).packs_deleted
+
+
+def test_the_copy_that_stays_is_a_good_one(store):
+    """Promises 3 and 6: the copy that would stay is damaged, so the other one stays."""
+    shared = random.Random(1).randbytes(20_000)
+    blob = add_blob(store, shared)
+    rest = brought(store, shared)
+    index, _, entry = max(copies(store, blob), key=lambda copy: copy[0].info.size_bytes)
+    path = store.layout.pack(index.info.id)
+    data = bytearray(path.read_bytes())
+    data[entry.end - 1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+    gc(store, [blob, *map(BlobId.of, rest)], keep_s=KEEP_S)
+
+    assert shared == reopened(store).read_blob(blob)
+
+
+def deltas(store):
+    catalog = reopened(store).records.catalog
+    return [entry for index in catalog.packs() for entry in catalog.iter_entries(index) if entry.base]
+
+
+def test_a_whole_copy_stays_and_a_delta_goes_with_its_base(store):
+    """The bases were needed by the deltas alone, so the next gc finds them unneeded."""
+    base = random.Random(1).randbytes(600_000)
+    changed = b"changed".join(base[start : start + 50_000] for start in range(0, 600_000, 50_000))
+    with store.writer() as writer:
+        old, _ = writer.add_stream(io.BytesIO(base))
+    with store.writer() as writer:
+        new, _ = writer.add_stream(io.BytesIO(changed), old)
+    assert deltas(store)
+    brought(store, changed)
+
+    gc(store, [new])
+    gc(store, [new])
+
+    assert [] == deltas(store)
+    assert changed == reopened(store).read_blob(new)
+    assert not has(store, old)
+    assert_sound(store)

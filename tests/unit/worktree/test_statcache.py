@@ -127,7 +127,8 @@ def restart(monkeypatch):
     """Lets the system start anew."""
 
     def call():
-        monkeypatch.setattr(fsio, "boot_id", lambda boot=os.urandom(16): boot)
+        boot = os.urandom(16)
+        monkeypatch.setattr(fsio, "boot_id", lambda: boot)
 
     return call
 
