@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from mlvc.model.ids import BlobId
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import hash_contents
 from mlvc.worktree.scan import Directory, kind_of, open_child
 from mlvc.worktree.statcache import Stamp
-from mlvc.worktree.trees import PathChange, change_of, only_side, read_directory
+from mlvc.worktree.trees import PathChange, TreeReader, change_of, only_side, read_directory
 
 __all__ = ["Comparison"]
 
@@ -26,7 +25,7 @@ class Comparison:
         advance: Told how many bytes were read.
     """
 
-    store: ObjectReader
+    store: TreeReader
     advance: Callable[[int], None]
 
     def _directory(self, fd: int, path: bytes, entry: TreeEntry, seen: Directory) -> Iterator[PathChange]:

@@ -15,7 +15,7 @@ from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import ObstructedError, hash_contents
 from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
-from mlvc.worktree.trees import as_tree_entry, blob_of, change_of, read_directory
+from mlvc.worktree.trees import BoundedTrees, as_tree_entry, blob_of, change_of, read_directory
 
 __all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "lay_over", "merge", "nest"]
 
@@ -118,6 +118,7 @@ class Planner:
 
     def __init__(self, store: ObjectReader) -> None:
         self._store = store
+        self._trees = BoundedTrees(store)
         self.replaced: list[tuple[bytes, Stamp]] = []
         self.risks: list[Risk] = []
         self.missing: list[bytes] = []
@@ -275,14 +276,14 @@ class Planner:
         if not self._has_tree(node):
             self.missing.append(path)
             return {}
-        return {os.fsdecode(item.name): item for item in read_directory(self._store, path, node)}
+        return {os.fsdecode(item.name): item for item in read_directory(self._trees, path, node)}
 
     def _current_entries(self, path: bytes, node: Node) -> Mapping[str, Node]:
         """Returns what mlvc put there; nothing where that is not known, so that nothing is deleted."""
         if isinstance(node, TreeEntry):
             if node.kind is not Kind.DIRECTORY or not self._has_tree(node):
                 return {}
-            return {os.fsdecode(item.name): item for item in read_directory(self._store, path, node)}
+            return {os.fsdecode(item.name): item for item in read_directory(self._trees, path, node)}
         return node
 
     def _has_tree(self, node: TreeEntry) -> bool:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from mlvc.errors import FormatError
+from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectReader
 from mlvc.worktree.scan import MAX_DEPTH, TooDeepError
 
 __all__ = [
+    "BoundedTrees",
     "Change",
     "PathChange",
+    "RepeatedTreesError",
+    "TreeReader",
     "as_tree_entry",
     "blob_of",
     "change_of",
@@ -30,6 +32,65 @@ Change = Literal["added", "modified", "deleted", "type"]
 """`modified` is other contents or another executable bit; `type` is another kind, such as a link for a file."""
 
 _FILES = {Kind.FILE, Kind.EXECUTABLE}
+_ALWAYS_ENTRIES = 100_000
+_REPEATED = 300
+"""So many times may what is stored be named on average, beyond the first entries: forty trees can name 2^40 files."""
+
+
+_KEPT_TREES, _KEPT_ENTRIES = 500, 200
+"""Of trees that are read again, so many so small ones are not read a third time: 20 MB."""
+
+
+class RepeatedTreesError(MlvcError):
+    """A few directories are named again and again, as only a tree does that was made to fill a disk or a memory."""
+
+    code = "repeated-trees"
+
+    def __init__(self, tree: TreeId, entries: int, stored: int) -> None:
+        super().__init__(
+            f"the directory {tree.short} is one of a few that are named again and again: {entries:,} entries were "
+            f"seen, of which {stored:,} are stored",
+            hint="`mlvc ls HEAD:PATH` looks at such data; `mlvc checkout -- PATH` brings a part of it",
+        )
+
+
+class TreeReader(Protocol):
+    """Reads trees, as an `ObjectReader` does."""
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory, sorted by name, verified."""
+        ...
+
+
+class BoundedTrees:
+    """Reads trees for one walk, whose time and memory are then bounded by what is stored."""
+
+    def __init__(self, reader: TreeReader) -> None:
+        self._reader = reader
+        self._known: set[TreeId] = set()
+        self._kept: dict[TreeId, Sequence[TreeEntry]] = {}
+        self._stored = 0
+        self._entries = 0
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory, sorted by name, verified.
+
+        Raises:
+            RepeatedTreesError: The walk has seen far more than there is.
+            MlvcError: As the reader raises it.
+        """
+        kept = self._kept.get(tree)
+        entries = self._reader.read_tree(tree) if kept is None else kept
+        self._entries += len(entries)
+        if tree not in self._known:
+            self._known.add(tree)
+            self._stored += len(entries)
+            return entries
+        if len(self._kept) < _KEPT_TREES and len(entries) < _KEPT_ENTRIES:
+            self._kept[tree] = entries
+        if self._entries > _ALWAYS_ENTRIES + _REPEATED * self._stored:
+            raise RepeatedTreesError(tree, self._entries, self._stored)
+        return entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +126,7 @@ def change_of(before: TreeEntry, after_kind: Kind) -> Change:
     return "modified" if same_type else "type"
 
 
-def read_directory(reader: ObjectReader, path: bytes, entry: TreeEntry) -> tuple[TreeEntry, ...]:
+def read_directory(reader: TreeReader, path: bytes, entry: TreeEntry) -> tuple[TreeEntry, ...]:
     """Returns the entries of a directory entry at `path`, and none of anything else.
 
     Raises:
@@ -92,23 +153,23 @@ def blob_of(path: bytes, entry: TreeEntry) -> BlobId:
     return entry.id
 
 
-def flatten(reader: ObjectReader, entry: TrackedPath) -> Iterator[tuple[bytes, TreeEntry]]:
+def flatten(reader: TreeReader, entry: TrackedPath) -> Iterator[tuple[bytes, TreeEntry]]:
     """Yields the entry itself and everything below it, each directory before what is in it, in the order of names.
 
     Raises:
         ObjectMissingError: A tree is not in the store.
     """
-    yield from _flatten(reader, entry.path, as_tree_entry(entry))
+    yield from _flatten(BoundedTrees(reader), entry.path, as_tree_entry(entry))
 
 
-def _flatten(reader: ObjectReader, path: bytes, entry: TreeEntry) -> Iterator[tuple[bytes, TreeEntry]]:
+def _flatten(reader: TreeReader, path: bytes, entry: TreeEntry) -> Iterator[tuple[bytes, TreeEntry]]:
     yield path, entry
     for item in read_directory(reader, path, entry):
         yield from _flatten(reader, path + b"/" + item.name, item)
 
 
 def only_side(
-    reader: ObjectReader, path: bytes, entry: TreeEntry, change: Literal["added", "deleted"]
+    reader: TreeReader, path: bytes, entry: TreeEntry, change: Literal["added", "deleted"]
 ) -> Iterator[PathChange]:
     """Yields a change for each file and empty directory of something that only one side has."""
     items = read_directory(reader, path, entry)
@@ -120,7 +181,7 @@ def only_side(
 
 
 def diff_trees(
-    reader: ObjectReader, before: TrackedPath | None, after: TrackedPath | None
+    reader: TreeReader, before: TrackedPath | None, after: TrackedPath | None
 ) -> Iterator[PathChange]:
     """Yields how one tracked path differs between two locks, by file; equal subtrees are not read.
 
@@ -134,11 +195,11 @@ def diff_trees(
     path = (before or after).path  # type: ignore[union-attr]  # one of them is there
     old = None if before is None else as_tree_entry(before)
     new = None if after is None else as_tree_entry(after)
-    yield from _diff(reader, path, old, new)
+    yield from _diff(BoundedTrees(reader), path, old, new)
 
 
 def _diff(
-    reader: ObjectReader, path: bytes, before: TreeEntry | None, after: TreeEntry | None
+    reader: TreeReader, path: bytes, before: TreeEntry | None, after: TreeEntry | None
 ) -> Iterator[PathChange]:
     if before is None or after is None:
         if after is not None:

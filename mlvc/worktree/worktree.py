@@ -40,7 +40,7 @@ from mlvc.worktree.scan import (
     special_word,
 )
 from mlvc.worktree.statcache import Stamp, StatCache
-from mlvc.worktree.trees import PathChange, as_tree_entry, only_side
+from mlvc.worktree.trees import BoundedTrees, PathChange, as_tree_entry, only_side
 from mlvc.worktree.write_out import write_out
 
 __all__ = ["MaterialiseResult", "PathMissingError", "UnsavedFilesError", "Worktree"]
@@ -191,11 +191,10 @@ class Worktree:
                 self._reporter.task(f"comparing {entry.name}", unit="bytes") as task,
             ):
                 seen = self._look(fd, [name], entry.path.rpartition(b"/")[0])
-                changes = list(
-                    Comparison(self._store, task.advance).entry(fd, name, entry.path, recorded, seen)
-                )
+                comparison = Comparison(BoundedTrees(self._store), task.advance)
+                changes = list(comparison.entry(fd, name, entry.path, recorded, seen))
         except (PathMissingError, BeyondLinkError):
-            changes = list(only_side(self._store, entry.path, recorded, "deleted"))
+            changes = list(only_side(BoundedTrees(self._store), entry.path, recorded, "deleted"))
         else:
             self._remember(_rooted(entry.path, seen), [entry.path], now)
         return sorted(changes, key=lambda change: change.path)

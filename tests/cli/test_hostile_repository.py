@@ -117,6 +117,22 @@ def _deep(attacker):
     attacker.lock(("directory", tree, "data"))
 
 
+def _bomb(attacker):
+    """Forty trees name 2^40 files."""
+    tree = attacker.tree((b"x", FILE, BLOB, 7))
+    for _ in range(40):
+        tree = attacker.tree((b"a", DIRECTORY, tree, 7), (b"b", DIRECTORY, tree, 7))
+    attacker.lock(("directory", tree, "data"))
+
+
+def _empty_bomb(attacker):
+    """The same without a single file."""
+    tree = attacker.tree()
+    for _ in range(20):
+        tree = attacker.tree(*((b"%d" % number, DIRECTORY, tree, 0) for number in range(9)))
+    attacker.lock(("directory", tree, "data"))
+
+
 def _tree_as_a_file(attacker):
     tree = attacker.tree((b"x", FILE, BLOB, 7))
     attacker.lock(("file", tree, "data"))
@@ -154,6 +170,8 @@ ATTACKS = {
     "link-of-git": _link_of_git,
     "device": _device,
     "deep": _deep,
+    "bomb": _bomb,
+    "empty-bomb": _empty_bomb,
     "tree-as-a-file": _tree_as_a_file,
     "blob-as-a-directory": _blob_as_a_directory,
     "cut-short": _cut_short,
@@ -244,3 +262,61 @@ def test_what_only_looks(attacked, zygote):
         outcome = zygote(attacked, *argv)
         assert outcome.status in {0, 1, 2}
         assert "bug" not in outcome.stderr, (argv, outcome)
+
+
+@pytest.fixture
+def folding(tmp_path):
+    """A directory in which `A` and `a` are one name: ext4 with case folding, else FAT."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: only root may mount a file system that folds case")
+    image, place = tmp_path / "image", tmp_path / "mount"
+    place.mkdir()
+    told = []
+    for make, prepare in (
+        (["mkfs.ext4", "-q", "-O", "casefold"], ["chattr", "+F"]),
+        (["mkfs.vfat"], ["true"]),
+    ):
+        image.write_bytes(b"")
+        os.truncate(image, 32 << 20)
+        if shutil.which(make[0]) is None:
+            told.append(f"no {make[0]}")
+            continue
+        subprocess.run([*make, image], check=True, capture_output=True)
+        mounted = subprocess.run(
+            ["mount", "-o", "loop", image, place], check=False, capture_output=True, text=True
+        )
+        if mounted.returncode:
+            told.append(mounted.stderr.strip())
+            continue
+        try:
+            (place / "work").mkdir()
+            subprocess.run([*prepare, place / "work"], check=True)
+            yield place / "work"
+        finally:
+            subprocess.run(["umount", place], check=True)
+        return
+    pytest.skip(f"NOT TESTED: no file system that folds case can be mounted: {'; '.join(told)}")
+
+
+@pytest.mark.parametrize("attack", ["files", "link-and-directory"])
+def test_names_that_are_one_on_the_disk(folding, zygote, attack):
+    """One error, nothing outside the work tree, and no file that holds another's bytes unseen."""
+    project = folding / "repo"
+    project.mkdir()
+    outside = folding / "outside"
+    outside.mkdir()
+    (outside / "victim").write_bytes(b"whole")
+    for argv in (["init", "-q"], ["config", "core.hooksPath", "/nonexistent"]):
+        subprocess.run(["git", *argv], cwd=project, check=True, env=child_environment({}))
+    assert zygote(project, "init").status == 0
+    attacker = Attacker(project)
+    link = BlobId.of(b"../../outside").digest
+    inner = attacker.tree((b"victim", FILE, BLOB, 7))
+    entries = {
+        "files": [(b"A", FILE, BLOB, 7), (b"a", FILE, link, 13)],
+        "link-and-directory": [(b"A", SYMLINK, link, 13), (b"a", DIRECTORY, inner, 7)],
+    }[attack]
+    attacker.lock(("directory", attacker.tree(*entries), "data"))
+    assert refused(zygote(project, "checkout"))
+    assert refused(zygote(project, "checkout", "--force"))
+    assert {outside / "victim": b"whole"} == around(outside)
