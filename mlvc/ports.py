@@ -167,6 +167,15 @@ class ObjectReader(Protocol):
         """
         ...
 
+    def read_encoded_tree(self, tree: TreeId) -> bytes:
+        """Returns the encoding of one directory, verified by its id and not decoded.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: Stored bytes are damaged.
+        """
+        ...
+
     def has_object(self, object_id: ObjectId) -> bool:
         """Returns whether a commit, run, environment or verdict is here; the type of the id says which."""
         ...

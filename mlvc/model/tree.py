@@ -30,16 +30,20 @@ from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES, BlobId, TreeId
 from mlvc.model.names import encode_name
 
-__all__ = ["Kind", "TreeEntry", "check_name", "decode_tree", "encode_tree"]
+__all__ = ["Kind", "TreeDifference", "TreeEntry", "check_name", "compare_trees", "decode_tree", "encode_tree"]
 
 _MAGIC = b"MLVCTREE"
 _VERSION = 1
 _HEADER = struct.Struct("<8sHI")
 _ENTRY = struct.Struct("<BH")
+_NAME_LENGTH = struct.Struct("<xH")
 _TAIL = struct.Struct(f"<{DIGEST_BYTES}sQ")
 _PLAIN_NAME = re.compile(rb"[^./\x00gGmM\x80-\xff][^/\x00\x80-\xff]{0,254}")
 """Names that cannot be any of the refused ones, as nearly all are; one look instead of six."""
-_SMALLEST_ENTRY = _ENTRY.size + 1 + _TAIL.size
+_FIXED_BYTES = _ENTRY.size + _TAIL.size
+_SMALLEST_ENTRY = _FIXED_BYTES + 1
+_CUT = "a tree is cut short"
+_UNSORTED = "the names of a tree are not sorted"
 _MAX_NAME_BYTES = 0xFFFF
 _MAX_SIZE_BYTES = (1 << 63) - 1
 # What Windows makes of a name: short names, and what follows a colon is a stream of the same file.
@@ -137,35 +141,136 @@ def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:
         VersionError: The version is not known.
     """
     data = bytes(data)
+    count, offset, previous = _decode_header(data), _HEADER.size, b""
+    entries: list[TreeEntry] = []
+    for _ in range(count):
+        entry = _entry_at(data, offset)
+        if entry.name <= previous:
+            raise FormatError(_UNSORTED)
+        entries.append(entry)
+        previous = entry.name
+        offset += _FIXED_BYTES + len(previous)
+    if offset != len(data):
+        raise FormatError("bytes follow the last entry of a tree")
+    return entries
+
+
+class TreeDifference(NamedTuple):
+    """How two trees differ.
+
+    Attributes:
+        before: The entries of the first that the second does not have just so.
+        after: The entries of the second that the first does not have just so.
+        equal: How many both have.
+    """
+
+    before: Sequence[TreeEntry]
+    after: Sequence[TreeEntry]
+    equal: int
+
+
+def compare_trees(before: bytes, after: bytes) -> TreeDifference:
+    """Returns how two encoded trees differ; where they are alike, they are compared as bytes and not decoded.
+
+    Args:
+        before: A tree that `decode_tree` takes.
+        after: Any other; what it has besides `before` is checked as `decode_tree` checks it.
+
+    Raises:
+        FormatError: `after` is not exactly the canonical encoding of a tree.
+        VersionError: The version is not known.
+    """
+    count, name_length = _decode_header(after), _NAME_LENGTH.unpack_from
+    left = right = last = _HEADER.size
+    removed: list[TreeEntry] = []
+    added: list[TreeEntry] = []
+    equal = 0
+    while left < len(before) and right < len(after):
+        alike, shift = left + _count_equal_bytes(before, left, after, right), right - left
+        while left < alike:
+            # Nearly all entries are passed here, so nothing is called that could be spared.
+            end = left + _FIXED_BYTES + name_length(before, left)[0]
+            if end > alike:
+                break
+            last, left = left + shift, end
+            equal += 1
+        right = left + shift
+        if left == len(before) or right == len(after):
+            break
+        old, new = _entry_at(before, left), _entry_at(after, right)
+        if old.name <= new.name:
+            removed.append(old)
+            left = _entry_end(before, left)
+        if new.name <= old.name:
+            _check_order(after, last, right)
+            added.append(new)
+            last, right = right, _entry_end(after, right)
+    while left < len(before):
+        removed.append(_entry_at(before, left))
+        left = _entry_end(before, left)
+    while right < len(after):
+        _check_order(after, last, right)
+        added.append(_entry_at(after, right))
+        last, right = right, _entry_end(after, right)
+    if count != equal + len(added):
+        raise FormatError("a tree has another number of entries than it says")
+    return TreeDifference(removed, added, equal)
+
+
+def _count_equal_bytes(first: bytes, start: int, second: bytes, other: int) -> int:
+    """Returns how many bytes of both are equal from two offsets on; slices are compared by the processor's best."""
+    low, high = 0, min(len(first) - start, len(second) - other) + 1
+    middle = high - 1
+    while high - low > 1:
+        if first[start + low : start + middle] == second[other + low : other + middle]:
+            low = middle
+        else:
+            high = middle
+        middle = (low + high) // 2
+    return low
+
+
+def _check_order(data: bytes, last: int, offset: int) -> None:
+    """Checks that an entry comes after the one before it; the first has none."""
+    if last < offset and _entry_at(data, last).name >= _entry_at(data, offset).name:
+        raise FormatError(_UNSORTED)
+
+
+def _decode_header(data: bytes) -> int:
+    """Returns the number of entries."""
     if len(data) < _HEADER.size:
-        raise FormatError("a tree is cut short")
+        raise FormatError(_CUT)
     magic, version, count = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise FormatError("not a tree: the magic is wrong")
     if version != _VERSION:
         raise VersionError(f"this mlvc does not know version {version} of the tree format")
     if count * _SMALLEST_ENTRY > len(data) - _HEADER.size:
-        raise FormatError("a tree is cut short")
-    entries: list[TreeEntry] = []
-    offset, previous = _HEADER.size, b""
-    for _ in range(count):
-        try:
-            kind_code, length = _ENTRY.unpack_from(data, offset)
-            offset += _ENTRY.size
-            name = data[offset : offset + length]
-            digest, size_bytes = _TAIL.unpack_from(data, offset + length)
-            kind = _KINDS[kind_code]
-        except (struct.error, KeyError):
-            raise FormatError("a tree is cut short or holds an unknown kind") from None
-        offset += length + _TAIL.size
+        raise FormatError(_CUT)
+    return count  # type: ignore[no-any-return]
+
+
+def _entry_end(data: bytes, offset: int) -> int:
+    try:
+        end: int = offset + _FIXED_BYTES + _NAME_LENGTH.unpack_from(data, offset)[0]
+    except struct.error:
+        raise FormatError(_CUT) from None
+    if end > len(data):
+        raise FormatError(_CUT)
+    return end
+
+
+def _entry_at(data: bytes, offset: int) -> TreeEntry:
+    try:
+        kind_code, length = _ENTRY.unpack_from(data, offset)
+        name_end = offset + _ENTRY.size + length
+        name = data[offset + _ENTRY.size : name_end]
+        digest, size_bytes = _TAIL.unpack_from(data, name_end)
+        kind = _KINDS[kind_code]
+    except (struct.error, KeyError):
+        raise FormatError("a tree is cut short or holds an unknown kind") from None
+    if _PLAIN_NAME.fullmatch(name) is None:
         check_name(name)
-        if name <= previous:
-            raise FormatError("the names of a tree are not sorted")
-        if size_bytes > _MAX_SIZE_BYTES:
-            raise FormatError("a size in a tree is out of range")
-        previous = name
-        entry_id = TreeId(digest) if kind is Kind.DIRECTORY else BlobId(digest)
-        entries.append(TreeEntry(name, kind, entry_id, size_bytes))
-    if offset != len(data):
-        raise FormatError("bytes follow the last entry of a tree")
-    return entries
+    if size_bytes > _MAX_SIZE_BYTES:
+        raise FormatError("a size in a tree is out of range")
+    return TreeEntry(name, kind, TreeId(digest) if kind is Kind.DIRECTORY else BlobId(digest), size_bytes)

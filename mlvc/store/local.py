@@ -419,11 +419,15 @@ class LocalStore:
 
     def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
         """Returns the entries of one directory, sorted by name, verified."""
-        data = b"".join(self._iter(tree, _TREE))
+        data = self.read_encoded_tree(tree)
         try:
             return decode_tree(data)
         except FormatError as exc:
             raise ObjectDamagedError(tree, exc.message) from exc
+
+    def read_encoded_tree(self, tree: TreeId) -> bytes:
+        """Returns the encoding of one directory, verified and not decoded."""
+        return b"".join(self._iter(tree, _TREE))
 
     # -------------------------------------------------------------------------------------- small objects
 

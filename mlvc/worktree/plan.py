@@ -10,12 +10,20 @@ from mlvc.errors import FormatError, NotFoundError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind, TreeEntry
+from mlvc.model.tree import Kind, TreeEntry, compare_trees
 from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import ObstructedError, hash_contents
 from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
-from mlvc.worktree.trees import BoundedTrees, as_tree_entry, blob_of, change_of, read_directory
+from mlvc.worktree.trees import (
+    BoundedTrees,
+    as_tree_entry,
+    blob_of,
+    change_of,
+    check_depth,
+    read_directory,
+    tree_of,
+)
 
 __all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "lay_over", "merge", "nest"]
 
@@ -188,9 +196,8 @@ class Planner:
             if isinstance(want, TreeEntry) and child.tree == want.id.digest:
                 self.unchanged += child.files
                 return
-            current = self._current_entries(path, had) if had is not None else {}
             with open_child(name, fd, path) as child_fd:
-                below = self._plan_wanted(child_fd, path, child, want, current)
+                below = self._plan_present(child_fd, path, child, want, had)
             if below.is_empty:
                 below.note_tree()
             else:
@@ -203,6 +210,37 @@ class Planner:
             self._give_up(fd, name, path, plan.seen, had)
             plan.deletes.append(name)
         plan.children[name] = self._plan_wanted(None, path, Directory(), want, {})
+
+    def _plan_present(
+        self, fd: int, path: bytes, seen: Directory, want: Node, had: Node | None
+    ) -> DirectoryPlan:
+        if (
+            isinstance(want, TreeEntry)
+            and isinstance(had, TreeEntry)
+            and seen.tree == had.id.digest
+            and self._has_tree(want)
+            and self._has_tree(had)
+        ):
+            return self._plan_difference(fd, path, seen, want, had)
+        current = self._current_entries(path, had) if had is not None else {}
+        return self._plan_wanted(fd, path, seen, want, current)
+
+    def _plan_difference(
+        self, fd: int, path: bytes, seen: Directory, want: TreeEntry, had: TreeEntry
+    ) -> DirectoryPlan:
+        """Decides for a directory that is exactly a tree of the store: only names in which that differs count."""
+        check_depth(path)
+        store = self._store
+        difference = compare_trees(
+            store.read_encoded_tree(tree_of(path, had)), store.read_encoded_tree(tree_of(path, want))
+        )
+        target: dict[str, Node] = {os.fsdecode(entry.name): entry for entry in difference.after}
+        current: dict[str, Node] = {os.fsdecode(entry.name): entry for entry in difference.before}
+        equal = [child.files for name, child in seen.children.items() if name not in current]
+        self.unchanged += difference.equal - len(equal) + sum(equal)
+        plan = self.plan(fd, path, seen, target, current)
+        plan.tree, plan.names = want.id.digest, difference.equal + len(target)
+        return plan
 
     def _plan_wanted(
         self, fd: int | None, path: bytes, seen: Directory, want: Node, current: Mapping[str, Node]

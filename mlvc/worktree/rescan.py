@@ -118,11 +118,13 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
     if verdict == _UNSEEN:
         # It is new, or something is wrong with it or left in it, which this process can say.
         return scan_directory(fd, path, cache)
+    directories = names.split("\0") if names else []
     if verdict == _UNCHANGED:
-        seen = Directory(lambda: _files(cache.load(path)))
+        # Without directories in it, all that the cache knows are files.
+        seen = Directory(lambda: _files(cache.load(path)) if directories else cache.load(path))
     else:
         seen = Directory(lambda: dict(decode_directory(block).entries))
-    for name in names.split("\0") if names else ():
+    for name in directories:
         child_path = f"{path}/{name}"
         with open_child(name, fd, os.fsencode(child_path)) as child_fd:
             seen.children[name] = _assemble(child_fd, child_path, cache, answers)
@@ -136,6 +138,4 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
 
 
 def _files(entries: dict[str, Stamp]) -> dict[str, Stamp]:
-    for name in [name for name, stamp in entries.items() if stat.S_ISDIR(stamp.mode)]:
-        del entries[name]
-    return entries
+    return {name: stamp for name, stamp in entries.items() if not stat.S_ISDIR(stamp.mode)}

@@ -18,7 +18,15 @@ from mlvc import fsio
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
-from mlvc.worktree.statcache import NO_DIGEST, CachedDirectory, Stamp, StatCache, pack_status
+from mlvc.worktree.statcache import (
+    NO_DIGEST,
+    CachedDirectory,
+    Stamp,
+    StatCache,
+    all_settled,
+    pack_status,
+    total_size,
+)
 
 __all__ = [
     "MAX_DEPTH",
@@ -132,7 +140,7 @@ class Directory:
         self.is_cached = self.is_cached and self.tree == tree
         self.tree = tree
         entries, children = self.entries, self.children.values()
-        self.size = sum(stamp.size for stamp in entries.values()) + sum(child.size for child in children)
+        self.size = total_size(entries.values()) + sum(child.size for child in children)
         self.files = len(entries) + sum(child.files for child in children)
 
 
@@ -360,7 +368,7 @@ def _collect(path: str, seen: Directory, now: int, known: dict[str, CachedDirect
         known[path] = None
         return
     entries: Mapping[str, Stamp] = seen.entries
-    if not all(stamp.digest and stamp.ctime_ns < now for stamp in entries.values()):
+    if not all_settled(entries.values(), now):
         entries = {name: stamp for name, stamp in entries.items() if stamp.digest and stamp.ctime_ns < now}
     tree = seen.tree if len(entries) == len(seen.entries) else b""
     if tree and seen.children:

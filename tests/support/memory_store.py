@@ -65,6 +65,9 @@ class MemoryStore:
     def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
         return decode_tree(self._get(tree))
 
+    def read_encoded_tree(self, tree: TreeId) -> bytes:
+        return self._get(tree)
+
     def read_object(self, object_id: ObjectId) -> StoredObject:
         return decode_object(self._get(object_id))
 

@@ -90,6 +90,31 @@ def test_only_what_differs_is_written(place, entry):
     assert place.materialise([entry], [entry]).written == 0
 
 
+@pytest.mark.parametrize("settled", [True, False])
+def test_going_to_and_fro(place, entry, settled):
+    """Whether the stat cache tells that the files are those of a tree or they are read: the same is done."""
+    place.write("data/a", b"new a")
+    place.write("data/empty/er/full", b"full")
+    place.write("data/more/c", b"c")
+    (place.root / "data/tool").chmod(0o644)
+    (place.root / "data/link").unlink()
+    place.write("data/link/inner", b"now a directory")
+    place.settle()
+    new = place.capture("data")
+    wanted = listing(place.root / "data")
+    if settled:
+        place.settle()
+        assert new == place.capture("data")
+    results = []
+    for target, current in ((entry, new), (new, entry)):
+        result = place.materialise([target], [current])
+        results.append((result.written, result.deleted, result.unchanged))
+        assert place.differences(target) == []
+        place.settle()
+    assert [(3, 3, 2), (5, 1, 2)] == results
+    assert listing(place.root / "data") == wanted
+
+
 def test_an_executable_bit_is_set_without_writing_the_bytes(place, entry):
     """The inode stays, the bit changes, in both directions."""
     inode = (place.root / "data/a").stat().st_ino
