@@ -120,6 +120,10 @@ class ObjectReader(Protocol):
         """
         ...
 
+    def has_blobs(self, digests: Iterable[bytes]) -> bool:
+        """Returns whether every blob of those digests is here, as `has_blob` does, in a fraction of the time."""
+        ...
+
     def has_tree(self, tree: TreeId) -> bool:
         """Returns whether the tree itself (not what is below it) is here; reads no data."""
         ...
@@ -242,6 +246,10 @@ class ObjectWriter(Protocol):
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
         """Adds one directory; what its entries name must have been added before or be stored."""
+        ...
+
+    def add_encoded_tree(self, data: bytes) -> TreeId:
+        """Adds one directory as `encode_tree` makes it; what it names must have been added before or be stored."""
         ...
 
     def add_object(self, value: StoredObject) -> ObjectId:

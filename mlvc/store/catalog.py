@@ -209,6 +209,19 @@ class Catalog:
         pack = bisect.bisect_right(table.starts, number) - 1
         return table.packs[pack].is_whole_at(number - table.starts[pack], digest, kind)
 
+    def not_whole(self, digests: Iterable[bytes], kind: int) -> Iterator[bytes]:
+        """Yields those of many digests of which `has_whole` says no."""
+        self._ensure_loaded()
+        table = self._table
+        first, starts, find_pack = table.first.get, table.starts, bisect.bisect_right
+        for digest in digests:
+            number = first(int.from_bytes(digest[:KEY_BYTES], "little"))
+            if number is not None:
+                pack = find_pack(starts, number) - 1
+                if table.packs[pack].is_whole_at(number - starts[pack], digest, kind):
+                    continue
+            yield digest
+
     def find_all(self, digest: bytes, kind: int, part: int = 0) -> Iterator[tuple[PackIndex, int, Entry]]:
         """Yields every copy of a record in the packs known so far: its pack, its number in that, and its entry."""
         self._ensure_loaded()

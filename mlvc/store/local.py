@@ -390,6 +390,12 @@ class LocalStore:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
         return self.catalog.has_whole(blob.digest, RecordKind.CHUNK) or self._has(blob, _BLOB)
 
+    def has_blobs(self, digests: Iterable[bytes]) -> bool:
+        """Returns whether every blob of those digests is here; see `ports.ObjectReader`."""
+        return all(
+            self._has(BlobId(digest), _BLOB) for digest in self.catalog.not_whole(digests, RecordKind.CHUNK)
+        )
+
     def blob_size(self, blob: BlobId) -> int:
         """Returns the length of the blob in bytes."""
         found = self._locate(blob, _BLOB)

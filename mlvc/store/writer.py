@@ -171,7 +171,10 @@ class LocalWriter:
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
         """Adds one directory; what its entries name must have been added before or be stored."""
-        data = encode_tree(entries)
+        return self.add_encoded_tree(encode_tree(entries))
+
+    def add_encoded_tree(self, data: bytes) -> TreeId:
+        """Adds one directory as `encode_tree` makes it."""
         tree = TreeId.of(data)
         if len(data) <= WHOLE_BYTES:
             self._add(RecordKind.TREE, 0, tree.digest, data)

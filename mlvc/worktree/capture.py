@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind, TreeEntry, check_name
+from mlvc.model.tree import Kind, TreeEntry, check_name, encode_fields
 from mlvc.ports import ObjectReader, ObjectWriter
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory, FileChangedError, kind_of, open_child, special_word
+from mlvc.worktree.statcache import fields_of
 
 __all__ = ["Capture", "UnstorableError", "check_storable"]
 
@@ -54,10 +55,13 @@ def check_storable(path: bytes, seen: Directory) -> None:
 def _find_unstorable(path: bytes, seen: Directory, reasons: dict[bytes, str]) -> None:
     if seen.tree:
         return  # It has been stored as it is.
-    for name, stamp in seen.entries.items():
-        if not stamp.digest and kind_of(stamp.mode) is None:
+    # What has a digest was read because a tree names it, or to be stored: it is a file with a name that may be.
+    unread = seen.unread()
+    for name in unread:
+        stamp = seen.entries[name]
+        if kind_of(stamp.mode) is None:
             reasons[path + b"/" + os.fsencode(name)] = special_word(stamp.mode)
-    for name in (*seen.entries, *seen.children):
+    for name in (*unread, *seen.children):
         encoded = os.fsencode(name)
         try:
             check_name(encoded)
@@ -94,32 +98,50 @@ class Capture:
             FileChangedError: A file keeps changing, or disappeared.
             FileUnreadableError: A file cannot be read.
         """
-        items = [self._store_child(fd, path, name, child, previous) for name, child in seen.children.items()]
-        has_blob = self.store.has_blob
-        for name, stamp in seen.entries.items():
-            # What the cache knows counts only if the store has it: it may be another store, or an older one.
-            if not stamp.digest or not has_blob(BlobId(stamp.digest)):
-                below = path + b"/" + os.fsencode(name)
-                stored = add_contents(fd, name, below, self.writer, self.advance, previous.child(name).blob)
-                if stored != stamp:
-                    seen.entries[name] = stored
-                    seen.tree, seen.is_cached = b"", False
-        own_name = path.rpartition(b"/")[2]
-        if seen.tree and self.store.has_tree(TreeId(seen.tree)):
+        for name, child in seen.children.items():
+            child_path = path + b"/" + os.fsencode(name)
+            with open_child(name, fd, child_path) as child_fd:
+                self.store_directory(child_fd, child_path, child, previous.child(name))
+        unread = seen.unread()
+        # What the cache knows counts only if the store has it: it may be another store, or an older one.
+        if not self.store.has_blobs(seen.digests()):
+            unread = [
+                name
+                for name, stamp in seen.entries.items()
+                if not stamp.digest or not self.store.has_blob(BlobId(stamp.digest))
+            ]
+        self._store_files(fd, path, seen, unread, previous)
+        tree = TreeId(seen.tree)
+        if seen.tree and self.store.has_tree(tree):
             seen.release()
-            return TreeEntry(own_name, Kind.DIRECTORY, TreeId(seen.tree), seen.size)
-        for name, stamp in seen.entries.items():
-            kind = kind_of(stamp.mode)
-            if kind is None:
-                raise FileChangedError(path + b"/" + os.fsencode(name))
-            items.append(TreeEntry(os.fsencode(name), kind, BlobId(stamp.digest), stamp.size))
-        tree = self.writer.add_tree(items)
-        seen.complete(tree.digest)
-        return TreeEntry(own_name, Kind.DIRECTORY, tree, seen.size)
+        else:
+            tree = self.writer.add_encoded_tree(encode_fields(_fields(path, seen)))
+            seen.complete(tree.digest)
+        return TreeEntry(path.rpartition(b"/")[2], Kind.DIRECTORY, tree, seen.size)
 
-    def _store_child(
-        self, fd: int, path: bytes, name: str, child: Directory, previous: Previous
-    ) -> TreeEntry:
-        child_path = path + b"/" + os.fsencode(name)
-        with open_child(name, fd, child_path) as child_fd:
-            return self.store_directory(child_fd, child_path, child, previous.child(name))
+    def _store_files(
+        self, fd: int, path: bytes, seen: Directory, names: Sequence[str], previous: Previous
+    ) -> None:
+        for name in names:
+            below = path + b"/" + os.fsencode(name)
+            stored = add_contents(fd, name, below, self.writer, self.advance, previous.child(name).blob)
+            if stored != seen.entries[name]:
+                seen.entries[name] = stored
+                seen.tree, seen.is_cached = b"", False
+
+
+def _fields(path: bytes, seen: Directory) -> Iterator[tuple[bytes, Kind, bytes, int]]:
+    """Yields the entries of a directory as `encode_fields` takes them."""
+    for directory, child in seen.children.items():
+        yield os.fsencode(directory), Kind.DIRECTORY, child.tree, child.size
+    kinds: dict[int, Kind] = {}
+    names = os.fsencode("\0".join(seen.entries)).split(b"\0")
+    # Without any entries there is one empty name, and no stamp for it.
+    for name, (mode, size_bytes, digest) in zip(names, fields_of(seen.entries.values()), strict=False):
+        kind = kinds.get(mode)
+        if kind is None:
+            kind = kind_of(mode)
+            if kind is None:
+                raise FileChangedError(path + b"/" + name)
+            kinds[mode] = kind
+        yield name, kind, digest, size_bytes

@@ -120,7 +120,7 @@ def _unread(
 ) -> Iterator[tuple[_Part, list[str]]]:
     if seen.tree:
         return
-    names = [name for name, stamp in seen.entries.items() if not stamp.digest]
+    names = seen.unread()
     if names:
         yield _Part(components, seen, previous, b""), names
     for name, child in seen.children.items():

@@ -24,6 +24,7 @@ from mlvc.worktree.statcache import (
     Stamp,
     StatCache,
     all_settled,
+    digests_of,
     pack_status,
     total_size,
 )
@@ -129,6 +130,17 @@ class Directory:
         if self._entries is None:
             self._entries = self._load()
         return self._entries
+
+    def unread(self) -> list[str]:
+        """Returns the names of the entries whose digest is not known."""
+        entries = self.entries
+        if NO_DIGEST not in digests_of(entries.values()):
+            return []
+        return [name for name, stamp in entries.items() if stamp.endswith(NO_DIGEST)]
+
+    def digests(self) -> list[bytes]:
+        """Returns all digests that are known."""
+        return [digest for digest in digests_of(self.entries.values()) if digest != NO_DIGEST]
 
     def release(self) -> None:
         """Lets go of the entries of a directory that is as the stat cache holds it; they are loaded again if needed."""

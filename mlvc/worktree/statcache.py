@@ -58,6 +58,7 @@ __all__ = [
     "decode_directory",
     "digests_of",
     "encode_directory",
+    "fields_of",
     "iter_stamps",
     "pack_status",
     "total_size",
@@ -79,6 +80,7 @@ _ENTRY = struct.Struct(f"{_STATUS.size + len(NO_DIGEST)}s")
 _SIZES = struct.Struct("<4xQ56x")
 _CTIMES = struct.Struct("<20xq40x")
 _DIGESTS = struct.Struct("<36x32s")
+_FIELDS = struct.Struct("<IQ24x32s")
 
 
 class Stamp(bytes):
@@ -142,6 +144,11 @@ def iter_stamps(data: bytes | memoryview) -> Iterator[Stamp]:
 def digests_of(stamps: Iterable[Stamp]) -> Iterator[bytes]:
     """Yields the digest of each stamp; `NO_DIGEST` where it is not known."""
     return itertools.chain.from_iterable(_DIGESTS.iter_unpack(b"".join(stamps)))
+
+
+def fields_of(stamps: Iterable[Stamp]) -> Iterator[tuple[int, int, bytes]]:
+    """Yields the mode, the size and the digest of each stamp."""
+    return _FIELDS.iter_unpack(b"".join(stamps))
 
 
 def total_size(stamps: Iterable[Stamp]) -> int:

@@ -441,5 +441,5 @@ def _unread_bytes(seen: Directory) -> int:
     """Returns how many bytes have to be read, so far as the stat cache can tell."""
     if seen.tree:
         return 0
-    here = sum(stamp.size for stamp in seen.entries.values() if not stamp.digest)
+    here = sum(seen.entries[name].size for name in seen.unread())
     return here + sum(_unread_bytes(child) for child in seen.children.values())

@@ -98,6 +98,25 @@ def test_a_tree_reads_back(store, count):
     assert encode_tree(entries) == store.read_encoded_tree(tree)
 
 
+def test_an_encoded_tree_is_the_same_tree(store):
+    """Adding the encoding of a directory is adding the directory."""
+    entries = [entry(b"%05d" % number, BlobId.of(b"%d" % number)) for number in range(50)]
+    with store.writer() as writer:
+        tree = writer.add_encoded_tree(encode_tree(entries))
+    assert TreeId.of(encode_tree(entries)) == tree
+    assert entries == list(store.read_tree(tree))
+
+
+def test_many_blobs_are_asked_for_at_once(store):
+    """The answer is yes only if all are here, small and large ones."""
+    with store.writer() as writer:
+        blobs = [writer.add_blob(b"%d" % number * size) for number in range(20) for size in (1, 200_000)]
+    digests = [blob.digest for blob in blobs]
+    assert store.has_blobs(digests)
+    assert store.has_blobs([])
+    assert not store.has_blobs([*digests, BlobId.of(b"absent").digest])
+
+
 def test_a_blob_with_the_bytes_of_a_tree_is_another_object(store):
     """Ids are looked up by kind: the encoding of a tree can be stored as a blob too, large or small."""
     for count in (1, 5_000):

@@ -42,6 +42,9 @@ class MemoryStore:
     def has_blob(self, blob: BlobId) -> bool:
         return blob in self.objects
 
+    def has_blobs(self, digests: Iterable[bytes]) -> bool:
+        return all(self.has_blob(BlobId(digest)) for digest in digests)
+
     def has_tree(self, tree: TreeId) -> bool:
         return tree in self.objects
 
@@ -108,7 +111,9 @@ class _MemoryWriter:
         return self.add_blob(data), len(data)
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
-        data = encode_tree(entries)
+        return self.add_encoded_tree(encode_tree(entries))
+
+    def add_encoded_tree(self, data: bytes) -> TreeId:
         tree = TreeId.of(data)
         self._add(tree, data)
         return tree
