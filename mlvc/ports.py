@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "Engine",
     "EngineResult",
     "Execution",
+    "FileSource",
     "ForkedWriter",
     "LogSink",
     "Mount",
@@ -110,6 +111,34 @@ class ByteSource(Protocol):
         ...
 
 
+class FileSource(ByteSource, Protocol):
+    """An open file, of which only the bytes count that it had when it was opened.
+
+    Its methods translate what the system says, and report progress; whoever reads through the descriptor does neither.
+    """
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it had when it was opened."""
+        ...
+
+    def fileno(self) -> int:
+        """Returns the descriptor, whose position belongs to `read`."""
+        ...
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Reads on, as `read` does, into a buffer; returns how much was read, 0 only at the end."""
+        ...
+
+    def pread(self, size: int, offset: int, /) -> bytes:
+        """Returns bytes from anywhere in the file, fewer only at its end; moves no position, and is no progress."""
+        ...
+
+    def advance(self, size: int, /) -> None:
+        """Reports that so many more bytes are done."""
+        ...
+
+
 class ObjectReader(Protocol):
     """Reads objects. Safe for use from several threads. Never writes, deletes or repairs anything."""
 
@@ -145,6 +174,22 @@ class ObjectReader(Protocol):
         Raises:
             ObjectMissingError: The blob or a chunk of it is not here.
             IntegrityError: Stored bytes are damaged; nothing wrong has been yielded.
+        """
+        ...
+
+    def fill_file(self, blob: BlobId, fd: int, advance: Callable[[int], None]) -> bool:
+        """Fills an open, empty file with the blob's bytes, verified, if that is quicker than by `iter_blob`.
+
+        Args:
+            blob: Which one.
+            fd: The file, open for writing.
+            advance: Told how many bytes are done.
+
+        Returns:
+            Whether it was done; if not, the file is empty, and `iter_blob` gives the bytes or says what is wrong.
+
+        Raises:
+            OSError: The file cannot be written, as the system says it.
         """
         ...
 
@@ -242,6 +287,10 @@ class ObjectWriter(Protocol):
         Returns:
             The id and the length in bytes of exactly the bytes that were read.
         """
+        ...
+
+    def add_file(self, source: FileSource, previous: BlobId | None = None) -> tuple[BlobId, int]:
+        """Adds an open file, as `add_stream` does; what is large may be shared with it instead of copied."""
         ...
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:

@@ -71,6 +71,7 @@ class _Table:
     def __init__(self) -> None:
         self.packs: list[PackIndex] = []
         self.names: set[PackId] = set()
+        self.raw: set[PackId] = set()
         self.failures: dict[PackId, MlvcError] = {}
         # Entries are numbered over all packs; those of a pack begin at its number in `starts`.
         self.starts: list[int] = []
@@ -89,6 +90,8 @@ class _Table:
         self.records = end
         self.first.update(new)
         self.names.add(index.info.id)
+        if index.info.is_raw:
+            self.raw.add(index.info.id)
 
     def candidates(self, key: int) -> Iterator[tuple[PackIndex, int]]:
         """Yields each pack with that key, and the number in it of the first entry that has it."""
@@ -221,6 +224,11 @@ class Catalog:
                 if table.packs[pack].is_whole_at(number - starts[pack], digest, kind):
                     continue
             yield digest
+
+    def is_raw(self, pack: PackId) -> bool:
+        """Returns whether a raw pack of that name, which is also the id of its blob, is known."""
+        self._ensure_loaded()
+        return pack in self._table.raw
 
     def find_all(self, digest: bytes, kind: int, part: int = 0) -> Iterator[tuple[PackIndex, int, Entry]]:
         """Yields every copy of a record in the packs known so far: its pack, its number in that, and its entry."""

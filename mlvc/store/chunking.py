@@ -10,7 +10,7 @@ Paper: https://ieeexplore.ieee.org/document/9055082
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pyfastcdc import FastCDC
 
@@ -19,14 +19,20 @@ from mlvc.store.boundaries import RECOGNISED_BYTES, WHOLE_BYTES, Boundaries, rec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlvc.ports import ByteSource
-
-__all__ = ["WHOLE_BYTES", "cut", "cut_stream"]
+__all__ = ["WHOLE_BYTES", "PieceSource", "cut", "cut_stream"]
 
 _AVERAGE_BYTES = 64 << 10
 _MIN_BYTES = 16 << 10
 _MAX_BYTES = 256 << 10
 _PIECE_BYTES = 4 << 20
+
+
+class PieceSource(Protocol):
+    """Something to read from, such as a `ports.ByteSource`."""
+
+    def read(self, size: int, /) -> bytes | memoryview:
+        """Returns at most `size` bytes; empty only at the end."""
+        ...
 
 
 def _chunker() -> FastCDC:
@@ -43,23 +49,60 @@ def cut(data: bytes) -> Iterator[bytes | memoryview]:
         yield chunk.data
 
 
-def cut_stream(source: ByteSource) -> Iterator[bytes | memoryview]:
+def cut_stream(source: PieceSource) -> Iterator[bytes | memoryview]:
     """Yields the chunks of all that `source` still holds; the same as `cut` makes of it, if its format is not known.
 
-    Holds a few MiB at a time, whatever the length; a chunk that is kept keeps the MiBs that it was cut from.
+    Holds a few MiB at a time, whatever the length; a chunk that is kept keeps the MiBs that it was cut from. What
+    `source.read` returned is not used any more once it is called again, but for chunks that were yielded from it.
     """
     piece = _read_full(source, _PIECE_BYTES)
-    known = recognise(piece[:RECOGNISED_BYTES]) if len(piece) > WHOLE_BYTES else None
-    boundaries = None if known is None else Boundaries(known)
+    known = recognise(bytes(piece[:RECOGNISED_BYTES])) if len(piece) > WHOLE_BYTES else None
+    if known is None:
+        yield from _cut_unknown(piece, source)
+    else:
+        yield from _cut_known(piece, source, Boundaries(known))
+
+
+def _cut_unknown(piece: bytes | memoryview, source: PieceSource) -> Iterator[bytes | memoryview]:
+    chunker = _chunker()
+    if len(piece) <= WHOLE_BYTES:
+        if piece:
+            yield piece
+        return
+    held = b""
+    while True:
+        is_end = len(piece) < _PIECE_BYTES
+        view, begin = memoryview(piece), 0
+        if held:
+            # Only the chunk that spans two pieces is copied. It ends no earlier than what is held of it: there was
+            # no cut before.
+            seam = held + bytes(view[:_MAX_BYTES])
+            chunk = next(iter(chunker.cut_buf(seam))).data
+            if len(chunk) == len(seam) and not is_end:
+                held, piece = seam, _read_full(source, _PIECE_BYTES)
+                continue
+            yield chunk
+            begin = len(chunk) - len(held)
+        chunks = [chunk.data for chunk in chunker.cut_buf(view[begin:])]
+        if is_end:
+            yield from chunks
+            return
+        # Only the last chunk can depend on bytes that are still to come.
+        held = bytes(chunks.pop())
+        yield from chunks
+        piece = _read_full(source, _PIECE_BYTES)
+
+
+def _cut_known(
+    piece: bytes | memoryview, source: PieceSource, boundaries: Boundaries
+) -> Iterator[bytes | memoryview]:
     chunker = _chunker()
     # What is held begins at an offset of the stream, and at the start of a segment if that is fresh.
     held, offset, is_fresh = b"", 0, True
     while True:
         is_end = len(piece) < _PIECE_BYTES
         data = held + piece
-        ends, settled = (
-            ([], len(data)) if boundaries is None else boundaries.look(data, offset, is_end=is_end)
-        )
+        ends, settled = boundaries.look(data, offset, is_end=is_end)
         begin = 0
         for end in ends:
             yield from _segment(chunker, memoryview(data)[begin:end], is_fresh=is_fresh)
@@ -87,7 +130,7 @@ def _segment(chunker: FastCDC, data: memoryview, *, is_fresh: bool) -> Iterator[
         yield chunk.data
 
 
-def _read_full(source: ByteSource, size: int) -> bytes:
+def _read_full(source: PieceSource, size: int) -> bytes | memoryview:
     """Returns `size` bytes, fewer only at the end."""
     first = source.read(size)
     if len(first) == size or not first:

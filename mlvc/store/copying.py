@@ -1,4 +1,4 @@
-"""Copies records from packs into new packs as they stand there, each checked on the way."""
+"""Copies records from packs into new packs as they stand there, each checked on the way; bare chunks get a header."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlvc.errors import FormatError
 from mlvc.fsio import file_lock
 from mlvc.store.errors import DamagedFileError
-from mlvc.store.pack import RECORD_HEADER_BYTES, Entry, check_record
+from mlvc.store.pack import Entry, check_record, frame
 from mlvc.store.pack_writer import PackWriter
 from mlvc.store.records import PackFile
 
@@ -70,12 +70,13 @@ class _Copier:
         key = (entry.kind, entry.part, entry.digest)
         if key in self._seen:
             return
-        record = file.read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+        record = file.read(entry.offset, entry.size_bytes)
         try:
             check_record(record, entry)
         except FormatError as exc:
             raise DamagedFileError(file.path, f"{exc.message}, at offset {entry.offset}") from exc
         self._seen.add(key)
+        record, entry = frame(record, entry)
         self._parts.append(record)
         self._entries.append(entry._replace(offset=self._held_bytes))
         self._held_bytes += len(record)

@@ -15,6 +15,7 @@ from mlvc.fsio import file_lock, translate_os_errors
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import RecordKey
+from mlvc.store.pack import frame
 from mlvc.store.remote import RemoteVersionError
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.remote_indexes import base_key
@@ -376,7 +377,7 @@ def _read_window(
                 f"this mlvc does not know {exc.message} of {name}", hint="install a newer mlvc"
             ) from exc
         else:
-            good.append((record, entry))
+            good.append(frame(record, entry))
     return good, bad
 
 

@@ -35,8 +35,10 @@ from mlvc.store.pack import (
     decode_pack_header,
     decode_payload,
     decode_record_header,
+    is_headed,
 )
 from mlvc.store.pack_index import PackIndex, PackInfo, decode_index, encode_index
+from mlvc.store.raw import cut_again
 from mlvc.store.records import PackFile
 from mlvc.store.registry import read_registrations
 from mlvc.store.unreached import decode_unreached
@@ -80,6 +82,7 @@ class PackState:
 
     Attributes:
         is_data: What it holds; None where that cannot be told.
+        is_raw: Whether it is a raw one.
         is_intact: Whether it is what its name says.
         has_good_index: Whether its index is there and describes it.
         good: The records that are what they should be.
@@ -88,6 +91,7 @@ class PackState:
     """
 
     is_data: bool | None = None
+    is_raw: bool = False
     is_intact: bool = False
     has_good_index: bool = False
     good: list[Entry] = field(default_factory=list)
@@ -270,23 +274,24 @@ class _Check:
         state = PackState()
         try:
             file = PackFile(self._layout.pack(pack))
-            is_data, state.is_intact = self._check_file(pack, file)
+            state.is_intact = self._check_name(pack, file)
+            found = self._read_index(pack, file if state.is_intact else None, state) if has_index else None
+            is_data = self._class_of(file, state, found)
         except MlvcError as exc:
             self._report_error(exc, "damaged-pack", pack)
             state.is_foreign = isinstance(exc, VersionError | FileUnreadableError)
             return state
         state.is_data = is_data
-        entries = (
-            self._read_index(pack, file if state.is_intact else None, state, is_data=is_data)
-            if has_index
-            else None
-        )
+        entries = None if found is None else found[1]
+        if found is not None and (found[0].is_data, found[0].is_raw) != (is_data, state.is_raw):
+            self._report("damaged-index", f"{self._layout.index(pack)} describes another pack", pack)
+            entries, state.has_good_index = None, False
         if not has_index:
             path = self._layout.index(pack)
             self._report("missing-index", f"{path} is missing, so nothing in its pack can be found", pack)
         decompressor = zstandard.ZstdDecompressor()
         try:
-            for entry in self._walk(file) if entries is None else entries:
+            for entry in self._walk(file, state) if entries is None else entries:
                 damages = len(self._damages)
                 self._check_record(pack, file, entry, decompressor, is_data=is_data)
                 if len(self._damages) == damages:
@@ -299,31 +304,43 @@ class _Check:
             state.bad += 1
         return state
 
-    def _check_file(self, pack: PackId, file: PackFile) -> tuple[bool, bool]:
-        """Checks a pack's header and name; returns whether it holds data, and whether it is what its name says."""
+    def _check_name(self, pack: PackId, file: PackFile) -> bool:
+        """Returns whether a pack is what its name says."""
         hasher = blake3()
         for offset in range(0, file.size_bytes, _PIECE_BYTES):
             piece = file.read(offset, min(_PIECE_BYTES, file.size_bytes - offset))
             hasher.update(piece)
             self._task.advance(len(piece))
-        is_intact = hasher.digest() == pack.digest
-        if not is_intact:
-            self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
+        if hasher.digest() == pack.digest:
+            return True
+        self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
+        return False
+
+    @staticmethod
+    def _class_of(file: PackFile, state: PackState, found: tuple[PackInfo, list[Entry]] | None) -> bool:
+        """Returns whether a pack holds data, and notes whether it is raw.
+
+        What has no header is raw if its name or its index vouches for that; else its header is damaged.
+        """
+        head = file.read(0, min(PACK_HEADER_BYTES, file.size_bytes))
+        vouched = state.is_intact if found is None else found[0].is_raw
+        if vouched and not is_headed(head):
+            state.is_raw = True
+            return True
         try:
-            return decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes))), is_intact
+            return decode_pack_header(head)
         except FormatError as exc:
             raise DamagedFileError(file.path, exc.message) from exc
 
     def _read_index(
-        self, pack: PackId, intact: PackFile | None, state: PackState, *, is_data: bool
-    ) -> list[Entry] | None:
-        """Returns the entries by offset, or None if the index is of no use.
+        self, pack: PackId, intact: PackFile | None, state: PackState
+    ) -> tuple[PackInfo, list[Entry]] | None:
+        """Returns what an index says, with the entries by offset, or None if it is of no use.
 
         Args:
             pack: Whose index.
             intact: The pack, unless it is damaged: then its length says nothing about the index.
             state: Where to note whether the index is good.
-            is_data: What the pack holds.
         """
         path = self._layout.index(pack)
         try:
@@ -338,15 +355,17 @@ class _Check:
             self._report_error(type(exc)(f"{path}: {exc.message}"), "damaged-index", pack)
             state.is_foreign = isinstance(exc, VersionError)
             return None
-        sizes_differ = intact is not None and info.size_bytes != intact.size_bytes
-        if info.id != pack or sizes_differ or info.is_data != is_data:
+        if info.id != pack or (intact is not None and info.size_bytes != intact.size_bytes):
             self._report("damaged-index", f"{path} describes another pack", pack)
             return None
         state.has_good_index = True
-        return sorted(entries, key=lambda entry: entry.offset)
+        return info, sorted(entries, key=lambda entry: entry.offset)
 
-    def _walk(self, file: PackFile) -> Iterator[Entry]:
+    def _walk(self, file: PackFile, state: PackState) -> Iterator[Entry]:
         """Yields the records of a pack that has no usable index, each from the lengths of the one before."""
+        if state.is_raw:
+            yield from cut_again(file)
+            return
         offset = PACK_HEADER_BYTES
         while offset < file.size_bytes:
             entry = decode_record_header(file.read(offset, RECORD_HEADER_BYTES), offset)
@@ -366,7 +385,7 @@ class _Check:
         *,
         is_data: bool,
     ) -> None:
-        size_bytes = entry.end - entry.offset
+        size_bytes = entry.size_bytes
         where = f"{file.path}, at offset {entry.offset}"
         kind = RecordKind(entry.kind) if entry.kind in _KINDS else None
         object_id = object_of(entry.kind, entry.part, entry.digest)
@@ -435,7 +454,7 @@ def _pack_of(name: str) -> PackId | None:
 
 def _index_of(pack: PackId, state: PackState, layout: Layout) -> PackIndex:
     size_bytes = layout.pack(pack).stat().st_size
-    info = PackInfo(pack, bool(state.is_data), size_bytes, len(state.good))
+    info = PackInfo(pack, bool(state.is_data), size_bytes, len(state.good), state.is_raw)
     return PackIndex(encode_index(info, state.good))
 
 

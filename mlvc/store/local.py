@@ -28,7 +28,7 @@ from mlvc.store.errors import (
 )
 from mlvc.store.kinds import KIND_OF, OBJECT_ID_TYPES
 from mlvc.store.layout import Layout
-from mlvc.store.pack import Base
+from mlvc.store.pack import HEADED, Base, Encoding, frame
 from mlvc.store.pack_index import PackInfo
 from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
@@ -379,12 +379,20 @@ class LocalStore:
     def read_encoded(self, wanted: Entry) -> bytes | None:
         """Returns a record, header and payload, in exactly the encoding that an entry of any pack describes.
 
-        The bytes were not checked. None where it is not here, or only in another encoding.
+        The bytes were not checked. None where it is not here, or only in an encoding that it cannot be made from.
+
+        Raises:
+            IntegrityError: What it would be made from is damaged.
         """
         location = self._records.catalog.find(wanted.digest, wanted.kind, wanted.part)
-        if location is None or location.entry._replace(offset=wanted.offset) != wanted:
+        if location is None:
             return None
-        return self._records.read_encoded(location)
+        if location.entry._replace(offset=wanted.offset) == wanted:
+            return self._records.read_encoded(location)
+        if wanted.kind != RecordKind.CHUNK or wanted.encoding != Encoding.RAW:
+            return None
+        data = self._records.read_verified(location, ChunkId(wanted.digest))
+        return data if wanted.checksum != HEADED else frame(data, wanted._replace(checksum=0))[0]
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
@@ -406,6 +414,28 @@ class LocalStore:
     def iter_blob(self, blob: BlobId) -> Iterator[bytes]:
         """Yields the blob's bytes in order, chunk by chunk; see `ports.ObjectReader`."""
         return self._iter(blob, _BLOB)
+
+    def fill_file(self, blob: BlobId, fd: int, advance: Callable[[int], None]) -> bool:
+        """Fills an empty file with a blob that is kept raw; see `ports.ObjectReader`."""
+        if not self.catalog.is_raw(PackId(blob.digest)):
+            return False
+        from mlvc.store.raw import fill  # noqa: PLC0415  # cutting and compressing, which most reading needs not
+
+        path = self.layout.pack(PackId(blob.digest))
+        try:
+            source = fsio.OnceReader(path)
+        except OSError:
+            # It is gone or cannot be read, which reading it chunk by chunk tells.
+            return False
+        try:
+            is_clone = fsio.clone(source.fd, fd)
+            if fill(source, fd, is_clone=is_clone, advance=advance) == blob.digest:
+                return True
+        finally:
+            source.close()
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return False
 
     def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
         """Returns the whole blob, verified.

@@ -1,6 +1,8 @@
-"""The format of packs: a header, then records to the end of the file.
+"""The format of packs: a header, then records to the end of the file; or the bytes of one blob and nothing else.
 
 A pack holds either data (chunks) or metadata, never both, and its name is the BLAKE3 of the whole file.
+A raw pack has no header and no record headers: its chunks stand in it one after the other, bare, its index has their
+checksums, and its name is the blob's id. It never begins with the magic of the others.
 All integers are little-endian.
 
     header  size  field
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
+    "HEADED",
     "MAX_CHUNK_BYTES",
     "MAX_RECORD_BYTES",
     "PACK_HEADER_BYTES",
@@ -56,6 +59,8 @@ __all__ = [
     "decode_record_header",
     "encode_pack_header",
     "encode_records",
+    "frame",
+    "is_headed",
 ]
 
 MAX_CHUNK_BYTES = 4 << 20
@@ -86,6 +91,8 @@ _RECORD_FIELDS = struct.Struct("<BBBxII32s")
 PACK_HEADER_BYTES = _PACK_HEADER.size
 RECORD_HEADER_BYTES = _CHECKSUM.size + _RECORD_FIELDS.size
 _DATA, _METADATA = 1, 2
+HEADED = -1
+"""Instead of the checksum of a record that has it in a header of its own."""
 
 
 class Encoding(enum.IntEnum):
@@ -108,6 +115,7 @@ class Entry(NamedTuple):
         encoding: An `Encoding` as a number, for the same reason.
         part: Of a recipe, the kind of its chunks; zero otherwise.
         base: The id of what a delta is based on, or empty.
+        checksum: The xxh3 of a bare chunk, which has no header for it; `HEADED` of any other record.
     """
 
     digest: bytes
@@ -118,11 +126,17 @@ class Entry(NamedTuple):
     encoding: int
     part: int = 0
     base: bytes = b""
+    checksum: int = HEADED
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of header and payload."""
+        return self.stored_length if self.checksum != HEADED else RECORD_HEADER_BYTES + self.stored_length
 
     @property
     def end(self) -> int:
         """The offset after the payload."""
-        return self.offset + RECORD_HEADER_BYTES + self.stored_length
+        return self.offset + self.size_bytes
 
 
 class Base(NamedTuple):
@@ -145,6 +159,11 @@ class NewRecord(NamedTuple):
 def encode_pack_header(*, is_data: bool) -> bytes:
     """Returns the header of a pack."""
     return _PACK_HEADER.pack(_PACK_MAGIC, _VERSION, _DATA if is_data else _METADATA)
+
+
+def is_headed(data: bytes | memoryview) -> bool:
+    """Returns whether a file that begins with `data` has the header of a pack; a raw pack never looks so."""
+    return data[: len(_PACK_MAGIC)] == _PACK_MAGIC
 
 
 def decode_pack_header(data: bytes) -> bool:
@@ -253,6 +272,19 @@ def encode_records(records: Sequence[NewRecord]) -> tuple[bytes, list[Entry]]:
     return b"".join(parts), entries
 
 
+def frame(record: bytes, entry: Entry) -> tuple[bytes, Entry]:
+    """Returns a checked record with a header, and its entry; the same where it has one already."""
+    if entry.checksum == HEADED:
+        return record, entry
+    fields = _RECORD_FIELDS.pack(
+        entry.kind, entry.encoding, entry.part, len(record), entry.length, entry.digest
+    )
+    checksum = xxh3_64(fields)
+    checksum.update(record)
+    framed = b"".join((_CHECKSUM.pack(checksum.intdigest()), fields, record))
+    return framed, entry._replace(checksum=HEADED)
+
+
 def decode_record_header(data: bytes, offset: int = 0) -> Entry:
     """Returns the entry of the record whose first bytes are `data`; nothing in it has been checked yet.
 
@@ -275,6 +307,10 @@ def check_record(record: bytes, entry: Entry) -> None:
     Raises:
         FormatError: It is damaged.
     """
+    if entry.checksum != HEADED:
+        if len(record) != entry.stored_length or xxh3_64_intdigest(record) != entry.checksum:
+            raise FormatError("the checksum of a chunk is wrong")
+        return
     header = decode_record_header(record, entry.offset)
     if len(record) != RECORD_HEADER_BYTES + header.stored_length:
         raise FormatError("a record has another length than its header says")
@@ -288,7 +324,7 @@ def check_payload(record: bytes, entry: Entry) -> bytes:
     """Returns the payload of a whole record as it is stored, after checking it against its checksum and its entry.
 
     Args:
-        record: Header and payload.
+        record: Header and payload; of a bare chunk, its bytes.
         entry: What the index, or the record's own header, says of it.
 
     Raises:
@@ -302,7 +338,7 @@ def check_payload(record: bytes, entry: Entry) -> bytes:
         raise FormatError("a chunk is longer than any may be")
     if entry.encoding == Encoding.RAW and entry.length != entry.stored_length:
         raise FormatError("a raw record has two lengths")
-    payload = record[RECORD_HEADER_BYTES:]
+    payload = record if entry.checksum != HEADED else record[RECORD_HEADER_BYTES:]
     if entry.encoding == Encoding.DELTA and (
         entry.kind not in _CHUNK_KINDS or payload[:DIGEST_BYTES] != entry.base
     ):

@@ -1,11 +1,11 @@
 """The format of a pack's index: which record stands where.
 
-All integers are little-endian.
+All integers are little-endian. Version 1 is for packs with headers, version 2 for raw packs.
 
     offset  size  field
     0       8     magic "MLVCPIDX"
-    8       2     version, 1
-    10      1     class of the pack: 1 data, 2 metadata
+    8       2     version, 1 or 2
+    10      1     class of the pack: 1 data, 2 metadata (of version 1), 3 raw (of version 2)
     11      5     zero
     16      32    id of the pack
     48      8     size of the pack in bytes
@@ -15,7 +15,7 @@ All integers are little-endian.
     ...     32 m  ids that deltas are based on
     ...     8     xxh3-64 of everything before
 
-    entry   size  field
+    entry   size  field, version 1
     0       32    id
     32      4     offset of the record in the pack
     36      4     length of the payload as stored
@@ -26,12 +26,19 @@ All integers are little-endian.
     50      1     part: of a recipe, the kind of its chunks; zero otherwise
     51      1     zero
 
+    entry   size  field, version 2: a chunk that stands in the pack as it is
+    0       32    id
+    32      8     offset in the pack
+    40      4     length
+    44      8     xxh3-64 of its bytes
+
 Format page: docs/format/index.md
 """
 
 from __future__ import annotations
 
 import itertools
+import operator
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,35 +46,39 @@ from xxhash import xxh3_64_intdigest
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES, PackId
-from mlvc.store.pack import PACK_HEADER_BYTES, Encoding, Entry
+from mlvc.ports import RecordKind
+from mlvc.store.pack import MAX_CHUNK_BYTES, PACK_HEADER_BYTES, Encoding, Entry
 
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PackIndex", "PackInfo", "decode_index", "encode_index"]
+__all__ = ["PackIndex", "PackInfo", "RawIndexBuilder", "decode_index", "encode_index"]
 
 _MAGIC = b"MLVCPIDX"
-_VERSION = 1
+_VERSION, _RAW_VERSION = 1, 2
 _HEADER = struct.Struct("<8sHB5x32sQII")
 _ENTRY = struct.Struct("<32sIIIIBBBx")
+_RAW_ENTRY = struct.Struct("<32sQIQ")
 _KEY = struct.Struct("<Q44x")
 _BASE = slice(44, 48)
 _KIND = 48
 _WHOLE = bytes(4)
 """Instead of the number of a base."""
 _CHECKSUM = struct.Struct("<Q")
-_DATA, _METADATA = 1, 2
+_DATA, _METADATA, _RAW = 1, 2, 3
+_CLASSES = {_VERSION: {_DATA, _METADATA}, _RAW_VERSION: {_RAW}}
 KEY_BYTES = 8
 
 
 class PackInfo(NamedTuple):
-    """A pack as others need to know it."""
+    """A pack as others need to know it; a raw one holds data."""
 
     id: PackId
     is_data: bool
     size_bytes: int
     records: int
+    is_raw: bool = False
 
 
 def encode_index(info: PackInfo, entries: Iterable[Entry]) -> bytes:
@@ -75,33 +86,56 @@ def encode_index(info: PackInfo, entries: Iterable[Entry]) -> bytes:
     ordered = sorted(entries, key=lambda entry: (entry.digest, entry.kind, entry.part, entry.offset))
     bases = sorted({entry.base for entry in ordered if entry.base})
     numbers = {base: number for number, base in enumerate(bases, start=1)} | {b"": 0}
+    version, pack_class = _VERSION, _DATA if info.is_data else _METADATA
+    if info.is_raw:
+        version, pack_class = _RAW_VERSION, _RAW
     parts = [
-        _HEADER.pack(
-            _MAGIC,
-            _VERSION,
-            _DATA if info.is_data else _METADATA,
-            info.id.digest,
-            info.size_bytes,
-            len(ordered),
-            len(bases),
-        )
+        _HEADER.pack(_MAGIC, version, pack_class, info.id.digest, info.size_bytes, len(ordered), len(bases))
     ]
-    parts += (
-        _ENTRY.pack(
-            entry.digest,
-            entry.offset,
-            entry.stored_length,
-            entry.length,
-            numbers[entry.base],
-            entry.kind,
-            entry.encoding,
-            entry.part,
+    if info.is_raw:
+        parts += (
+            _RAW_ENTRY.pack(entry.digest, entry.offset, entry.length, entry.checksum) for entry in ordered
         )
-        for entry in ordered
-    )
+    else:
+        parts += (
+            _ENTRY.pack(
+                entry.digest,
+                entry.offset,
+                entry.stored_length,
+                entry.length,
+                numbers[entry.base],
+                entry.kind,
+                entry.encoding,
+                entry.part,
+            )
+            for entry in ordered
+        )
     parts += bases
     body = b"".join(parts)
     return body + _CHECKSUM.pack(xxh3_64_intdigest(body))
+
+
+class RawIndexBuilder:
+    """Collects the chunks of a raw pack, in order of offset: 52 bytes of memory for each."""
+
+    def __init__(self) -> None:
+        self._entries = bytearray()
+
+    def append(self, digest: bytes, offset: int, length: int, checksum: int) -> None:
+        """Adds the next chunk."""
+        self._entries += _RAW_ENTRY.pack(digest, offset, length, checksum)
+
+    def encode(self, info: PackInfo) -> bytes:
+        """Returns the index of the pack; the same as `encode_index` makes of its entries."""
+        size, entries = _RAW_ENTRY.size, self._entries
+        # Sorting keeps those of one id in the order of their offsets.
+        ordered = sorted(
+            (bytes(entries[start : start + size]) for start in range(0, len(entries), size)),
+            key=operator.itemgetter(slice(0, DIGEST_BYTES)),
+        )
+        header = _HEADER.pack(_MAGIC, _RAW_VERSION, _RAW, info.id.digest, info.size_bytes, len(ordered), 0)
+        body = b"".join((header, *ordered))
+        return body + _CHECKSUM.pack(xxh3_64_intdigest(body))
 
 
 class PackIndex:
@@ -121,7 +155,7 @@ class PackIndex:
         if len(data) < _HEADER.size + _CHECKSUM.size or data[: len(_MAGIC)] != _MAGIC:
             raise FormatError("it does not start like the index of a pack")
         _, version, pack_class, pack, size_bytes, count, bases = _HEADER.unpack_from(data)
-        if version != _VERSION:
+        if version not in _CLASSES:
             raise VersionError(f"version {version}")
         end = _HEADER.size + count * _ENTRY.size + bases * DIGEST_BYTES
         if len(data) != end + _CHECKSUM.size:
@@ -129,11 +163,13 @@ class PackIndex:
         with memoryview(data) as view:
             if _CHECKSUM.unpack_from(data, end)[0] != xxh3_64_intdigest(view[:end]):
                 raise FormatError("its checksum is wrong")
-        if pack_class not in {_DATA, _METADATA}:
+        if pack_class not in _CLASSES[version]:
             raise FormatError("its pack is of no known class")
         self._data = data
         self._bases = bases
-        self.info = PackInfo(PackId(pack), pack_class == _DATA, size_bytes, count)
+        self.info = PackInfo(
+            PackId(pack), pack_class != _METADATA, size_bytes, count, is_raw=pack_class == _RAW
+        )
 
     def __len__(self) -> int:
         """Returns the length of the index in bytes."""
@@ -151,6 +187,11 @@ class PackIndex:
 
     def entry(self, number: int) -> Entry:
         """Returns the entry of that number, in order of id."""
+        if self.info.is_raw:
+            digest, offset, length, checksum = _RAW_ENTRY.unpack_from(
+                self._data, _HEADER.size + number * _ENTRY.size
+            )
+            return Entry(digest, offset, length, length, RecordKind.CHUNK, Encoding.RAW, checksum=checksum)
         digest, offset, stored_length, length, base, kind, encoding, part = _ENTRY.unpack_from(
             self._data, _HEADER.size + number * _ENTRY.size
         )
@@ -185,6 +226,8 @@ class PackIndex:
         """Returns whether the entry of that number is such a record, without parts, and no delta; reads no more."""
         start = _HEADER.size + number * _ENTRY.size
         entry = self._data[start : start + _ENTRY.size]
+        if self.info.is_raw:
+            return entry[:DIGEST_BYTES] == digest and kind == RecordKind.CHUNK
         return entry[:DIGEST_BYTES] == digest and entry[_BASE] == _WHOLE and entry[_KIND] == kind
 
     def entries_from(self, digest: bytes) -> Iterator[Entry]:
@@ -238,10 +281,12 @@ def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:
     entries = list(index.entries_from(b""))
     if encode_index(info, entries) != data:
         raise FormatError("its entries are not in order")
-    expected = PACK_HEADER_BYTES
+    expected = 0 if info.is_raw else PACK_HEADER_BYTES
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset != expected:
             raise FormatError("its entries leave gaps or overlap")
+        if info.is_raw and not 0 < entry.length <= MAX_CHUNK_BYTES:
+            raise FormatError("it names a chunk of a length that none has")
         if (entry.encoding == Encoding.DELTA) != bool(entry.base):
             raise FormatError("an entry's base does not fit its encoding")
         expected = entry.end

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mlvc.store.pack import Entry
 
-__all__ = ["PackWriter"]
+__all__ = ["PackWriter", "publish_pack"]
 
 
 class PackWriter:
@@ -64,45 +64,51 @@ class PackWriter:
         self._entries += [entry._replace(offset=start + entry.offset) for entry in entries]
 
     def publish(self, lock: AbstractContextManager[None]) -> PackIndex:
-        """Makes the pack, and then its index, durable and visible.
-
-        Args:
-            lock: Held while names appear.
-
-        Returns:
-            The index, as read back from its file.
-
-        Raises:
-            DamagedFileError: What was written reads back as something else.
-        """
+        """Makes the pack, and then its index, durable and visible; see `publish_pack`."""
         info = PackInfo(
             PackId(self._hasher.digest()), self._is_data, self._file.size_bytes, len(self._entries)
         )
-        self._file.sync()
-        index_file = Temporary.create(self._layout.temporaries, INDEX_SUFFIX)
-        try:
-            encoded = encode_index(info, self._entries)
-            index_file.write(encoded)
-            index_file.sync()
-            with lock:
-                self._file.publish(self._layout.pack(info.id))
-                index_file.publish(self._layout.index(info.id))
-        finally:
-            index_file.discard()
-        return self._read_back(info, encoded)
-
-    def _read_back(self, info: PackInfo, encoded: bytes) -> PackIndex:
-        # No switch turns this off: an index that says something else than was meant makes every later read fail.
-        path = self._layout.index(info.id)
-        if path.read_bytes() != encoded:
-            raise DamagedFileError(path, "it was written just now, and reads back as something else")
-        size_bytes = self._layout.pack(info.id).stat().st_size
-        if size_bytes != info.size_bytes:
-            raise DamagedFileError(
-                self._layout.pack(info.id), f"it was written just now, and has {size_bytes} bytes"
-            )
-        return load_index(path)
+        return publish_pack(self._layout, self._file, info, encode_index(info, self._entries), lock)
 
     def discard(self) -> None:
         """Removes what was written, unless it was published; may be called more than once."""
         self._file.discard()
+
+
+def publish_pack(
+    layout: Layout, file: Temporary, info: PackInfo, encoded: bytes, lock: AbstractContextManager[None]
+) -> PackIndex:
+    """Makes a pack, and then its index, durable and visible (promise 1).
+
+    Args:
+        layout: Of the store.
+        file: The whole pack.
+        info: What it is.
+        encoded: Its index.
+        lock: Held while names appear.
+
+    Returns:
+        The index, as read back from its file.
+
+    Raises:
+        OSError: As the system does.
+        DamagedFileError: What was written reads back as something else.
+    """
+    file.sync()
+    index_file = Temporary.create(layout.temporaries, INDEX_SUFFIX)
+    try:
+        index_file.write(encoded)
+        index_file.sync()
+        with lock:
+            file.publish(layout.pack(info.id))
+            index_file.publish(layout.index(info.id))
+    finally:
+        index_file.discard()
+    # No switch turns this off: an index that says something else than was meant makes every later read fail.
+    path = layout.index(info.id)
+    if path.read_bytes() != encoded:
+        raise DamagedFileError(path, "it was written just now, and reads back as something else")
+    size_bytes = layout.pack(info.id).stat().st_size
+    if size_bytes != info.size_bytes:
+        raise DamagedFileError(layout.pack(info.id), f"it was written just now, and has {size_bytes} bytes")
+    return load_index(path)

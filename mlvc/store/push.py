@@ -181,11 +181,12 @@ def _find_damage(
 def _rebuild(store: LocalStore, remote: Remote, index: PackIndex) -> bool:
     """Makes a pack again from records of other packs, and sends it; returns whether that could be done."""
     info = index.info
-    hasher = blake3(encode_pack_header(is_data=info.is_data))
+    header = b"" if info.is_raw else encode_pack_header(is_data=info.is_data)
+    hasher = blake3(header)
     with translate_os_errors(f"write to the store {store.layout.directory}"):
         file = Temporary.create(store.layout.temporaries, PACK_SUFFIX)
         try:
-            file.write(encode_pack_header(is_data=info.is_data))
+            file.write(header)
             for entry in sorted(index.entries_from(b""), key=lambda entry: entry.offset):
                 try:
                     record = store.read_encoded(entry)

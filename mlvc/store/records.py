@@ -17,7 +17,7 @@ from mlvc.model.ids import ChunkId
 from mlvc.ports import RecordKind
 from mlvc.store.catalog import Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
-from mlvc.store.pack import PACK_HEADER_BYTES, RECORD_HEADER_BYTES, decode_pack_header, decode_payload
+from mlvc.store.pack import HEADED, PACK_HEADER_BYTES, decode_pack_header, decode_payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +83,11 @@ class RecordReader:
         self._per_thread = threading.local()
         self._open = functools.lru_cache(_MAX_OPEN_PACKS)(self._open_pack)
 
-    def _open_pack(self, pack: PackId) -> PackFile:
-        """Opens a pack whose header says a version that can be read."""
+    def _open_pack(self, pack: PackId, is_headed: bool) -> PackFile:  # noqa: FBT001  # a cache's key
+        """Opens a pack whose header, if it has one, says a version that can be read."""
         file = PackFile(self._layout.pack(pack))
+        if not is_headed:
+            return file
         try:
             decode_pack_header(file.read(0, min(PACK_HEADER_BYTES, file.size_bytes)))
         except FormatError as exc:
@@ -93,6 +95,9 @@ class RecordReader:
         except VersionError as exc:
             raise UnknownFormatError(file.path, exc.message) from exc
         return file
+
+    def _open_at(self, location: Location) -> PackFile:
+        return self._open(location.pack, location.entry.checksum == HEADED)
 
     @property
     def _decompressor(self) -> zstandard.ZstdDecompressor:
@@ -128,7 +133,7 @@ class RecordReader:
             IntegrityError: It is damaged.
         """
         try:
-            file = self._open(location.pack)
+            file = self._open_at(location)
         except FileUnreadableError:
             if self._layout.pack(location.pack).exists():
                 raise
@@ -138,9 +143,9 @@ class RecordReader:
             again = self.catalog.find(entry.digest, entry.kind, entry.part)
             if again is None or again.pack == location.pack:
                 raise ObjectMissingError(object_id) from None
-            location, file = again, self._open(again.pack)
+            location, file = again, self._open_at(again)
         entry = location.entry
-        record = file.read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+        record = file.read(entry.offset, entry.size_bytes)
         try:
             return decode_payload(
                 record,
@@ -161,7 +166,7 @@ class RecordReader:
             FileUnreadableError: It cannot be read.
         """
         entry = location.entry
-        return self._open(location.pack).read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length)
+        return self._open_at(location).read(entry.offset, entry.size_bytes)
 
     def read_base(self, digest: bytes, kind: int, *, deltas: int = 1) -> bytes:
         """Returns the bytes of the chunk that a delta is based on.

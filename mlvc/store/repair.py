@@ -60,7 +60,7 @@ def _write_index(store: LocalStore, pack: PackId, state: PackState) -> None:
     size_bytes = layout.pack(pack).stat().st_size
     file = Temporary.create(layout.temporaries, INDEX_SUFFIX)
     try:
-        info = PackInfo(pack, bool(state.is_data), size_bytes, len(state.good))
+        info = PackInfo(pack, bool(state.is_data), size_bytes, len(state.good), state.is_raw)
         file.write(encode_index(info, state.good))
         file.sync()
         with file_lock(layout.lock):

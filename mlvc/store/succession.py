@@ -50,6 +50,10 @@ class Succession:
         self._shift = 0
         self._position = 0
 
+    def go_to(self, position: int) -> None:
+        """Goes on at another place of the new version, which is held to be shifted by as much as the last one was."""
+        self._position = position
+
     def follow(self, digest: bytes, length: int) -> Base | None:
         """Takes the next chunk of the new version; returns what to base it on if it is worth a try."""
         begin = self._position

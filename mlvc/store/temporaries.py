@@ -6,6 +6,7 @@ Who may read a file of the store is decided by the store's directories, not by t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Self
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Temporary", "remove_leftovers"]
 
+_ALIGNMENT = 4096
+
 
 class Temporary:
     """A file under a random name in the store's directory for temporaries.
 
-    Not safe for use from several threads. Its methods raise OSError as the system calls do.
+    Not safe for use from several threads, but for `write_at`. Its methods raise OSError as the system calls do.
 
     Attributes:
         path: Where it is until it is published.
@@ -31,6 +34,7 @@ class Temporary:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self._fd = fd
+        self._is_past_cache = False
         self.size_bytes = 0
 
     @classmethod
@@ -51,6 +55,38 @@ class Temporary:
         while view:
             view = view[os.write(self._fd, view) :]
         self.size_bytes += len(data)
+
+    def write_at(self, data: memoryview, offset: int) -> None:
+        """Writes all of `data` at an offset, past the page cache as long as both are aligned to 4 KiB.
+
+        Several threads may write different parts.
+        """
+        while data:
+            if self._is_past_cache and (len(data) % _ALIGNMENT or offset % _ALIGNMENT):
+                self._is_past_cache = fsio.go_past_cache(self._fd, on=False)
+            try:
+                count = os.pwrite(self._fd, data, offset)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL or not self._is_past_cache:
+                    raise
+                # A file system may promise it and not keep it.
+                self._is_past_cache = fsio.go_past_cache(self._fd, on=False)
+                continue
+            data, offset = data[count:], offset + count
+            self.size_bytes = max(self.size_bytes, offset)
+
+    def go_past_cache(self) -> None:
+        """Makes `write_at` go past the page cache, where that can be."""
+        self._is_past_cache = fsio.go_past_cache(self._fd, on=True)
+
+    def clone(self, source_fd: int, size_bytes: int) -> bool:
+        """Makes the file share the first bytes of another one; returns whether the file system could do that."""
+        if not fsio.clone(source_fd, self._fd):
+            return False
+        if os.fstat(self._fd).st_size > size_bytes:
+            os.ftruncate(self._fd, size_bytes)
+        self.size_bytes = os.fstat(self._fd).st_size
+        return True
 
     def sync(self) -> None:
         """Returns after everything written is durable."""

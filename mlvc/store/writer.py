@@ -30,6 +30,7 @@ from mlvc.store.errors import BlobTooLargeError
 from mlvc.store.kinds import KIND_OF
 from mlvc.store.pack import MAX_RECORD_BYTES, Entry, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
+from mlvc.store.raw import RAW_FROM_BYTES, RawPackWriter, is_worth_it
 from mlvc.store.recipe import MAX_RECIPE_CHUNKS, RecipeBuilder
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from mlvc.model.objects import StoredObject
     from mlvc.model.tree import TreeEntry
-    from mlvc.ports import ByteSource
+    from mlvc.ports import ByteSource, FileSource
     from mlvc.store.local import LocalStore
     from mlvc.store.pack import Base
     from mlvc.store.succession import Succession
@@ -135,6 +136,7 @@ class LocalWriter:
         self._keys: dict[bool, list[_Key]] = {True: [], False: []}
         self._stored_bytes = 0
         self._stored_by_others = 0
+        self._raw_bytes = 0
         self._reported_bytes = 0
 
     # ------------------------------------------------------------------------------------ what callers do
@@ -168,6 +170,42 @@ class LocalWriter:
         blob = BlobId(hashed.digest())
         self._add_recipe(RecordKind.CHUNK, recipe, blob.digest, only_chunk=digest)
         return blob, recipe.size_bytes
+
+    def add_file(self, source: FileSource, previous: BlobId | None = None) -> tuple[BlobId, int]:
+        """Adds an open file: as one raw pack if that is worth it, else as `add_stream` does.
+
+        A raw pack is durable and visible when this returns; the recipe is not yet.
+
+        Raises:
+            DiskFullError: There is no room.
+            FileUnreadableError: The file cannot be read, or the store not be written.
+        """
+        succession = None
+        if previous is not None and source.size_bytes >= RAW_FROM_BYTES:
+            succession = self._store.succession(previous)
+        if source.size_bytes < RAW_FROM_BYTES or not is_worth_it(source, self._is_stored, succession):
+            return self.add_stream(source, previous)
+        with translate_os_errors(f"write to the store {self._layout.directory}"):
+            pack = RawPackWriter(
+                self._layout, whole=self._hashers, chunks=self._compressors, writing=self._io
+            )
+            try:
+                blob = pack.take(source)
+                if not pack.is_publishable:
+                    with pack.path.open("rb") as file:
+                        return self.add_stream(file)
+                index = pack.publish(blob, self._locked())
+            finally:
+                pack.discard()
+        if self._claims is None:
+            self._catalog.add(index)
+        self._raw_bytes += pack.recipe.size_bytes
+        self._add_recipe(RecordKind.CHUNK, pack.recipe, blob.digest, only_chunk=b"")
+        return blob, pack.recipe.size_bytes
+
+    def _is_stored(self, digest: bytes) -> bool:
+        key = (RecordKind.CHUNK, 0, digest)
+        return key in self._unpublished or self._catalog.find(digest, RecordKind.CHUNK) is not None
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
         """Adds one directory; what its entries name must have been added before or be stored."""
@@ -246,12 +284,13 @@ class LocalWriter:
         for is_data in (True, False):
             self._submit(is_data=is_data)
         self._drain(0)
-        return self._stored_by_others + self._stored_bytes
+        return self._stored_by_others + self._raw_bytes + self._stored_bytes
 
     def report(self) -> bytes:
         """Returns what a forked process has to hand to `Sharing.adopt`; see `ports.ForkedWriter`."""
         # Not `stored_bytes`, which would wait for what is on its way.
-        stored_bytes, metadata = self._stored_bytes - self._reported_bytes, self._metadata
+        stored_bytes = self._raw_bytes + self._stored_bytes - self._reported_bytes
+        metadata = self._metadata
         self._reported_bytes += stored_bytes
         self._metadata = []
         return b"".join(

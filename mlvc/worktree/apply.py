@@ -127,8 +127,11 @@ class Applier:
         mode = 0o777 if entry.kind is Kind.EXECUTABLE else 0o666
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file_fd = os.open(temporary, flags, mode, dir_fd=fd)
+        blob = blob_of(path, entry)
         try:
-            for piece in self._store.iter_blob(blob_of(path, entry)):
+            if self._store.fill_file(blob, file_fd, self._advance):
+                return
+            for piece in self._store.iter_blob(blob):
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(file_fd, view) :]

@@ -41,13 +41,20 @@ class ObstructedError(UnsavedError):
 
 
 class _Bounded:
-    """The first bytes of an open file, as many as it had when it was opened: a growing log ends too."""
+    """The first bytes of an open file, as many as it had when it was opened: a growing log ends too.
+
+    A `ports.FileSource`.
+    """
 
     def __init__(self, fd: int, path: bytes, size: int, advance: Callable[[int], None]) -> None:
         self._fd = fd
         self._path = path
         self._left = size
-        self._advance = advance
+        self.size_bytes = size
+        self.advance = advance
+
+    def fileno(self) -> int:
+        return self._fd
 
     def read(self, size: int, /) -> bytes:
         wanted = min(size, self._left) if size >= 0 else self._left
@@ -58,7 +65,25 @@ class _Bounded:
         except OSError as exc:
             raise _unreadable(self._path, exc) from exc
         self._left -= len(data)
-        self._advance(len(data))
+        self.advance(len(data))
+        return data
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            count = os.readv(self._fd, [buffer[: self._left]]) if self._left else 0
+        except OSError as exc:
+            raise _unreadable(self._path, exc) from exc
+        self._left -= count
+        self.advance(count)
+        return count
+
+    def pread(self, size: int, offset: int, /) -> bytes:
+        data = b""
+        try:
+            while len(data) < size and (more := os.pread(self._fd, size - len(data), offset + len(data))):
+                data += more
+        except OSError as exc:
+            raise _unreadable(self._path, exc) from exc
         return data
 
     def read_all(self) -> bytes:
@@ -78,7 +103,7 @@ class _Hasher:
     def add_blob(self, data: bytes) -> BlobId:
         return BlobId.of(data)
 
-    def add_stream(self, source: ByteSource, _previous: BlobId | None = None) -> tuple[BlobId, int]:
+    def add_file(self, source: ByteSource, _previous: BlobId | None = None) -> tuple[BlobId, int]:
         hasher, length = blake3(), 0
         while data := source.read(_PIECE_BYTES):
             hasher.update(data)
@@ -139,7 +164,7 @@ def add_contents(
                 data = source.read_all()
                 blob, length = sink.add_blob(data), len(data)
             else:
-                blob, length = sink.add_stream(source, previous())
+                blob, length = sink.add_file(source, previous())
             after = os.fstat(fd)
         except OSError as exc:
             raise _unreadable(path, exc) from exc

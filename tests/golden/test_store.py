@@ -3,12 +3,13 @@
 `tests/golden/store/` is append-only: a new format version adds a directory, and none is ever changed.
 """
 
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 
-from mlvc.model.ids import BlobId, RunId, TreeId
+from mlvc.model.ids import BlobId, PackId, RunId, TreeId
 from mlvc.model.objects import Commit, Verdict
 from mlvc.model.tree import Kind, TreeEntry, encode_tree
 from mlvc.ports import RecordKind
@@ -31,6 +32,7 @@ COMMIT = Commit(code_sha="0" * 40, code_tree=TreeId.of(encode_tree(TREE)), paths
 VERDICT = Verdict(run=RunId.of(b"run"), verdict="identical")
 
 
+NOISE = random.Random(7).randbytes(300_000)
 EDITED = LARGE[:100_000] + b"an edit" + LARGE[100_000:]
 
 
@@ -75,6 +77,15 @@ def test_deltas_of_version_1_are_read(golden):
         for entry in store.catalog.iter_entries(index)
     }
     assert Encoding.DELTA in encodings
+
+
+def test_a_raw_pack_is_read(golden):
+    """A blob in a file of its own, its index of version 2, and its recipe in an ordinary pack."""
+    store = golden("raw")
+    assert list(check(store, RecordingReporter())) == []
+    assert store.read_blob(BlobId.of(NOISE)) == NOISE
+    assert store.layout.pack(PackId.of(NOISE)).read_bytes() == NOISE
+    assert [info.is_raw for info in store.packs() if info.is_data] == [True]
 
 
 def test_a_store_of_version_1_is_added_to(golden):

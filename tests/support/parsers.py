@@ -35,7 +35,7 @@ from mlvc.store.pack import (
     encode_pack_header,
     encode_records,
 )
-from mlvc.store.pack_index import PackIndex, PackInfo, decode_index, encode_index
+from mlvc.store.pack_index import PackIndex, PackInfo, RawIndexBuilder, decode_index, encode_index
 from mlvc.store.recipe import Recipe, RecipeBuilder
 from mlvc.worktree.journal import read_saved
 from mlvc.worktree.statcache import CachedDirectory, Stamp, StatCache
@@ -113,6 +113,13 @@ def _index() -> bytes:
     return encode_index(PackInfo(PackId.of(b"pack"), True, entries[-1].end, len(entries)), entries)
 
 
+def _raw_index() -> bytes:
+    builder = RawIndexBuilder()
+    for number in range(3):
+        builder.append(bytes([2 - number]) * 32, number * 70_000, 70_000, number)
+    return builder.encode(PackInfo(PackId.of(b"raw"), True, 210_000, 3, is_raw=True))
+
+
 def _seal_tail(data: bytes) -> bytes:
     return data[:-8] + xxh3_64_intdigest(data[:-8]).to_bytes(8, "little")
 
@@ -141,7 +148,7 @@ _OBJECTS = [
 
 PARSERS = {
     "config": Parser(decode_config, [b'[project]\nid = "00"\n\n[remote]\nurl = "s3://a/b"\n']),
-    "index": Parser(_parse_index, [_index()], _seal_tail),
+    "index": Parser(_parse_index, [_index(), _raw_index()], _seal_tail),
     "journal": Parser(
         _parse_journal, [encode_lock(Lock({line.path: line for line in _LINES})).replace(b"lock", b"saved")]
     ),

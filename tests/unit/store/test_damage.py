@@ -267,11 +267,11 @@ def test_an_unknown_version_is_not_damage(store, suffix):
     """A file of a newer version is called that."""
     path = getattr(store.layout, suffix)(pack_of(store, is_data=True))
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = 3
     overwrite(path, data)
     assert "unknown-version" in {damage.kind for damage in fsck(LocalStore(store.layout.directory))}
     if suffix == "index":
-        with pytest.raises(UnknownFormatError, match="version 2"):
+        with pytest.raises(UnknownFormatError, match="version 3"):
             LocalStore(store.layout.directory).packs()
 
 

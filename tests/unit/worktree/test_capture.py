@@ -169,6 +169,9 @@ class ChangingWriter:
     def __getattr__(self, name):
         return getattr(self.writer, name)
 
+    def add_file(self, source, previous=None):
+        return self.add_stream(source, previous)
+
     def add_stream(self, source, previous=None):
         result = self.writer.add_stream(source, previous)
         if self.times:
