@@ -28,6 +28,7 @@ __all__ = [
     "Execution",
     "FileSource",
     "ForkedWriter",
+    "Linker",
     "LogSink",
     "Mount",
     "ObjectCatalog",
@@ -244,6 +245,23 @@ class ObjectReader(Protocol):
 
     def find_by_prefix(self, kind: RecordKind, digits: str) -> Sequence[ObjectId]:
         """Returns the ids of that kind whose hexadecimal digits start with `digits` (at least 4)."""
+        ...
+
+
+class Linker(Protocol):
+    """Makes files of the work tree links to the store's own, where that is wanted and can be done."""
+
+    def __call__(self, blob: BlobId, name: str, dir_fd: int, /) -> bool:
+        """Makes a read-only hard link to the file that the store keeps a blob in.
+
+        Args:
+            blob: Which one.
+            name: What to call the link; nothing may have that name.
+            dir_fd: The directory that the name is in.
+
+        Returns:
+            Whether it was done.
+        """
         ...
 
 

@@ -20,10 +20,12 @@ from mlvc import fsio
 from mlvc.code.repository import CodeRepository
 from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
 from mlvc.model.config import Config, decode_config
+from mlvc.model.ids import BlobId, PackId
 from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import encode_name
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration
+from mlvc.store.seen import is_on_a_remote
 from mlvc.worktree.worktree import Worktree
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ class Repo:
             store = LocalStore(directory, on_wait=note)
         else:
             store = LocalStore.create(directory, on_wait=note, shared=bool(config.store_shared))
+        store.trusts_verified = config.checkout_verify == "once"
         if not store.register(self.registration):
             self.reporter.warn(
                 f"the store {encode_name(os.fsencode(directory))} cannot be written, so a gc there will not know "
@@ -176,7 +179,13 @@ class Repo:
     @cached_property
     def worktree(self) -> Worktree:
         """The files."""
-        return Worktree(self.root, self.state_dir, self.store, self.reporter)
+        link = self._link if self.config.checkout_link == "hardlink" else None
+        return Worktree(self.root, self.state_dir, self.store, self.reporter, link)
+
+    def _link(self, blob: BlobId, name: str, dir_fd: int) -> bool:
+        """Makes a link to the store's own file of a blob: only to one that can be had back if it is written through."""
+        known = is_on_a_remote(self.common_dir / "cache", PackId(blob.digest))
+        return known and self.store.link_file(blob, name, dir_fd)
 
     @cached_property
     def index(self) -> MetadataIndex:
@@ -204,6 +213,9 @@ class Repo:
             store_path=own.store_path,
             store_shared=own.store_shared,
             gc_keep_days=own.gc_keep_days,
+            # So is how far a copy in the store is trusted.
+            checkout_verify=own.checkout_verify,
+            checkout_link=own.checkout_link,
         )
 
     def _user_config(self) -> Config:

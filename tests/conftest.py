@@ -16,6 +16,7 @@ from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
 from tests.support.frameworks import FrameworksError, find_frameworks
 from tests.support.s3 import S3Error, serve_s3
+from tests.support.xfs import XfsError, mount_xfs
 
 NOT_TESTED = "NOT TESTED: "
 REQUIREMENTS = {
@@ -151,6 +152,18 @@ def s3_server(tmp_path_factory):
     except S3Error as error:
         if os.environ.get("MLVC_TESTS_REQUIRE_S3") == "1":
             pytest.fail(f"an S3 server is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def xfs(tmp_path_factory):
+    """A directory on a file system that shares bytes between files."""
+    try:
+        with mount_xfs(tmp_path_factory.mktemp("xfs")) as folder:
+            yield folder
+    except XfsError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_XFS") == "1":
+            pytest.fail(f"an XFS image is required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
 
 

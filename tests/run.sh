@@ -116,6 +116,27 @@ if start_engine; then
     export MLVC_TESTS_REQUIRE_DOCKER=1
 fi
 
+# install_xfs: mkfs.xfs, for the tests that share bytes between files; true where an image really can be mounted.
+install_xfs() {
+    [ "$(id -u)" = 0 ] || return 1
+    if ! command -v mkfs.xfs >/dev/null; then
+        [ -e /etc/debian_version ] || return 1
+        echo "no mkfs.xfs: installing xfsprogs ..."
+        export DEBIAN_FRONTEND=noninteractive
+        { timeout 120 apt-get -qq update &&
+            timeout 400 apt-get -qq install -y --no-install-recommends xfsprogs; } >"$cache/xfs.log" 2>&1 || return 1
+    fi
+    # A container may have no loop devices.
+    "$python" -c 'import pathlib, sys; from tests.support.xfs import mount_xfs
+with mount_xfs(pathlib.Path(sys.argv[1])): pass' "$(mktemp -d "$cache/xfs.XXXX")" >"$cache/xfs.log" 2>&1
+}
+
+if install_xfs; then
+    export MLVC_TESTS_REQUIRE_XFS=1
+else
+    echo "no XFS image can be mounted here"
+fi
+
 # The server's program is one of the development dependencies, so its absence is a mistake.
 export MLVC_TESTS_REQUIRE_S3=1
 export MLVC_TESTS_FAILED_STEPS="${failed[*]+${failed[*]/%/;}}"

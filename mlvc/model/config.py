@@ -19,12 +19,16 @@
     url = "s3://bucket/path"
     default = "team"
 
-    [store]                       # this section and the next take effect only from the user's own configuration
+    [store]                       # this section and the next two take effect only from the user's own configuration
     path = "/srv/mlvc"
     shared = true
 
     [gc]
     keep_days = 30
+
+    [checkout]
+    verify = "always"             # always | once
+    link = "none"                 # none | hardlink
 
 Page: docs/reference/settings.md
 """
@@ -34,13 +38,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from mlvc.errors import FormatError
 
 __all__ = ["Config", "decode_config"]
 
 Untracked = Literal["safe", "all", "none"]
+Verify = Literal["always", "once"]
+Link = Literal["none", "hardlink"]
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "code_untracked": get_args(Untracked),
+    "checkout_verify": get_args(Verify),
+    "checkout_link": get_args(Link),
+}
 _MOST_KEEP_DAYS = 36_500
 
 
@@ -59,6 +70,8 @@ class Config:
         store_path: The store's directory; None for one inside the git directory.
         store_shared: Whether a store that is made is writable for its group.
         gc_keep_days: How long gc keeps what it found unreachable; None for the default.
+        checkout_verify: Whether a large file that was found intact once is trusted until it changes.
+        checkout_link: Whether large files that a remote has too become read-only hard links of the store's.
     """
 
     project_id: str = ""
@@ -71,6 +84,8 @@ class Config:
     store_path: str | None = None
     store_shared: bool | None = None
     gc_keep_days: int | None = None
+    checkout_verify: Verify = "always"
+    checkout_link: Link = "none"
 
 
 _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
@@ -84,6 +99,8 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("store", "path"): ("store_path", str),
     ("store", "shared"): ("store_shared", bool),
     ("gc", "keep_days"): ("gc_keep_days", int),
+    ("checkout", "verify"): ("checkout_verify", str),
+    ("checkout", "link"): ("checkout_link", str),
 }
 
 
@@ -114,9 +131,11 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
             field_name, expected = known
             if type(value) is not expected:
                 raise FormatError(f"{source}: `{section}.{key}` must be a {expected.__name__}")
+            choices = _CHOICES.get(field_name)
+            if choices is not None and value not in choices:
+                allowed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise FormatError(f"{source}: `{section}.{key}` must be {allowed}")
             values[field_name] = value
-    if values.get("code_untracked", "safe") not in {"safe", "all", "none"}:
-        raise FormatError(f"{source}: `code.untracked` must be safe, all or none")
     keep_days = values.get("gc_keep_days", 0)
     if not isinstance(keep_days, int) or not 0 <= keep_days <= _MOST_KEEP_DAYS:
         raise FormatError(f"{source}: `gc.keep_days` must be between 0 and {_MOST_KEEP_DAYS}")

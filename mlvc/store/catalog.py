@@ -21,7 +21,7 @@ from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout, parse_pack_name
 from mlvc.store.pack_index import KEY_BYTES, PackIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mlvc.model.ids import PackId
@@ -229,6 +229,11 @@ class Catalog:
         """Returns whether a raw pack of that name, which is also the id of its blob, is known."""
         self._ensure_loaded()
         return pack in self._table.raw
+
+    def raw_packs(self) -> Container[PackId]:
+        """Returns the raw packs that are known."""
+        self._ensure_loaded()
+        return self._table.raw
 
     def find_all(self, digest: bytes, kind: int, part: int = 0) -> Iterator[tuple[PackIndex, int, Entry]]:
         """Yields every copy of a record in the packs known so far: its pack, its number in that, and its entry."""

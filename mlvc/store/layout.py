@@ -5,7 +5,8 @@
     use             held (flock, shared) by whoever relies on what is stored; alone by gc while it deletes
     gc              held (flock) by the one gc that runs
     unreached       since when gc has found which records unreachable
-    condemned       the packs that a gc has begun to delete; they do not count
+    verified        which raw packs were found intact
+condemned       the packs that a gc has begun to delete; they do not count
     damaged/        packs that a repair has replaced; they do not count
     repositories/   who uses the store: one file for each work tree
     packs/HEX.pack  packs, named by the BLAKE3 of the whole file
@@ -61,6 +62,11 @@ class Layout:
     def unreached(self) -> Path:
         """What gc found unreachable, and when first."""
         return self.directory / "unreached"
+
+    @property
+    def verified(self) -> Path:
+        """Which raw packs were found intact."""
+        return self.directory / "verified"
 
     @property
     def condemned(self) -> Path:

@@ -34,6 +34,7 @@ from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
 from mlvc.store.registry import is_registered, register
 from mlvc.store.temporaries import Temporary, remove_leftovers
+from mlvc.store.verified import FileState, note_verified, read_verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -50,6 +51,7 @@ __all__ = ["LocalStore", "RecordKey"]
 
 _FORMAT_NAME = b"mlvc-store "
 _FORMAT = _FORMAT_NAME + b"1\n"
+_WRITE_BITS = 0o222
 _SHARED_DIRECTORY, _SHARED_FILE = 0o2070, 0o060
 """What the group is given besides what the umask allows; what is made in such a directory belongs to its group."""
 
@@ -78,6 +80,10 @@ class LocalStore:
 
     Readers take no lock: a published pack never changes, and what is missing is looked for once more among the
     packs that were published since.
+
+    Attributes:
+        layout: Where things stand in it.
+        trusts_verified: Whether a raw pack that was found intact is trusted for as long as its file does not change.
     """
 
     def __init__(self, directory: Path, *, on_wait: Callable[[str], None] | None = None) -> None:
@@ -95,6 +101,7 @@ class LocalStore:
         self.layout = Layout(directory)
         self._on_wait = on_wait
         self._check_format()
+        self.trusts_verified = False
         self._records = RecordReader(self.layout)
         self._use_lock = threading.Lock()
         self._use = contextlib.ExitStack()
@@ -417,25 +424,83 @@ class LocalStore:
 
     def fill_file(self, blob: BlobId, fd: int, advance: Callable[[int], None]) -> bool:
         """Fills an empty file with a blob that is kept raw; see `ports.ObjectReader`."""
-        if not self.catalog.is_raw(PackId(blob.digest)):
+        pack = PackId(blob.digest)
+        if not self.catalog.is_raw(pack):
             return False
-        from mlvc.store.raw import fill  # noqa: PLC0415  # cutting and compressing, which most reading needs not
-
-        path = self.layout.pack(PackId(blob.digest))
         try:
-            source = fsio.OnceReader(path)
+            source = fsio.OnceReader(self.layout.pack(pack))
         except OSError:
             # It is gone or cannot be read, which reading it chunk by chunk tells.
             return False
-        try:
+        with source:
             is_clone = fsio.clone(source.fd, fd)
-            if fill(source, fd, is_clone=is_clone, advance=advance) == blob.digest:
+            state = FileState.of(os.fstat(source.fd))
+            if is_clone and self.trusts_verified and read_verified(self.layout).get(pack) == state:
+                advance(state.size_bytes)
                 return True
-        finally:
-            source.close()
+            if self._is_intact(pack, source, None if is_clone else fd, advance):
+                return True
         os.ftruncate(fd, 0)
         os.lseek(fd, 0, os.SEEK_SET)
         return False
+
+    def link_file(self, blob: BlobId, name: str, dir_fd: int) -> bool:
+        """Makes a hard link to the file of a blob that is kept raw, read-only; returns whether that could be done.
+
+        The file is read if it has changed since it was last found intact, in whatever way but by links that came and
+        went. Whoever writes through the link damages the store.
+
+        Args:
+            blob: Which one.
+            name: What to call the link.
+            dir_fd: The directory that the name is in.
+        """
+        pack = PackId(blob.digest)
+        path = self.layout.pack(pack)
+        if not self.catalog.is_raw(pack):
+            return False
+        try:
+            with fsio.OnceReader(path) as source:
+                known = read_verified(self.layout).get(pack)
+                before = os.fstat(source.fd)
+                is_known = known is not None and known.is_same_but_for_links(FileState.of(before))
+                if before.st_mode & _WRITE_BITS or not (
+                    is_known or self._is_intact(pack, source, None, lambda _: None)
+                ):
+                    return False
+                os.link(path, name, dst_dir_fd=dir_fd, follow_symlinks=False)
+        except OSError:
+            # Another file system, or one that has no links, or no more of them: the bytes are copied.
+            return False
+        return True
+
+    def _is_intact(
+        self, pack: PackId, source: fsio.OnceReader, fd: int | None, advance: Callable[[int], None]
+    ) -> bool:
+        """Reads a raw pack, writes it to `fd` if there is one, and returns whether it is what its name says."""
+        from mlvc.store.raw import read_all  # noqa: PLC0415  # cutting and compressing, which most reading needs not
+
+        state = FileState.of(os.fstat(source.fd))
+        if read_all(source, fd, advance) != pack.digest:
+            return False
+        if state == FileState.of(os.fstat(source.fd)):
+            self.note_intact(pack, state)
+        return True
+
+    def note_intact(self, pack: PackId, state: FileState) -> None:
+        """Takes note that a raw pack was found to be what its name says, unless the store may only be read."""
+        with contextlib.suppress(OSError):
+            note_verified(self.layout, pack, state, self.catalog.raw_packs())
+
+    def changed_raw_packs(self) -> list[PackId]:
+        """Returns the raw packs whose files were written to since they were last found intact; reads none of them."""
+        catalog, changed = self.catalog, []
+        for pack, known in read_verified(self.layout).items():
+            with contextlib.suppress(OSError):
+                found = FileState.of(self.layout.pack(pack).stat())
+                if catalog.is_raw(pack) and not known.is_same_but_for_links(found):
+                    changed.append(pack)
+        return changed
 
     def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
         """Returns the whole blob, verified.

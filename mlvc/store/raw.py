@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlvc.store.records import PackFile
     from mlvc.store.succession import Succession
 
-__all__ = ["RAW_FROM_BYTES", "RawPackWriter", "cut_again", "fill", "is_worth_it"]
+__all__ = ["RAW_FROM_BYTES", "RawPackWriter", "cut_again", "is_worth_it", "read_all"]
 
 RAW_FROM_BYTES = 16 << 20
 """A pack has about as much; smaller files of their own would only be more files."""
@@ -310,13 +310,13 @@ def cut_again(file: PackFile) -> Iterator[Entry]:
         offset += length
 
 
-def fill(source: fsio.OnceReader, fd: int, *, is_clone: bool, advance: Callable[[int], None]) -> bytes:
-    """Reads all of a file, and returns the BLAKE3 of it; what was read is also written to `fd`, unless that is a clone.
+def read_all(source: fsio.OnceReader, fd: int | None, advance: Callable[[int], None]) -> bytes:
+    """Reads all of a file, and returns the BLAKE3 of it; what is hashed is also written to `fd`, if there is one.
 
     Holds a few MiB. Raises OSError as the system does.
     """
     whole = blake3()
-    buffers = collections.deque(_Buffer() for _ in range(3))
+    buffers = collections.deque(_Buffer() for _ in range(_READ_AHEAD + 1))
     offset = 0
     with ThreadPoolExecutor(1, thread_name_prefix="mlvc-hash") as hasher:
         while True:
@@ -327,10 +327,9 @@ def fill(source: fsio.OnceReader, fd: int, *, is_clone: bool, advance: Callable[
             if not piece:
                 break
             buffer.users.append(hasher.submit(whole.update, piece))
-            if not is_clone:
-                left = piece
-                while left:
-                    left = left[os.write(fd, left) :]
+            left = piece[:0] if fd is None else piece
+            while left and fd is not None:
+                left = left[os.write(fd, left) :]
             advance(len(piece))
             offset += len(piece)
     return whole.digest()

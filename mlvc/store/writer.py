@@ -32,6 +32,7 @@ from mlvc.store.pack import MAX_RECORD_BYTES, Entry, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
 from mlvc.store.raw import RAW_FROM_BYTES, RawPackWriter, is_worth_it
 from mlvc.store.recipe import MAX_RECIPE_CHUNKS, RecipeBuilder
+from mlvc.store.verified import FileState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -199,6 +200,8 @@ class LocalWriter:
                 pack.discard()
         if self._claims is None:
             self._catalog.add(index)
+        with contextlib.suppress(OSError):
+            self._store.note_intact(index.info.id, FileState.of(self._layout.pack(index.info.id).stat()))
         self._raw_bytes += pack.recipe.size_bytes
         self._add_recipe(RecordKind.CHUNK, pack.recipe, blob.digest, only_chunk=b"")
         return blob, pack.recipe.size_bytes

@@ -17,6 +17,7 @@ from mlvc.model.ids import PackId
 from mlvc.repo import Repo
 from mlvc.store.pack_index import PackInfo
 from mlvc.store.remote import Remote, RemotePack
+from mlvc.store.seen import REMOTE_PACKS, read_seen
 
 __all__ = ["remember_packs", "remember_sent", "seen_packs"]
 
@@ -53,12 +54,8 @@ def remember_sent(repo: Repo, remote: Remote, sent: Iterable[PackInfo]) -> None:
 
 
 def _path(repo: Repo) -> Path:
-    return repo.common_dir / "cache" / "remote-packs.json"
+    return repo.common_dir / "cache" / REMOTE_PACKS
 
 
 def _read(repo: Repo) -> Mapping[str, Any]:
-    try:
-        document = json.loads(_path(repo).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return read_seen(repo.common_dir / "cache")

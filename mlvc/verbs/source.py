@@ -12,6 +12,7 @@ from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
 from mlvc.store.remote import Remote, RemotePack
 from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.seen import REMOTE_INDEXES
 from mlvc.store.transfer import Transferred
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.remote import open_remote
@@ -21,7 +22,7 @@ __all__ = ["Source", "index_cache", "open_source", "places_of"]
 
 def index_cache(repo: Repo) -> Path:
     """Returns the directory of indexes of packs that are on some remote and not here."""
-    return repo.common_dir / "cache" / "remote-indexes"
+    return repo.common_dir / "cache" / REMOTE_INDEXES
 
 
 @dataclass(frozen=True, slots=True)

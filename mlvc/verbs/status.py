@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mlvc.model.ids import BlobId
 from mlvc.model.lock import Lock
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
@@ -64,6 +65,11 @@ def status(repo: Repo) -> StatusResult:
         LockConflictError: A merge left conflict marks in the lock.
         FileUnreadableError: A tracked file cannot be read.
     """
+    for pack in repo.store.changed_raw_packs():
+        repo.reporter.warn(
+            f"the store's own file of {BlobId(pack.digest)} was written to, as through a hard link of it: "
+            "`mlvc fsck --repair` brings its contents back from a remote"
+        )
     lock = repo.read_lock()
     head = repo.code.head_sha()
     committed = Lock() if head is None else repo.lock_at(head)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 
 from mlvc import fsio
 from mlvc.errors import FormatError
+from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectReader
+from mlvc.ports import Linker, ObjectReader
 from mlvc.worktree.plan import DirectoryPlan
 from mlvc.worktree.scan import TEMPORARY_PREFIX, Directory, FileChangedError, lstat_at, open_directory
 from mlvc.worktree.statcache import Stamp
@@ -38,9 +39,12 @@ class Applier:
         deleted: How many files and links were deleted.
     """
 
-    def __init__(self, store: ObjectReader, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, store: ObjectReader, advance: Callable[[int], None], link: Linker | None = None
+    ) -> None:
         self._store = store
         self._advance = advance
+        self._link = link
         self._temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         self.written = 0
         self.deleted = 0
@@ -69,7 +73,11 @@ class Applier:
             below = prefix + os.fsencode(name)
             with _writing(below):
                 self._check_unchanged(fd, name, below, seen.entries[name])
-                seen.entries[name] = _set_executable(fd, name, entry)
+                # The mode of a link of the store's is the mode of the store's file.
+                is_shared = os.stat(name, dir_fd=fd, follow_symlinks=False).st_nlink > 1
+                seen.entries[name] = (
+                    self._write(fd, name, below, entry) if is_shared else _set_executable(fd, name, entry)
+                )
             self.written += 1
         for name, child in plan.children.items():
             seen.children[name] = child.seen
@@ -110,18 +118,33 @@ class Applier:
             return self._write(fd, name, path, entry)
 
     def _write(self, fd: int, name: str, path: bytes, entry: TreeEntry) -> Stamp:
-        temporary = self._temporary
+        temporary, is_linked = self._temporary, False
         try:
             if entry.kind is Kind.SYMLINK:
                 self._make_link(fd, temporary, path, entry)
             else:
-                self._make_file(fd, temporary, path, entry)
+                is_linked = self._make_hard_link(fd, temporary, entry)
+                if not is_linked:
+                    self._make_file(fd, temporary, path, entry)
             fsio.rename(temporary, name, dir_fd=fd)
+            if is_linked:
+                # Renaming one link of a file over another one does nothing.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=fd)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=fd)
             raise
         return Stamp.of(os.stat(name, dir_fd=fd, follow_symlinks=False), entry.id.digest)
+
+    def _make_hard_link(self, fd: int, temporary: str, entry: TreeEntry) -> bool:
+        # An executable has another mode than the store's file, and a link has the same.
+        if self._link is None or entry.kind is Kind.EXECUTABLE:
+            return False
+        if not self._link(BlobId(entry.id.digest), temporary, fd):
+            return False
+        self._advance(entry.size_bytes)
+        return True
 
     def _make_file(self, fd: int, temporary: str, path: bytes, entry: TreeEntry) -> None:
         mode = 0o777 if entry.kind is Kind.EXECUTABLE else 0o666

@@ -17,13 +17,14 @@ from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath, check_path
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectWriter, Reporter, Store
+from mlvc.ports import Linker, ObjectWriter, Reporter, Store
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.capture import Capture, UnstorableError, check_storable
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.differences import Comparison
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
+from mlvc.worktree.own import make_own
 from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, lay_over, merge, nest
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.rescan import look_again
@@ -101,8 +102,11 @@ class Worktree:
     work tree's lock.
     """
 
-    def __init__(self, root: Path, state_dir: Path, store: Store, reporter: Reporter) -> None:
+    def __init__(
+        self, root: Path, state_dir: Path, store: Store, reporter: Reporter, link: Linker | None = None
+    ) -> None:
         self._root = root
+        self._link = link
         self._cache_path = state_dir / "statcache"
         self._journal_path = state_dir / "saved.log"
         self._store = store
@@ -247,9 +251,9 @@ class Worktree:
             if replacing is not None:
                 replacing([_as_tracked(path, stamp) for path, stamp in planner.replaced])
             with self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task:
-                applier = Applier(self._store, task.advance)
+                applier = Applier(self._store, task.advance, self._link)
                 try:
-                    written = write_out(fd, plan, self._store, task.advance)
+                    written = write_out(fd, plan, self._store, task.advance, self._link)
                     applier.apply(fd, b"", plan)
                 finally:
                     self._remember(seen, paths, self._settled())
@@ -266,7 +270,8 @@ class Worktree:
     def save_existing(self, paths: Iterable[bytes], writer: ObjectWriter) -> Mapping[bytes, TrackedPath]:
         """Stores what stands at each of the paths and names it in the journal (promise 5).
 
-        Returns after it is durable; `writer` has been flushed.
+        Returns after it is durable; `writer` has been flushed. What was a link of the store's is a file of its own
+        then, which may be written to.
 
         Returns:
             The entries of those paths at which something is.
@@ -278,6 +283,9 @@ class Worktree:
         if saved:
             writer.flush()
             append_saved(self._journal_path, saved.values())
+        for path in saved:
+            with self._at(path) as (fd, name):
+                make_own(fd, name, path)
         return saved
 
     def saved(self) -> Sequence[TrackedPath]:

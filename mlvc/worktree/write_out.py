@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
 from mlvc.model.tree import TreeEntry
-from mlvc.ports import ObjectReader
+from mlvc.ports import Linker, ObjectReader
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.plan import DirectoryPlan
 from mlvc.worktree.statcache import Stamp, iter_stamps
@@ -41,7 +41,13 @@ class _Part(NamedTuple):
     writes: Sequence[tuple[str, TreeEntry]]
 
 
-def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callable[[int], None]) -> int:
+def write_out(
+    fd: int,
+    plan: DirectoryPlan,
+    store: ObjectReader,
+    advance: Callable[[int], None],
+    link: Linker | None = None,
+) -> int:
     """Writes the files of a plan where nothing stands yet, if they are worth several processes.
 
     They are taken out of the plan. What could not be written, for whatever reason, stays in it: it is left to this
@@ -52,6 +58,7 @@ def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callab
         plan: What happens in it.
         store: Where the contents are.
         advance: Told how many bytes were written.
+        link: Makes links to files of the store, where that is wanted.
 
     Returns:
         How many files were written.
@@ -68,7 +75,7 @@ def write_out(fd: int, plan: DirectoryPlan, store: ObjectReader, advance: Callab
         part.plan.writes = [write for write in part.plan.writes if _is_occupied(part.plan, write[0])]
     tasks = list(_tasks(parts))
     written = 0
-    for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store)):
+    for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store, link)):
         stamps = iter_stamps(result)
         for part in tasks[number]:
             entries, left = part.plan.seen.entries, []
@@ -122,10 +129,10 @@ def _tasks(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
 
 
 def _write(
-    fd: int, tasks: Sequence[list[_Part]], share: Iterator[int], store: ObjectReader
+    fd: int, tasks: Sequence[list[_Part]], share: Iterator[int], store: ObjectReader, link: Linker | None
 ) -> Iterator[tuple[int, bytes]]:
     """Runs in a forked process: writes its share of the tasks."""
-    applier = Applier(store, _ignore)
+    applier = Applier(store, _ignore, link)
     for number in share:
         yield (
             number,

@@ -1,10 +1,12 @@
 """Projects in the state before a command that writes: each is made once, and copied for every try."""
 
 import os
+import random
 import shutil
 import subprocess
 from dataclasses import dataclass
 
+from mlvc.store.raw import RAW_FROM_BYTES
 from tests.support.command import child_environment
 from tests.support.environments import find_system_python, install, make_venv
 from tests.support.promises import Before
@@ -146,6 +148,16 @@ def _deleted(stage):
     shutil.rmtree(stage.project / "data")
 
 
+def _large(stage):
+    stage.write("model.bin", random.Random(1).randbytes(RAW_FROM_BYTES + 12_345))
+
+
+def _large_gone(stage):
+    _large(stage)
+    stage.mlvc("add", "model.bin")
+    (stage.project / "model.bin").unlink()
+
+
 def _output(stage):
     stage.write("model", b"an older model, stored nowhere")
 
@@ -189,6 +201,8 @@ SCENES = [
     Scene("add", ("add", "data"), _edit),
     Scene("add-forked", ("add", "data"), _edit, forked=True),
     Scene("add-around", ("add", "outer"), _inner),
+    Scene("add-large", ("add", "model.bin"), _large),
+    Scene("checkout-large", ("checkout",), _large_gone),
     Scene("rm", ("rm", "data"), None, repeated="is not tracked"),
     Scene("rm-force", ("rm", "--force", "data"), _edit, repeated="is not tracked"),
     Scene("rm-cached", ("rm", "--cached", "data"), None, repeated="is not tracked"),

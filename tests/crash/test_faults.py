@@ -25,6 +25,8 @@ SAMPLED = 3
 NAMES = {
     "add",
     "add-forked",
+    "add-large",
+    "checkout-large",
     "commit",
     "commit-a",
     "checkout",

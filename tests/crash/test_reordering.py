@@ -36,6 +36,7 @@ DEEP_STATES = 10
 NAMES = [
     "add",
     "add-forked",
+    "add-large",
     "commit",
     "rm-force",
     "checkout",

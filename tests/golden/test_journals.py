@@ -15,6 +15,7 @@ from mlvc.store.condemned import read_condemned
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration, read_registrations
 from mlvc.store.unreached import decode_unreached, encode_unreached
+from mlvc.store.verified import FileState, decode_verified, encode_verified
 from mlvc.worktree.undo import UndoRecord, decode_undo, encode_undo
 
 GOLDEN = Path(__file__).parent
@@ -50,6 +51,24 @@ def test_unreached_of_version_1():
 
     assert packs == decode_unreached(data)
     assert data == encode_unreached({**packs, SECOND: array.array("I", [0, 0])})
+
+
+def test_verified_of_version_1():
+    """Read, and written again byte for byte; with another version, or any other byte, it is as good as empty."""
+    data = (GOLDEN / "verified" / "two").read_bytes()
+    packs = {
+        PackId.of(b"a"): FileState(
+            4_000_000_000, 1_700_000_000_000_000_001, 1_700_000_000_500_000_000, 2**40
+        ),
+        PackId.of(b"b"): FileState(1, 2, 3, 4),
+    }
+
+    assert packs == decode_verified(data)
+    assert data == encode_verified(packs)
+    assert all(
+        {} == decode_verified(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        for position in range(len(data))
+    )
 
 
 def test_unreached_of_another_version():

@@ -140,7 +140,8 @@ def _wrap(steps: _Steps) -> None:
 
     counted("fsync")
     counted("write", grows=True)
-    for name in ("read", "pread", "stat", "lstat", "fstat", "readlink"):
+    counted("pwrite", grows=True)
+    for name in ("read", "readv", "pread", "preadv", "stat", "lstat", "fstat", "readlink"):
         counted(name, reads=True)
 
 
@@ -153,9 +154,18 @@ def _shorten() -> None:
         return size if size < 2 or calls[0] % 2 or not _is_file(fd) else size // 2
 
     read, pread, write = os.read, os.pread, os.write
+    readv, preadv, pwrite = os.readv, os.preadv, os.pwrite
     os.read = lambda fd, size: read(fd, half(fd, size))
     os.pread = lambda fd, size, offset: pread(fd, half(fd, size), offset)
     os.write = lambda fd, data: write(fd, memoryview(data)[: half(fd, len(data))])  # type: ignore[arg-type]  # any buffer
+    os.pwrite = lambda fd, data, offset: pwrite(fd, memoryview(data)[: half(fd, len(data))], offset)  # type: ignore[arg-type]  # any buffer
+
+    def first_part(fd: int, buffers: Any) -> list[memoryview]:
+        whole = memoryview(buffers[0])
+        return [whole[: half(fd, len(whole))]]
+
+    os.readv = lambda fd, buffers: readv(fd, first_part(fd, buffers))
+    os.preadv = lambda fd, buffers, offset, flags=0: preadv(fd, first_part(fd, buffers), offset, flags)
 
 
 def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function for each call of the system
@@ -164,7 +174,7 @@ def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function fo
     lock = threading.RLock()
     log = path.open("a", encoding="utf-8")
     real_open, real_write, real_fsync, real_replace = os.open, os.write, os.fsync, os.replace
-    real_unlink, real_mkdir, real_rmdir = os.unlink, os.mkdir, os.rmdir
+    real_unlink, real_mkdir, real_rmdir, real_pwrite = os.unlink, os.mkdir, os.rmdir, os.pwrite
 
     def note(**what: object) -> None:
         log.write(json.dumps(what) + "\n")
@@ -193,6 +203,14 @@ def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function fo
     def write(fd: int, data: Any) -> int:
         with lock:
             length = real_write(fd, data)
+            if fd in names:
+                note(do="write", file=os.fstat(fd).st_ino, data=bytes(data[:length]).hex())
+            return length
+
+    def pwrite(fd: int, data: Any, offset: int) -> int:
+        with lock:
+            assert offset == os.fstat(fd).st_size, "a write that is not at the end"
+            length = real_pwrite(fd, data, offset)
             if fd in names:
                 note(do="write", file=os.fstat(fd).st_ino, data=bytes(data[:length]).hex())
             return length
@@ -229,6 +247,7 @@ def _record(path: Path) -> None:  # noqa: C901, PLR0915  # one small function fo
             if full(path, dir_fd) is not None:
                 note(do="mkdir", path=full(path, dir_fd))
 
+    os.pwrite = pwrite
     for name, function in [("open", open_), ("write", write), ("fsync", fsync), ("replace", replace)]:
         setattr(os, name, function)
     for name, function in [("unlink", unlink), ("remove", unlink), ("mkdir", mkdir), ("rmdir", rmdir)]:

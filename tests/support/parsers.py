@@ -37,6 +37,7 @@ from mlvc.store.pack import (
 )
 from mlvc.store.pack_index import PackIndex, PackInfo, RawIndexBuilder, decode_index, encode_index
 from mlvc.store.recipe import Recipe, RecipeBuilder
+from mlvc.store.verified import FileState, decode_verified, encode_verified
 from mlvc.worktree.journal import read_saved
 from mlvc.worktree.statcache import CachedDirectory, Stamp, StatCache
 
@@ -158,6 +159,7 @@ PARSERS = {
     "recipe": Parser(lambda data: list(Recipe(data).chunks()), [_recipe()]),
     "record": Parser(_parse_record, _records(), _seal_head),
     "statcache": Parser(_parse_statcache, [_statcache()]),
+    "verified": Parser(decode_verified, [encode_verified({PackId.of(b"a"): FileState(1, 2, 3, 4)})]),
     "tree": Parser(
         decode_tree,
         [
