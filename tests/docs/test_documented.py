@@ -12,6 +12,7 @@ import mlvc
 from mlvc.errors import MlvcError
 from mlvc.model.config import Config
 from mlvc.model.objects import VERDICTS
+from mlvc.repro.compare.policy import RULES
 from tests.support.reference import all_commands, render
 
 
@@ -119,3 +120,13 @@ def test_every_page_is_in_the_index(docs):
         ]
 
     assert {page.resolve() for page in docs.rglob("*.md")} <= seen
+
+
+def test_rules_of_comparing_are_all_there_and_no_others(docs):
+    """Each with its reason, in docs/reference/comparing.md."""
+    text = (docs / "reference" / "comparing.md").read_text()
+    table = text.partition("## Rules")[2]
+
+    assert [(rule.name, rule.reason) for rule in RULES] == re.findall(
+        r"^\| `([^`]+)` \| (.+) \|$", table, re.MULTILINE
+    )

@@ -1,85 +1,55 @@
-"""JSON files: the same values in another order or layout are equivalent; otherwise, which values differ."""
+"""JSON texts as nested values. No digit of a number is lost before it is compared."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-from mlvc.repro.compare.comparison import Comparison, shown
+from mlvc.repro.compare.comparison import UnfitError
+from mlvc.repro.compare.trees import Items, Number, Pairs
 
-__all__ = ["MOST_BYTES", "compare_json"]
+__all__ = ["MOST_BYTES", "read_json"]
 
-MOST_BYTES = 16 << 20
-_MOST_NAMED = 3
+MOST_BYTES = 64 << 20
+_KEY_ORDER = "json.key-order"
+_MOST_DIGITS = 300
 
 
-def compare_json(recorded: bytes, reproduced: bytes) -> Comparison | None:
-    """Compares two JSON texts by their values; None if either is no JSON.
+def read_json(data: bytes, *, dtype: str = "float64") -> Any:  # noqa: ANN401  # any nested value
+    """Returns what a JSON text holds.
 
-    A number is compared by its text, so that no digit is lost to rounding.
+    Args:
+        data: The text.
+        dtype: The type that its numbers with a fraction are written from.
+
+    Raises:
+        UnfitError: It is no JSON, is nested too deeply, or names a key twice: which one counts is up to the reader.
     """
+
+    def number(text: str) -> Number:
+        return Number(text, dtype)
+
     try:
-        before, after = _load(recorded), _load(reproduced)
-    except (ValueError, RecursionError):
-        return None
-    differences = _differences(before, after)
-    named = [difference for _, difference in zip(range(_MOST_NAMED), differences, strict=False)]
-    if not named:
-        return Comparison("equivalent", "the JSON values are the same; only their layout or order differs")
-    more = next(differences, None) is not None
-    return Comparison("different", "; ".join(named) + (" and more" if more else ""))
+        value = json.loads(
+            data.decode(),
+            parse_float=number,
+            parse_int=lambda text: int(text) if len(text) <= _MOST_DIGITS else Number(text, dtype),
+            parse_constant=number,
+            object_pairs_hook=_object,
+        )
+        return _with_items(value)
+    except (ValueError, RecursionError) as exc:
+        raise UnfitError("it is no JSON that can be read") from exc
 
 
-def _load(data: bytes) -> Any:  # noqa: ANN401  # any JSON
-    return json.loads(
-        data.decode(),
-        # A one-element tuple is nothing that JSON itself yields, so a number never equals a string.
-        parse_float=lambda text: (text,),
-        parse_int=lambda text: (text,),
-        parse_constant=lambda text: (text,),
-        object_pairs_hook=_without_duplicates,
+def _object(members: list[tuple[str, Any]]) -> Pairs:
+    if len({key for key, _ in members}) != len(members):
+        raise ValueError("a key stands twice")
+    return Pairs(
+        [key for key, _ in members], [_with_items(value) for _, value in members], unordered=_KEY_ORDER
     )
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses an object that names a key twice: which of the values counts is up to the reader."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key stands twice")
-    return members
-
-
-def _differences(before: Any, after: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON
-    """Yields the places that differ, in the order of the recorded text; no recursion, for nesting is foreign."""
-    pending = [("$", before, after)]
-    while pending:
-        path, left, right = pending.pop()
-        if left == right:
-            continue
-        if isinstance(left, dict) and isinstance(right, dict):
-            keys = [*left, *(key for key in right if key not in left)]
-            pending.extend(
-                (f"{path}.{shown(key)}", left.get(key, _Absent), right.get(key, _Absent))
-                for key in reversed(keys)
-            )
-        elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-            pending.extend((f"{path}[{i}]", left[i], right[i]) for i in reversed(range(len(left))))
-        else:
-            yield f"{shown(path)}: {_text(left)} → {_text(right)}"
-
-
-class _Absent:
-    """Stands for a member that one side lacks."""
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  # any JSON
-    if value is _Absent:
-        return "nothing"
-    if isinstance(value, tuple):
-        return shown(value[0])
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    return shown(json.dumps(value, ensure_ascii=False))
+def _with_items(value: Any) -> Any:  # noqa: ANN401  # any nested value
+    """Returns a list, and the lists in it, as items; objects have been through here already."""
+    return Items("list", [_with_items(item) for item in value]) if isinstance(value, list) else value

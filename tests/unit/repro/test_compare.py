@@ -2,7 +2,9 @@
 
 import dataclasses
 import io
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from mlvc.model.ids import BlobId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import VERDICTS
 from mlvc.model.tree import Kind, TreeEntry
+from mlvc.repro.compare.files import compare_windows
 from mlvc.repro.compare.outputs import compare
-from mlvc.repro.compare.zipfile_members import compare_zip
+from mlvc.repro.compare.windows import Unpacked, Window
 from tests.support.memory_store import MemoryStore
 
 
@@ -101,8 +104,11 @@ def test_a_changed_member_is_named(store, tmp_path):
     verdict = compare(first, second, store, scratch=tmp_path)
 
     assert "different" == verdict.verdict
-    assert "b differs" in verdict.detail
-    assert "c is new" in verdict.detail
+    assert {"b: line 1": "value", "c": "structure"} == {
+        item.where: item.nature for item in verdict.differences
+    }
+    assert "b: line 1: '2' → '3'" in verdict.detail
+    assert "c: nothing → 0 bytes" in verdict.detail
 
 
 def test_other_bytes_are_different(store, tmp_path):
@@ -151,4 +157,7 @@ def test_hostile_archives_give_an_answer(junk, at, patch):
     damaged = real[: at % len(real)] + patch + real[at % len(real) + len(patch) :]
 
     for data in (junk, b"PK\x03\x04" + junk, damaged):
-        assert compare_zip(io.BytesIO(real), io.BytesIO(data)).verdict in VERDICTS
+        with Unpacked(Path(tempfile.gettempdir())) as unpacked:
+            left, right = (Window.of(io.BytesIO(item)) for item in (real, data))
+
+            assert compare_windows(left, right, unpacked).verdict in VERDICTS
