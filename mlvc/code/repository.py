@@ -6,6 +6,7 @@ Every answer here costs one git child or a few; only `info` and the walks load G
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ __all__ = [
     "RevisionMissingError",
 ]
 
+_COMMITTER = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.MULTILINE)
 _WHERE = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
 
 
@@ -97,6 +99,18 @@ class CodeRepository:
     def head_sha(self) -> str | None:
         """Returns HEAD's commit, or None on an unborn branch."""
         return self._find("HEAD")
+
+    def commit_time_s(self, sha: str) -> int:
+        """Returns when a commit was made by its committer, in seconds since 1970.
+
+        Raises:
+            GitError: Git cannot read the commit.
+        """
+        done = self._git("cat-file", "commit", sha)
+        found = _COMMITTER.search(done.stdout.partition(b"\n\n")[0])
+        if done.returncode != 0 or found is None:
+            raise GitError(f"git cannot read the commit {sha[:12]}: {git_said(done)}")
+        return int(found.group(1))
 
     def branch(self) -> str | None:
         """Returns the current branch, also an unborn one; None on a detached head."""

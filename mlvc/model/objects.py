@@ -217,12 +217,17 @@ class Observed:
     """What a run was seen to open and to connect to.
 
     Attributes:
-        tracer: Who watched: `audit-hook`, `strace`, or empty for nobody; what that one cannot see is documented.
+        tracer: Who watched: `audit-hook`, `strace`, both with a comma between them, or empty for nobody; what each
+            cannot see is documented.
         reads: Files outside the environment and the system that were opened for reading, in text form; relative
             ones are below the repository.
         undeclared: Those of them that are neither code, nor input, nor output, nor written by the run itself.
         failed_opens: Files that could not be opened because they did not exist.
         connections: `host:port` of sockets.
+        system_reads: Files of the system that were opened for reading, shared libraries left out.
+        listed: Directories whose entries were asked for.
+        executed: Programs that were started.
+        libraries: Shared libraries of the system that were loaded.
     """
 
     tracer: str = ""
@@ -230,6 +235,10 @@ class Observed:
     undeclared: tuple[str, ...] = ()
     failed_opens: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    system_reads: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    executed: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +336,8 @@ class Run(StoredObject):
             "environment": None if self.environment is None else str(self.environment),
             "inputs": [[entry.name, str(entry.id)] for entry in self.inputs],
             "outputs": [*sorted([*(entry.name for entry in self.outputs), *self.missing_outputs])],
-            "pins": dict(self.pins),
+            # The time of the commit goes into files and into no number, and every commit has another one.
+            "pins": {name: value for name, value in self.pins.items() if name != "SOURCE_DATE_EPOCH"},
             "profile": self.profile,
             "seed": self.seed,
             "threads": self.threads,

@@ -18,6 +18,7 @@ __all__ = [
     "pins",
     "refuse_secrets",
     "select_variables",
+    "unset",
 ]
 
 PROFILES = ("strict", "portable", "none")
@@ -27,10 +28,15 @@ NUMERIC_VARIABLES = (
     "BLIS_*",
     "CUBLAS_*",
     "CUDA_*",
+    "CUDNN_*",
     "DNNL_*",
     "GLIBC_TUNABLES",
     "GOMP_*",
+    "GOTO_*",
     "HF_*",
+    "JAX_*",
+    "JOBLIB_*",
+    "KERAS_*",
     "KMP_*",
     "LANG",
     "LANGUAGE",
@@ -43,21 +49,50 @@ NUMERIC_VARIABLES = (
     "NCCL_*",
     "NPY_*",
     "NUMBA_*",
+    "NUMEXPR_*",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_*",
     "ONEDNN_*",
     "OPENBLAS_*",
     "PYTHON*",
+    "PYTORCH_*",
+    "SCIPY_*",
+    "SKLEARN_*",
     "SOURCE_DATE_EPOCH",
     "TF_*",
+    "TF2_*",
+    "TOKENIZERS_*",
     "TORCH*",
     "TZ",
     "XLA_*",
+    "BLAS_*",
+    "VECLIB_*",
     "*_NUM_THREADS",
 )
 """Patterns of the variables that can change a result; those that are set are part of a record."""
 
 # What only concerns an interactive Python, or where mlvc itself puts something.
-_IRRELEVANT = ("PYTHONSTARTUP", "PYTHONUNBUFFERED", "PYTHON_HISTORY", "PYTHONINSPECT")
+_IRRELEVANT = (
+    "PYTHONSTARTUP",
+    "PYTHONUNBUFFERED",
+    "PYTHON_HISTORY",
+    "PYTHONINSPECT",
+    # Terraform's, whose names begin like TensorFlow's.
+    "TF_APPEND_USER_AGENT",
+    "TF_CLI_*",
+    "TF_CLOUD_*",
+    "TF_DATA_DIR",
+    "TF_IGNORE",
+    "TF_INPUT",
+    "TF_IN_AUTOMATION",
+    "TF_LOG*",
+    "TF_PLUGIN_*",
+    "TF_REATTACH_*",
+    "TF_REGISTRY_*",
+    "TF_STATE_*",
+    "TF_VAR_*",
+    "TF_WORKSPACE",
+)
 _SECRET = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
 
 _STRICT = {
@@ -88,11 +123,17 @@ _THREADS = (
 # how a product is cut into blocks.
 _PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
 }
+
+
+_BEYOND_AVX2 = ("AVX512", "X86_V4", "X86_V5")
+_USUAL_DISPATCH = ("X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR")
+"""That of NumPy 2.4."""
+# It changes how OpenBLAS cuts its blocks, and it cannot be set to what the library would have found itself.
+_UNSET_IN_PORTABLE = ("OPENBLAS_L2_SIZE",)
 
 
 class SecretVariableError(UsageError):
@@ -102,7 +143,12 @@ class SecretVariableError(UsageError):
 
 
 def pins(
-    profile: str, *, threads: int, seed: int | None = None, source_date_epoch: int | None = None
+    profile: str,
+    *,
+    threads: int,
+    seed: int | None = None,
+    source_date_epoch: int | None = None,
+    numpy_dispatch: Collection[str] = _USUAL_DISPATCH,
 ) -> dict[str, str]:
     """Returns the variables that a profile sets, over whatever the caller's environment says.
 
@@ -111,6 +157,8 @@ def pins(
         threads: The number of threads of every library; ignored by `none`.
         seed: What to seed the generators with; None seeds nothing.
         source_date_epoch: The time that programs put into files, in seconds; None leaves it alone.
+        numpy_dispatch: The instruction sets that the environment's NumPy chooses from, whatever this CPU has; it
+            ignores a name that it does not know in silence.
 
     Raises:
         UsageError: There is no such profile, or the number of threads makes no sense.
@@ -126,6 +174,9 @@ def pins(
             pinned["SOURCE_DATE_EPOCH"] = str(source_date_epoch)
     if profile == "portable":
         pinned |= _PORTABLE
+        beyond = [name for name in numpy_dispatch if name.startswith(_BEYOND_AVX2)]
+        if beyond:
+            pinned["NPY_DISABLE_CPU_FEATURES"] = " ".join(beyond)
     if seed is not None:
         pinned["MLVC_SEED"] = str(seed)
     return pinned
@@ -141,7 +192,7 @@ def select_variables(
     Args:
         environment: The caller's variables.
         declared: What the user asked to set and record.
-        pinned: Names that the profile sets anyway; what the caller had there does not matter.
+        pinned: Names that the profile sets or unsets anyway; what the caller had there does not matter.
 
     Raises:
         UsageError: A value is no text.
@@ -151,7 +202,7 @@ def select_variables(
         for name, value in environment.items()
         if _matches(name, NUMERIC_VARIABLES)
         and not _matches(name.upper(), _SECRET)
-        and name not in _IRRELEVANT
+        and not _matches(name, _IRRELEVANT)
         and name not in pinned
     }
     selected |= declared
@@ -163,6 +214,11 @@ def select_variables(
                 f"the value of {name} is not UTF-8, so it cannot be recorded", hint=f"unset {name}"
             ) from None
     return selected
+
+
+def unset(profile: str) -> Collection[str]:
+    """Returns the variables that a profile takes away from the caller's environment."""
+    return _UNSET_IN_PORTABLE if profile == "portable" else ()
 
 
 def refuse_secrets(declared: Mapping[str, str]) -> None:

@@ -16,7 +16,10 @@ def runtime_sources() -> dict[str, bytes]:
     package = resources.files("mlvc")
     return {
         "sitecustomize.py": package.joinpath("runtime/sitecustomize.py").read_bytes(),
-        "fingerprint.py": package.joinpath("runtime/fingerprint.py").read_bytes(),
+        **{
+            name: package.joinpath(f"runtime/{name}").read_bytes()
+            for name in ("fingerprint.py", "generators.py", "libraries.py")
+        },
         "client/mlvc.py": package.joinpath("client.py").read_bytes(),
     }
 

@@ -1,33 +1,49 @@
-"""What the processes of a command reported about themselves at their exit (see `mlvc/runtime/sitecustomize.py`)."""
+"""What the processes of a command reported about themselves (see `mlvc/runtime/sitecustomize.py`).
+
+The command can write anything into its trace, so nothing in it is believed to be well-formed.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlvc.model.names import encode_name
-from mlvc.model.objects import Observed
 
-__all__ = ["Trace", "observed", "read_trace"]
+__all__ = ["Process", "Trace", "read_trace"]
 
-_SYSTEM = (
-    b"/usr/",
-    b"/lib",
-    b"/bin/",
-    b"/sbin/",
-    b"/etc/",
-    b"/proc/",
-    b"/sys/",
-    b"/dev/",
-    b"/run/",
-    b"/opt/",
-    b"/var/",
-)
-_TEMPORARY = (b"/tmp/", b"/var/tmp/")
-_MOST_NAMES = 2000
+_MOST_BYTES = 256 << 20
+_MOST_PROCESSES = 10_000
+_MOST_TEXT = 1 << 16
+
+
+@dataclass(slots=True)
+class Process:
+    """One Python process that was watched.
+
+    Attributes:
+        pid: Its number, as it saw it itself.
+        parent: Its parent's.
+        locale: The locale that it started with.
+        loaded: What was in force after each import of a numerical library, in order.
+        exit: What was in force at its end; None where it was killed or ended by `os._exit`.
+        ended: In which line of the trace it ended.
+    """
+
+    pid: int
+    parent: int = 0
+    locale: str = ""
+    loaded: list[Mapping[str, Any]] = field(default_factory=list)
+    exit: Mapping[str, Any] | None = None
+    ended: int = 0
+
+    @property
+    def is_numerical(self) -> bool:
+        """Whether it had loaded a numerical library."""
+        return bool(self.loaded) or "libraries" in (self.exit or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,94 +52,104 @@ class Trace:
 
     Attributes:
         reads: Absolute paths opened for reading only.
-        writes: Absolute paths opened for writing.
+        writes: Absolute paths opened for writing, and new names of files that were renamed or linked.
         connections: `host:port`.
-        effective: What was in force in the first process that ended last, as JSON text by name.
+        effective: What was in force at the end of the main process, as JSON text by name.
         processes: How many processes reported.
+        absent: Absolute paths that could not be opened because nothing was there.
+        listed: Directories whose entries were asked for.
+        executed: Programs that were started.
+        libraries: Shared libraries that were mapped at the end of a process.
+        reports: Each process.
     """
 
     reads: frozenset[bytes] = frozenset()
     writes: frozenset[bytes] = frozenset()
     connections: frozenset[str] = frozenset()
-    effective: dict[str, str] = field(default_factory=dict)
+    effective: Mapping[str, str] = field(default_factory=dict)
     processes: int = 0
+    absent: frozenset[bytes] = frozenset()
+    listed: frozenset[bytes] = frozenset()
+    executed: frozenset[bytes] = frozenset()
+    libraries: frozenset[bytes] = frozenset()
+    reports: tuple[Process, ...] = ()
 
 
 def read_trace(path: Path) -> Trace:
     """Returns what is in a trace file; a line that is no report is left out: its process was killed, or lied."""
-    reads: set[bytes] = set()
-    writes: set[bytes] = set()
-    connections: set[str] = set()
-    effective: dict[str, str] = {}
-    processes = 0
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            lines = file.read(_MOST_BYTES).splitlines()
     except FileNotFoundError:
         lines = []
-    for line in lines:
+    paths: dict[str, set[bytes]] = {name: set() for name in ("read", "write", "absent", "list", "execute")}
+    connections: set[str] = set()
+    libraries: set[bytes] = set()
+    processes: dict[int, Process] = {}
+    for number, line in enumerate(lines):
         try:
-            report = json.loads(line)
-            reads.update(bytes.fromhex(name) for name in report["reads"])
-            writes.update(bytes.fromhex(name) for name in report["writes"])
-            connections.update(str(name) for name in report["connections"])
-            facts = report["effective"].items()
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            match json.loads(line):
+                case {"event": "connect", "to": str(to)}:
+                    connections.add(encode_name(to.encode("utf-8", "surrogatepass")))
+                case {"event": str(event), "path": str(name)} if event in paths:
+                    paths[event].add(bytes.fromhex(name))
+                case {"event": "start" | "loaded" | "exit", "pid": int(pid)} as report:
+                    process = processes.setdefault(pid, Process(pid))
+                    libraries.update(_take_report(process, report, number))
+                case _:
+                    continue
+        except (ValueError, RecursionError):
             continue
-        # The main process ends last, so its facts are the ones that stay.
-        effective.update({str(name): json.dumps(value, sort_keys=True) for name, value in facts})
-        processes += 1
-    return Trace(frozenset(reads), frozenset(writes), frozenset(connections), effective, processes)
-
-
-def _is_below(path: bytes, tops: Iterable[bytes]) -> bool:
-    return any(path == top or path.startswith(top.rstrip(b"/") + b"/") for top in tops)
-
-
-def observed(
-    trace: Trace,
-    *,
-    project: bytes,
-    home: bytes | None,
-    declared: Collection[bytes],
-    code: Collection[bytes],
-    environment: Collection[bytes],
-) -> Observed:
-    """Sorts what was read into what the record explains and what it does not.
-
-    Args:
-        trace: What was seen.
-        project: The work tree's absolute path.
-        home: The user's home directory.
-        declared: Inputs and outputs, relative to the project.
-        code: The files of the code tree, relative to the project.
-        environment: Absolute directories of the interpreter and its packages.
-
-    Returns:
-        `reads` leaves out the system's, the environment's and temporary files; `undeclared` are the regular files of
-        the project or the home directory that are neither code nor declared nor written by the command itself.
-    """
-    if not trace.processes:
-        return Observed()
-    code_files = frozenset(code)
-    reads: list[str] = []
-    undeclared: list[str] = []
-    for path in sorted(trace.reads - trace.writes):
-        inside = _is_below(path, [project])
-        relative = path[len(project) :].lstrip(b"/") if inside else path
-        personal = inside or (home is not None and _is_below(path, [home]))
-        if _is_below(path, environment) or path.endswith(b".pyc"):
-            continue
-        if not personal and path.startswith((*_SYSTEM, *_TEMPORARY)):
-            continue
-        reads.append(encode_name(relative))
-        explained = inside and (
-            relative in code_files or _is_below(relative, declared) or relative.startswith(b".git/")
-        )
-        if personal and not explained and os.path.isfile(path):
-            undeclared.append(encode_name(relative))
-    return Observed(
-        tracer="audit-hook",
-        reads=tuple(reads[:_MOST_NAMES]),
-        undeclared=tuple(undeclared[:_MOST_NAMES]),
-        connections=tuple(sorted(trace.connections)[:_MOST_NAMES]),
+        if len(processes) > _MOST_PROCESSES:
+            break
+    reports = tuple(processes.values())
+    return Trace(
+        reads=frozenset(paths["read"]),
+        writes=frozenset(paths["write"]),
+        connections=frozenset(connections),
+        effective=_effective(reports),
+        processes=len(reports),
+        absent=frozenset(paths["absent"]),
+        listed=frozenset(paths["list"]),
+        executed=frozenset(paths["execute"]),
+        libraries=frozenset(libraries),
+        reports=reports,
     )
+
+
+def _take_report(process: Process, report: Mapping[str, Any], number: int) -> list[bytes]:
+    """Adds what a process told of itself; returns the libraries that it had mapped."""
+    facts = report.get("facts")
+    match report["event"]:
+        case "start":
+            parent, locale = report.get("parent"), report.get("locale")
+            process.parent = parent if isinstance(parent, int) else 0
+            process.locale = locale if isinstance(locale, str) else process.locale
+        case "loaded" if isinstance(facts, dict):
+            process.loaded.append(facts)
+        case "exit" if isinstance(facts, dict):
+            mapped = facts.pop("mapped", ())
+            process.exit = facts
+            process.ended = number
+            names = mapped if isinstance(mapped, list) else ()
+            return [name.encode("utf-8", "surrogateescape") for name in names if isinstance(name, str)]
+    return []
+
+
+def _effective(reports: tuple[Process, ...]) -> dict[str, str]:
+    """Returns the facts of the main process, as JSON text by name.
+
+    The main process is the last one to end among those that no other watched process started, one with numerical
+    libraries before one without: that of `python train.py`, and the last training of a shell script.
+    """
+    watched = {process.pid for process in reports}
+    ended = [process for process in reports if process.exit is not None]
+    if not ended:
+        return {}
+    main = max(ended, key=lambda one: (one.parent not in watched, one.is_numerical, one.ended))
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in (main.exit or {}).items()}
+    return {
+        name: text
+        for name, text in texts.items()
+        if name.isidentifier() and name.isascii() and len(text) <= _MOST_TEXT
+    }

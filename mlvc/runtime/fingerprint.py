@@ -1,6 +1,7 @@
 """Digests of a battery of small numeric operations, to name the layer that computes differently elsewhere.
 
-Run in the environment and with the variables of a recorded command; prints one JSON object, name to digest.
+Run in the environment and with the variables of a recorded command: `fingerprint.py fingerprint` prints one JSON
+object, name to digest; `fingerprint.py dispatch` a list of the instruction sets that NumPy chooses from.
 The inputs come from integer arithmetic, not from a random generator, so that they are the same everywhere.
 """
 
@@ -10,6 +11,7 @@ import hashlib
 import json
 import math
 import struct
+import sys
 from collections.abc import Callable
 
 _N = 96
@@ -73,5 +75,21 @@ def _numpy_digests() -> dict[str, str]:
     }
 
 
+def _fingerprint() -> dict[str, str]:
+    return {**_math_digests(), **_numpy_digests()}
+
+
+def _dispatch() -> list[str]:
+    """Returns the instruction sets that NumPy chooses from."""
+    try:
+        import numpy as np  # noqa: F401
+    except ImportError:
+        return []
+    names = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
+    (module, *_) = (sys.modules[name] for name in names if name in sys.modules)
+    return list(module.__cpu_dispatch__)
+
+
 if __name__ == "__main__":
-    print(json.dumps({**_math_digests(), **_numpy_digests()}, sort_keys=True))
+    questions: dict[str, Callable[[], object]] = {"dispatch": _dispatch, "fingerprint": _fingerprint}
+    print(json.dumps(questions[sys.argv[1]](), sort_keys=True))

@@ -2,17 +2,25 @@
 
 What it does is chosen by variables that `mlvc run` and `mlvc repro` set:
 
-    MLVC_TRACE          append to this file, at exit, what was opened and what was in force (one JSON line a process)
+    MLVC_TRACE          append to this file what is opened, started and connected to, and what is in force
     MLVC_DETERMINISTIC  turn on torch's deterministic algorithms (as warnings) once torch is imported
     MLVC_SEED           seed `random`, and NumPy and torch once they are imported
 
-It imports nothing that the program itself would not have imported, changes no random state unless asked to seed,
-and hands over to a `sitecustomize` that it hides. It never fails the program: at exit it is silent.
-PEP 578 describes audit hooks. A hook sees no opens by C++ code or child processes that are not Python.
+The trace has one JSON object a line, each written at once, so that what a process did is known however it ends:
+
+    {"pid", "event": "start", "parent", "locale"}
+    {"pid", "event": "read" | "write" | "absent" | "list" | "execute", "path": hexadecimal digits}
+    {"pid", "event": "connect", "to": "host:port"}
+    {"pid", "event": "loaded", "facts"}     right after a numerical library was imported
+    {"pid", "event": "exit", "facts"}       what is in force at the end, from the libraries themselves
+
+It changes no random state unless asked to seed, and hands over to a `sitecustomize` that it hides. It never fails the
+program. PEP 578 describes audit hooks. A hook sees no opens by C++ code or by children that are not Python.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import importlib.abc
@@ -21,127 +29,265 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _MOST_PATHS = 20_000
+_OWN = tuple(os.fsencode(os.path.join(prefix, "")) for prefix in {sys.prefix, sys.base_prefix, _HERE})
+_PINNED = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "LANG",
+    "LC_ALL",
+    "LOKY_MAX_CPU_COUNT",
+    "MKL_CBWR",
+    "MKL_DYNAMIC",
+    "NCCL_ALGO",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OMP_DYNAMIC",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONNOUSERSITE",
+    "PYTHONUTF8",
+    "SOURCE_DATE_EPOCH",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TZ",
+)
+_NUMERICAL = frozenset(
+    (
+        "cupy",
+        "jax",
+        "joblib",
+        "lightgbm",
+        "numexpr",
+        "numpy",
+        "scipy",
+        "sklearn",
+        "tensorflow",
+        "torch",
+        "xgboost",
+    )
+)
+
+
+def _sibling(name: str) -> Any:
+    """Returns a script that lies beside this one as a module, which is in nobody's way in `sys.modules`."""
+    spec = importlib.util.spec_from_file_location(f"_mlvc_{name}", os.path.join(_HERE, f"{name}.py"))
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  # for the type checker
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class _Trace:
-    """What this process was seen to do."""
+    """Tells what this process does."""
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.reads: set[bytes] = set()
-        self.writes: set[bytes] = set()
-        self.connections: set[str] = set()
-        self.active = True
+        self.seen: set[tuple[str, bytes | str]] = set()
+        # The threads whose events are this script's own doing.
+        self.busy: set[int] = set()
+        self.tell("start", parent=os.getppid(), locale=_locale())
 
-    def hook(self, event: str, args: tuple[Any, ...]) -> None:
-        """Receives every audit event; must be quick, and must never raise."""
-        if not self.active:
-            return
-        if event == "open":
-            self._opened(*args)
-        elif event == "socket.connect":
-            self._connected(args[1])
-        elif event == "socket.getaddrinfo":
-            self.connections.add(f"{args[0]}:{args[1]}")
-
-    def _opened(self, path: object, _mode: object, flags: int) -> None:
-        if not isinstance(path, (str, bytes)) or len(self.reads) + len(self.writes) > _MOST_PATHS:
-            return
-        writing = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        # Relative paths are resolved now: the working directory may change later.
-        name = os.path.join(os.getcwdb(), os.fsencode(path))
-        if writing:
-            self.writes.add(name)
-        elif name not in self.writes:
-            self.reads.add(name)
-
-    def _connected(self, address: object) -> None:
-        if isinstance(address, tuple) and len(address) >= 2:
-            self.connections.add(f"{address[0]}:{address[1]}")
-
-    def finish(self) -> None:
-        """Appends one line to the trace."""
-        self.active = False
-        line = {
-            "connections": sorted(self.connections),
-            "effective": _effective(),
-            "reads": _outside_environment(self.reads),
-            "writes": _outside_environment(self.writes),
-        }
+    def tell(self, event: str, **facts: Any) -> None:
+        """Appends one line; the file is opened anew for each, because the program may close what it did not open."""
+        line = json.dumps({"pid": os.getpid(), "event": event, **facts}) + "\n"
         with contextlib.suppress(OSError):
-            fd = os.open(self.target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            # Should the program put a pipe there, nobody waits for its other end.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(self.target, flags, 0o666)
             try:
-                os.write(fd, (json.dumps(line) + "\n").encode())
+                os.write(fd, line.encode())
             finally:
                 os.close(fd)
 
+    def hook(self, event: str, args: tuple[Any, ...]) -> None:
+        """Receives every audit event; must be quick, and must never raise."""
+        react = _EVENTS.get(event)
+        if react is None or _thread.get_ident() in self.busy:
+            return
+        # What it cannot make sense of, the call itself will refuse.
+        with self.unheard(), contextlib.suppress(OSError, ValueError, TypeError):
+            react(self, *args)
 
-def _outside_environment(names: Iterable[bytes]) -> list[str]:
-    """Returns the names, as sorted hexadecimal digits, without the interpreter's and the environment's own files."""
-    own = tuple(os.fsencode(os.path.join(prefix, "")) for prefix in {sys.prefix, sys.base_prefix, _HERE})
-    return sorted(name.hex() for name in map(os.path.normpath, names) if not name.startswith(own))
+    @contextlib.contextmanager
+    def unheard(self) -> Iterator[None]:
+        """What this thread does meanwhile is not the program's doing."""
+        thread = _thread.get_ident()
+        was_busy = thread in self.busy
+        self.busy.add(thread)
+        try:
+            yield
+        finally:
+            if not was_busy:
+                self.busy.discard(thread)
+
+    def saw(self, event: str, path: Any) -> None:
+        """Tells of a path, once. Relative ones are resolved now: the working directory may change later."""
+        if not isinstance(path, (str, bytes)):
+            path = os.fspath(path)
+        name = os.path.normpath(os.path.join(os.getcwdb(), os.fsencode(path)))
+        if name.startswith(_OWN) or (event, name) in self.seen or len(self.seen) >= _MOST_PATHS:
+            return
+        self.seen.add((event, name))
+        self.tell(event, path=name.hex())
+
+    def opened(self, path: Any, _mode: Any, flags: int) -> None:
+        """Somebody opens a file."""
+        if isinstance(path, int):
+            return
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            self.saw("write", path)
+        else:
+            try:
+                os.stat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                self.saw("absent", path)
+            else:
+                self.saw("read", path)
+
+    def moved(self, _source: Any, target: Any, *_: Any) -> None:
+        """Somebody renames or links a file: the new name is one that the program wrote."""
+        self.saw("write", target)
+
+    def listed(self, path: Any) -> None:
+        """Somebody lists a directory."""
+        if not isinstance(path, int):
+            self.saw("list", "." if path is None else path)
+
+    def started(self, program: Any, *_: Any) -> None:
+        """Somebody starts a program."""
+        if program is not None:
+            self.saw("execute", self._found(os.fsencode(program)))
+
+    @staticmethod
+    def _found(program: bytes) -> bytes:
+        if b"/" in program:
+            return program
+        for directory in os.environb.get(b"PATH", os.fsencode(os.defpath)).split(b":"):
+            path = os.path.join(directory, program)
+            if os.access(path, os.X_OK):
+                return path
+        return program
+
+    def in_shell(self, *_: Any) -> None:
+        """Somebody hands a line to the shell."""
+        self.saw("execute", b"/bin/sh")
+
+    def connected(self, _socket: Any, address: Any) -> None:
+        """Somebody connects a socket."""
+        if isinstance(address, tuple) and len(address) >= 2:
+            self._connects(f"{address[0]}:{address[1]}")
+
+    def resolved(self, host: Any, port: Any, *_: Any) -> None:
+        """Somebody asks for the address of a host."""
+        self._connects(f"{host.decode() if isinstance(host, bytes) else host}:{port}")
+
+    def _connects(self, to: str) -> None:
+        if ("connect", to) not in self.seen and len(self.seen) < _MOST_PATHS:
+            self.seen.add(("connect", to))
+            self.tell("connect", to=to)
+
+    def after_fork(self) -> None:
+        """A child of a fork tells of its own; how it ends, `atexit` may never hear."""
+        self.busy.clear()
+        with self.unheard():
+            self.tell("start", parent=os.getppid())
+
+    def finish(self) -> None:
+        """Tells what is in force at the end."""
+        with self.unheard():
+            self.tell("exit", facts=_effective())
+
+
+_EVENTS: dict[str, Callable[..., None]] = {
+    "open": _Trace.opened,
+    "os.rename": _Trace.moved,
+    "os.link": _Trace.moved,
+    "os.symlink": _Trace.moved,
+    "os.listdir": _Trace.listed,
+    "os.scandir": _Trace.listed,
+    "os.exec": _Trace.started,
+    "os.posix_spawn": _Trace.started,
+    "subprocess.Popen": _Trace.started,
+    "os.system": _Trace.in_shell,
+    "socket.connect": _Trace.connected,
+    "socket.getaddrinfo": _Trace.resolved,
+}
 
 
 def _effective() -> dict[str, Any]:
-    """Returns what is really in force at exit, read from the libraries that the program loaded itself."""
+    """Returns what is in force, read from the interpreter and from the libraries that the program loaded itself."""
     facts: dict[str, Any] = {
         "python": sys.version,
+        "program": os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else "",
         "hash_randomization": sys.flags.hash_randomization,
         "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
         "affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "utf8_mode": sys.flags.utf8_mode,
+        "flags": {
+            "dont_write_bytecode": bool(sys.dont_write_bytecode),
+            "no_user_site": sys.flags.no_user_site,
+            "optimize": sys.flags.optimize,
+        },
+        "time_zone": [*time.tzname, time.timezone],
+        "variables": {
+            name: value
+            for name, value in os.environ.items()
+            if name in _PINNED or name.endswith("_NUM_THREADS")
+        },
     }
-    # Each probe asks code that is not ours, at a moment when the interpreter is going down: whatever it raises,
-    # the program's own exit must not change.
-    for name, probe in (("libraries", _thread_pools), ("numpy", _numpy_facts), ("torch", _torch_facts)):
-        with contextlib.suppress(Exception):
-            found = probe()
-            if found is not None:
-                facts[name] = found
+    _add(facts, "locale", _locale)
+    if _generators is not None:
+        _add(facts, "random", _generators.facts)
+    facts.update(_loaded())
+    if _libraries is not None:
+        _add(facts, "mapped", lambda: [path for path in _libraries.mapped_files() if ".so" in path])
     return facts
 
 
-def _thread_pools() -> list[dict[str, Any]] | None:
-    if "threadpoolctl" not in sys.modules and not {"numpy", "scipy", "torch"} & sys.modules.keys():
-        return None
-    import threadpoolctl  # type: ignore[import-untyped]
+def _locale() -> str:
+    import _locale as of_the_process
 
-    keys = ("user_api", "internal_api", "prefix", "version", "threading_layer", "architecture", "num_threads")
-    return [{key: pool[key] for key in keys if key in pool} for pool in threadpoolctl.threadpool_info()]
+    return of_the_process.setlocale(of_the_process.LC_CTYPE)
 
 
-def _numpy_facts() -> dict[str, Any] | None:
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return None
-    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found, unused-ignore]
+def _loaded() -> dict[str, Any]:
+    """Returns what the numerical libraries say that are loaded now."""
+    facts: dict[str, Any] = {}
+    if sys.modules.keys() & _NUMERICAL:
+        global _libraries  # noqa: PLW0603  # loaded once
+        with contextlib.suppress(Exception):
+            if _libraries is None:
+                _libraries = _sibling("libraries")
+            _add(facts, "libraries", _libraries.thread_pools)
+            _add(facts, "numpy", _libraries.numpy_facts)
+            _add(facts, "torch", _libraries.torch_facts)
+            _add(facts, "numexpr", _libraries.numexpr_facts)
+            _add(facts, "joblib", _libraries.joblib_facts)
+            _add(facts, "gpu", _libraries.gpu_facts)
+    return facts
 
-    return {"version": numpy.__version__, "simd": sorted(name for name, on in __cpu_features__.items() if on)}
 
-
-def _torch_facts() -> dict[str, Any] | None:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return None
-    return {
-        "version": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-    }
+def _add(facts: dict[str, Any], name: str, probe: Callable[[], Any]) -> None:
+    # Each probe asks code that is not ours, perhaps when the interpreter is going down: whatever it raises, the
+    # program must not notice.
+    with contextlib.suppress(Exception):
+        found = probe()
+        if found is not None:
+            facts[name] = found
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Calls a function right after a module was imported for the first time."""
+    """Calls functions right after a module was imported for the first time."""
 
-    def __init__(self, actions: dict[str, Callable[[ModuleType], None]]) -> None:
+    def __init__(self, actions: dict[str, list[Callable[[ModuleType], None]]]) -> None:
         self.actions = actions
 
     def find_spec(
@@ -150,46 +296,68 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002  # the import system's signature
         target: ModuleType | None = None,  # noqa: ARG002  # likewise
     ) -> importlib.machinery.ModuleSpec | None:
-        """Returns the real spec with a loader that calls the action, or None for every other module."""
-        action = self.actions.pop(name, None)
-        if action is None:
+        """Returns the real spec with a loader that calls the actions, or None for every other module."""
+        actions = self.actions.pop(name, None)
+        if actions is None:
             return None
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
+        run = getattr(spec and spec.loader, "exec_module", None)
+        if spec is None or run is None:
             return None
-        run = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
             run(module)
-            action(module)
+            for action in actions:
+                action(module)
 
         # The loader's own class stays, because some modules ask for it.
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec.loader.exec_module = exec_module  # type: ignore[union-attr, method-assign]
         return spec
 
 
-def _settle() -> None:
-    seed = os.environ.get("MLVC_SEED")
-    deterministic = os.environ.get("MLVC_DETERMINISTIC") == "1"
+def _settling() -> dict[str, list[Callable[[ModuleType], None]]]:
+    """Seeds `random`, and returns what is to be done to other modules once they are imported."""
+    actions: dict[str, list[Callable[[ModuleType], None]]] = {}
+    if os.environ.get("MLVC_SEED") is not None:
+        seed = int(os.environ["MLVC_SEED"])
+        actions["random"] = [lambda module: module.seed(seed)]
+        actions["numpy.random"] = [lambda module: module.seed(seed % 2**32)]
+        actions["torch"] = [lambda module: module.manual_seed(seed)]
+    if os.environ.get("MLVC_DETERMINISTIC") == "1":
 
-    def after_numpy(numpy: ModuleType) -> None:
-        if seed is not None:
-            numpy.random.seed(int(seed) % 2**32)
-
-    def after_torch(torch: ModuleType) -> None:
-        if seed is not None:
-            torch.manual_seed(int(seed))
-        if deterministic:
+        def settle(torch: ModuleType) -> None:
             torch.use_deterministic_algorithms(mode=True, warn_only=True)
             torch.backends.cudnn.benchmark = False
 
-    if seed is not None:
-        import random
+        actions.setdefault("torch", []).append(settle)
+    return actions
 
-        random.seed(int(seed))
-        sys.meta_path.insert(0, _AfterImport({"numpy": after_numpy, "torch": after_torch}))
-    elif deterministic:
-        sys.meta_path.insert(0, _AfterImport({"torch": after_torch}))
+
+def _watching(trace: _Trace) -> dict[str, list[Callable[[ModuleType], None]]]:
+    """Returns what is to be looked at right after an import, before anything that settles."""
+
+    def follow(name: str) -> Callable[[ModuleType], None]:
+        def action(module: ModuleType) -> None:
+            global _generators  # noqa: PLW0603  # loaded once
+            with contextlib.suppress(Exception):
+                if _generators is None:
+                    _generators = _sibling("generators").Generators()
+                _generators.imported(name, module)
+
+        return action
+
+    def ask(_module: ModuleType) -> None:
+        with trace.unheard():
+            trace.tell("loaded", facts=_loaded())
+
+    return {
+        "random": [follow("random")],
+        "numpy.random": [follow("numpy")],
+        "numpy": [ask],
+        "scipy.linalg": [ask],
+        "sklearn": [ask],
+        "torch": [follow("torch"), ask],
+    }
 
 
 def _hand_over() -> None:
@@ -203,9 +371,20 @@ def _hand_over() -> None:
 
 # The module `mlvc` for programs whose environment has none; last on the path, so that an installed one wins.
 sys.path.append(os.path.join(_HERE, "client"))
-_settle()
+_generators: Any = None
+_libraries: Any = None
+_actions = _settling()
 if os.environ.get("MLVC_TRACE"):
     _trace = _Trace(os.environ["MLVC_TRACE"])
+    for _name, _first in _watching(_trace).items():
+        _actions[_name] = [*_first, *_actions.get(_name, [])]
     sys.addaudithook(_trace.hook)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_trace.after_fork)
     atexit.register(_trace.finish)
+for _name in _actions.keys() & sys.modules.keys():
+    for _action in _actions.pop(_name):
+        _action(sys.modules[_name])
+if _actions:
+    sys.meta_path.insert(0, _AfterImport(_actions))
 _hand_over()

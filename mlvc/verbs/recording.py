@@ -15,18 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlvc.errors import NotFoundError
-from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.ids import BlobId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name, encode_name
-from mlvc.model.objects import Environment, Run
+from mlvc.model.objects import Run
 from mlvc.model.tree import Kind
-from mlvc.ports import EngineResult, Execution, LogSink, ObjectReader, ObjectWriter
+from mlvc.ports import EngineResult, Execution, LogSink, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.execute import executed
+from mlvc.repro.observed import observed
+from mlvc.repro.plan import choose_cpus
+from mlvc.repro.profile import unset
 from mlvc.repro.runtime_files import lay_runtime
-from mlvc.repro.trace import Trace, observed, read_trace
+from mlvc.repro.trace import Trace, read_trace
 from mlvc.repro.values import MOST_BYTES, ValuesUnreadableError, decode_values, read_log, read_values
 from mlvc.verbs.add import tracked_parent
+from mlvc.verbs.findings import effective, refusals, refuse, warn, what_is_known
 from mlvc.verbs.numerics import fingerprint
 from mlvc.verbs.run import Prepared
 from mlvc.verbs.workshop import open_workshop
@@ -83,12 +87,18 @@ def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
 
     A run that fails or is interrupted is recorded as such and leaves `mlvc.lock` as it was.
     The lock names the outputs of a run that finished, and the environment that made them.
+
+    Raises:
+        PinIgnoredError: A library ignored a pin; the run is recorded as failed.
+        UndeclaredInputsError: It read undeclared files, and that was not to be; likewise.
     """
     if prepared.cached is not None:
         return _restore(repo, prepared, prepared.cached)
     where = _in_engine if prepared.engine.isolated else _on_host
     with where(repo, prepared, log) as outcome:
         run = _record(repo, prepared, outcome)
+    if run.exit_code == 0:
+        refuse(run, strict_inputs=prepared.options.strict_inputs)
     return RunResult(run, run.exit_code)
 
 
@@ -109,6 +119,8 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
                         argv=tuple(decode_name(argument) for argument in prepared.run.argv),
                         directory=os.path.realpath(repo.cwd),
                         variables=_variables(repo, prepared, scratch),
+                        # As many as a reproduction will have: some libraries count them, whatever they are told.
+                        cpus=_cpus(prepared.run),
                     ),
                     keep,
                 )
@@ -181,7 +193,6 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
 def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
     """Captures what the command left, stores the run, and, if it finished, writes the lock."""
     logged_params, logged_metrics = read_log(outcome.values)
-    status = "interrupted" if outcome.interrupted else "failed" if outcome.result.exit_code else "finished"
     run = prepared.run
     with repo.editing():
         with repo.store.writer() as writer:
@@ -192,7 +203,7 @@ def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
             present = {entry.path for entry in outputs}
             run = dataclasses.replace(
                 run,
-                status=status,
+                status="interrupted" if outcome.interrupted else "failed",
                 started=outcome.started,
                 duration_ms=outcome.result.duration_ms,
                 exit_code=outcome.result.exit_code,
@@ -203,28 +214,19 @@ def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
                 ),
                 params={**run.params, **logged_params},
                 metrics={**outcome.metrics, **logged_metrics},
-                effective=outcome.trace.effective,
-                observed=observed(
-                    outcome.trace,
-                    project=os.fsencode(os.path.realpath(repo.root)),
-                    home=_home(repo),
-                    declared=[
-                        *(entry.path for entry in run.inputs),
-                        *prepared.output_paths,
-                        *repo.read_lock().entries,
-                    ],
-                    code=set(_code_files(repo.store, run)),
-                    environment=_environment_directories(prepared.environment),
-                ),
+                effective=effective(outcome.trace, run),
+                observed=observed(outcome.trace, what_is_known(repo, prepared)),
                 fingerprint={}
                 if prepared.environment is None or prepared.engine.isolated
                 else fingerprint(repo, prepared.environment, {**run.variables, **run.pins}),
                 log=log_id,
                 log_bytes=log_bytes,
             )
+            if run.exit_code == 0 and not refusals(run, strict_inputs=prepared.options.strict_inputs):
+                run = dataclasses.replace(run, status="finished")
             writer.add_object(run)
-        _warn(repo, run)
-        if status == "finished":
+        warn(repo, run)
+        if run.status == "finished":
             _track(repo, run)
         else:
             for path in prepared.ignored:
@@ -286,19 +288,6 @@ def _track(repo: Repo, run: Run) -> None:
             )
 
 
-def _warn(repo: Repo, run: Run) -> None:
-    for entry in run.changed_inputs:
-        repo.reporter.warn(f"the input {entry.name} changed while the command ran")
-    for name in run.missing_outputs:
-        repo.reporter.warn(f"the command did not write the output {name}")
-    if run.observed.undeclared:
-        listed = "\n".join(f"  -i {name}" for name in run.observed.undeclared[:10])
-        repo.reporter.warn(f"read but not declared, so a reproduction will not have them:\n{listed}")
-    if run.code.omitted:
-        names = "\n".join(f"  {item.replace(chr(9), ': ')}" for item in run.code.omitted[:10])
-        repo.reporter.note(f"untracked files left out of the recorded code:\n{names}")
-
-
 def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
     lock = repo.read_lock()
     with repo.editing():
@@ -313,40 +302,23 @@ def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
     return RunResult(cached, cached.exit_code, cached=True)
 
 
+def _cpus(run: Run) -> tuple[int, ...] | None:
+    return choose_cpus(run, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
 def _variables(repo: Repo, prepared: Prepared, scratch: Path) -> dict[str, str]:
     runtime = lay_runtime(repo.common_dir / "runtime")
-    variables = {**repo.environment, **prepared.run.variables, **prepared.run.pins}
-    inherited = variables.get("PYTHONPATH")
+    run = prepared.run
+    inherited = {name: value for name, value in repo.environment.items() if name not in unset(run.profile)}
+    variables = {**inherited, **run.variables, **run.pins}
+    path = variables.get("PYTHONPATH")
     variables |= {
-        "PYTHONPATH": str(runtime) + (os.pathsep + inherited if inherited else ""),
+        "PYTHONPATH": str(runtime) + (os.pathsep + path if path else ""),
         "PYTHONUNBUFFERED": "1",
         "MLVC_TRACE": str(scratch / "trace"),
         "MLVC_LOG": str(scratch / "values"),
     }
     return variables
-
-
-def _code_files(reader: ObjectReader, run: Run) -> Iterator[bytes]:
-    pending = [(b"", run.code.tree)]
-    while pending:
-        prefix, tree = pending.pop()
-        for entry in reader.read_tree(tree):
-            if entry.kind is Kind.DIRECTORY:
-                pending.append((prefix + entry.name + b"/", TreeId(entry.id.digest)))
-            else:
-                yield prefix + entry.name
-
-
-def _environment_directories(environment: Environment | None) -> tuple[bytes, ...]:
-    if environment is None:
-        return ()
-    interpreter = environment.interpreter
-    return (decode_name(interpreter.prefix), decode_name(interpreter.base_prefix))
-
-
-def _home(repo: Repo) -> bytes | None:
-    home = repo.environment.get("HOME")
-    return os.fsencode(home) if home else None
 
 
 @contextmanager

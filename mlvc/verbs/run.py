@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlvc.engines.host import HostEngine
@@ -20,10 +20,11 @@ from mlvc.model.objects import Environment, Run
 from mlvc.ports import Engine, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.host import host_facts
-from mlvc.repro.profile import pins, refuse_secrets, select_variables
+from mlvc.repro.profile import pins, refuse_secrets, select_variables, unset
 from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
 from mlvc.verbs.captured import capture_environment
+from mlvc.verbs.numerics import numpy_dispatch
 from mlvc.verbs.workshop import choose_engine
 from mlvc.worktree.ignore import add_ignore
 
@@ -54,6 +55,7 @@ class RunOptions:
         seed: What to seed the generators with; None seeds nothing.
         engine: `none`, `bubblewrap` or `docker`.
         cached: Whether a successful run of the same plan may stand in for this one.
+        strict_inputs: Whether a run that read undeclared files counts as failed.
     """
 
     argv: tuple[str, ...]
@@ -69,6 +71,7 @@ class RunOptions:
     seed: int | None = None
     engine: str = "none"
     cached: bool = False
+    strict_inputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     for name in options.params_files:
         params.update(read_values(repo.cwd / name))
     inputs = tuple(dataclasses.replace(entry, run=_made_by(entry, lock.entries)) for entry in inputs)
-    pinned = pins(options.profile, threads=threads, seed=options.seed)
+    pinned = _pins(repo, options, threads, code.sha, environment)
     run = Run(
         plan=PlanId(bytes(32)),
         argv=tuple(encode_name(os.fsencode(argument)) for argument in options.argv),
@@ -144,7 +147,9 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         missing_outputs=tuple(encode_name(path) for path in output_paths),
         environment=None if environment is None else environment.id,
         engine=options.engine,
-        variables=select_variables(repo.environment, options.variables, pinned=pinned),
+        variables=select_variables(
+            repo.environment, options.variables, pinned=[*pinned, *unset(options.profile)]
+        ),
         secrets=options.secrets,
         profile=options.profile,
         pins=pinned,
@@ -206,12 +211,38 @@ def _environment(repo: Repo, command: str, writer: ObjectWriter) -> Environment 
     return capture_environment(repo, python, writer)
 
 
+def _pins(
+    repo: Repo, options: RunOptions, threads: int, sha: str | None, environment: Environment | None
+) -> dict[str, str]:
+    """Returns what the profile pins, without what `--env` sets to something else."""
+    asked: dict[str, Collection[str]] = {}
+    if options.profile == "portable" and environment is not None:
+        asked["numpy_dispatch"] = numpy_dispatch(repo, environment)
+    pinned = pins(
+        options.profile,
+        threads=threads,
+        seed=options.seed,
+        source_date_epoch=None if sha is None else repo.code.commit_time_s(sha),
+        **asked,
+    )
+    return {name: value for name, value in pinned.items() if name not in options.variables}
+
+
 def _threads(options: RunOptions) -> int:
+    """Returns how many threads to pin.
+
+    Raises:
+        UsageError: More were asked for than there are CPUs: some libraries would take fewer, and others not.
+    """
     if options.profile == "none":
         return 0
-    if options.threads is not None:
-        return options.threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if options.threads is not None and options.threads > usable:
+        raise UsageError(
+            f"--threads {options.threads}: only {usable} CPUs are here, and libraries would use fewer threads",
+            hint=f"--threads {usable}, or another machine",
+        )
+    return usable if options.threads is None else options.threads
 
 
 def _check_paths(repo: Repo, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:

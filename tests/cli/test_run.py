@@ -149,3 +149,109 @@ def test_a_secret_that_is_not_set_is_said(project, run_mlvc):
     refused = run_mlvc("run", "--secret", "NOT_THERE", "--", "true", check=125)
 
     assert "NOT_THERE" in refused.stderr
+
+
+def watched_run(run_mlvc, script, *options, python=sys.executable, check=0, **variables):
+    """Runs a Python script through the shell, so that no environment has to be captured."""
+    (run_mlvc.cwd / "script.py").write_text(script)
+    return run_mlvc("run", *options, "--", "sh", "-c", f"exec {python} script.py", check=check, env=variables)
+
+
+def last_run(run_mlvc):
+    return run_mlvc("runs", "--json").json()["runs"][0]
+
+
+def test_pins_are_asked_for_in_the_process_that_they_are_meant_for(project, run_mlvc):
+    """Each that can be asked about is on record as held; the time of the commit is one of them."""
+    watched_run(run_mlvc, "import numpy, joblib")
+    run = last_run(run_mlvc)
+
+    assert {"held"} == set(run["effective"]["pins"].values())
+    assert {"OPENBLAS_NUM_THREADS", "PYTHONHASHSEED", "TZ", "LC_ALL"} <= run["effective"]["pins"].keys()
+    assert run["pins"]["SOURCE_DATE_EPOCH"].isdigit()
+
+
+def test_a_pin_that_the_library_ignored_is_an_error(project, run_mlvc):
+    """The record exists, as failed; the lock does not name the output."""
+    before = (project / "mlvc.lock").read_bytes()
+    ignoring = "import os, numpy\nos.environ['OPENBLAS_CORETYPE'] = 'Haswell'\nopen('out', 'w').close()"
+    result = run_mlvc(
+        *("run", "--profile", "portable", "-o", "out", "--", "sh", "-c"),
+        f'OPENBLAS_CORETYPE=Nehalem {sys.executable} -c "{ignoring}"',
+        check=125,
+    )
+
+    assert "OPENBLAS_CORETYPE=Haswell: " in result.stderr
+    assert "failed" == last_run(run_mlvc)["status"]
+    assert before == (project / "mlvc.lock").read_bytes()
+
+
+def test_a_pin_that_the_program_overrode_is_a_warning(project, run_mlvc):
+    """The run counts; the record says what was overridden."""
+    result = watched_run(
+        run_mlvc, "import os\nos.environ['OMP_NUM_THREADS'] = '1'\nimport numpy", "--threads", "2"
+    )
+
+    assert "OMP_NUM_THREADS=2: set to 1" in result.stderr
+    assert "overridden: set to 1" == last_run(run_mlvc)["effective"]["pins"]["OMP_NUM_THREADS"]
+
+
+def test_a_declared_variable_goes_before_the_pin(project, run_mlvc):
+    """And is then no pin of the run."""
+    run_mlvc("run", "--env", "TZ=Asia/Tokyo", "--", "sh", "-c", 'test "$TZ" = Asia/Tokyo')
+    run = last_run(run_mlvc)
+
+    assert ("Asia/Tokyo", False) == (run["variables"]["TZ"], "TZ" in run["pins"])
+
+
+def test_the_shells_kernels_are_on_record_and_portable_replaces_them(project, run_mlvc):
+    """What the profile does not pin stays as the shell has it; a cache size has no portable value."""
+    shell = {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_L2_SIZE": "1024", "TF_CLI_CONFIG_FILE": "/x"}
+    tell = "import os; print(os.environ.get('OPENBLAS_CORETYPE'), os.environ.get('OPENBLAS_L2_SIZE'))"
+
+    strict = watched_run(run_mlvc, tell, **shell)
+    recorded = last_run(run_mlvc)["variables"]
+    portable = watched_run(run_mlvc, tell, "--profile", "portable", **shell)
+
+    assert ("Nehalem 1024\n", "Haswell None\n") == (strict.stdout, portable.stdout)
+    assert {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_L2_SIZE": "1024"}.items() <= recorded.items()
+    assert "TF_CLI_CONFIG_FILE" not in recorded
+    assert not last_run(run_mlvc)["variables"].keys() & shell.keys()
+
+
+def test_more_threads_than_cpus_are_refused(project, run_mlvc):
+    """Before anything runs: some libraries would take fewer, and others not."""
+    assert "CPUs are here" in run_mlvc("run", "--threads", "4096", "--", "true", check=125).stderr
+
+
+def test_undeclared_files_are_listed_with_the_line_that_declares_them(project, home, run_mlvc):
+    """Of the repository and of the home directory; not what is code, tracked, or the command's own."""
+    (project / ".gitignore").write_text("extra.csv\n")
+    (project / "extra.csv").write_text("1\n")
+    (home / "cache.bin").write_text("1\n")
+    script = (
+        "for name in ('extra.csv', 'train.py', 'data/table.csv'):\n    open(name).close()\n"
+        f"open({str(home / 'cache.bin')!r}).close()\n"
+        "open('own', 'w').close(); open('own').close()\n"
+    )
+
+    result = watched_run(run_mlvc, script)
+    run = last_run(run_mlvc)
+
+    assert ["extra.csv", str(home / "cache.bin")] == sorted(run["observed"]["undeclared"], key=len)
+    assert "  -i extra.csv\n" in result.stderr
+    assert "finished" == run["status"]
+
+
+def test_strict_inputs_fail_on_undeclared_files(project, run_mlvc):
+    """The run is on record as failed; declared, it finishes."""
+    (project / ".gitignore").write_text("extra.csv\n")
+    (project / "extra.csv").write_text("1\n")
+    script = "open('extra.csv').close()"
+
+    refused = watched_run(run_mlvc, script, "--strict-inputs", check=125)
+    failed = last_run(run_mlvc)
+    watched_run(run_mlvc, script, "--strict-inputs", "-i", "extra.csv")
+
+    assert "-i extra.csv" in refused.stderr
+    assert ["failed", "finished"] == [failed["status"], last_run(run_mlvc)["status"]]

@@ -362,7 +362,8 @@ def test_hostile_outputs_are_not_followed(laboratory, tmp_path):
     for hostile in (
         f"os.symlink({str(secret)!r}, 'out.txt')",
         "os.mkfifo('out.txt')",
-        "os.mkfifo('out.txt'); os.mkfifo(os.environ['MLVC_TRACE']); os._exit(0)",
+        "os.mkfifo('out.txt'); t = os.environ['MLVC_TRACE']; os.remove(t); os.mkfifo(t); os._exit(0)",
+        "os.mkfifo('out.txt'); t = os.environ['MLVC_TRACE']; os.remove(t); os.mkfifo(t); open('other', 'w')",
     ):
         laboratory.project.mkdir(parents=True, exist_ok=True)
         verdict = laboratory.repeat(laboratory.record(script.format(hostile)))

@@ -78,6 +78,10 @@ def command(
         bool,
         typer.Option("--cached", help="Restore the outputs of a successful run of the same plan instead."),
     ] = False,
+    strict_inputs: Annotated[
+        bool,
+        typer.Option("--strict-inputs", help="Fail if the command reads files that are not declared."),
+    ] = False,
 ) -> None:
     """Runs a command and records everything it depended on.
 
@@ -105,6 +109,7 @@ def command(
                 seed=seed,
                 engine=engine,
                 cached=cached,
+                strict_inputs=strict_inputs,
             ),
         )
         result = execute(repo, prepared, session.stream(to_stderr=session.json))
