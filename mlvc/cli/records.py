@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mlvc.cli.render import command_line, indented, plural, size, table
 from mlvc.model.lock import TrackedPath
-from mlvc.model.objects import Commit, Environment, Run, StoredObject, Verdict
+from mlvc.model.objects import Cause, Commit, Environment, Run, StoredObject, Verdict
 
 __all__ = ["environment_lines", "record_lines", "tracked_lines", "verdict_lines"]
 
@@ -133,8 +133,10 @@ def _notes(modified: int, missing: int, editable: str | None, *, recorded: bool)
     return ", ".join(notes)
 
 
-def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """Yields the verdict, each output's, the causes, and what else was written."""
+def verdict_lines(
+    verdict: Verdict, *, remedy: Callable[[Cause], str | None] = lambda _: None
+) -> Iterator[str]:
+    """Yields the verdict, each output's, the causes and their remedies, the variations, and what else was written."""
     where = verdict.engine if verdict.isolated else f"{verdict.engine}, not isolated"
     base = "" if verdict.base is None else f" on {verdict.base.reference}"
     yield f"{verdict.verdict}, exit {verdict.exit_code}, {verdict.duration_ms / 1000:.1f} s ({where}{base})"
@@ -148,7 +150,16 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         )
     )
     for cause in verdict.diagnosis:
-        yield f"  cause: {cause.cause}: {cause.detail}"
+        yield f"  {cause.status} cause: {cause.cause}: {cause.detail}"
+        if cause.experiment:
+            yield f"    {cause.experiment}"
+        fix = cause.fix or (remedy(cause) if cause.status == "confirmed" else None)
+        if fix:
+            yield f"    fix: {fix}"
+    for item in verdict.variations:
+        yield f"  varied {item.factor}: {item.verdict or 'not tried'}: {item.detail}"
+    if verdict.reruns:
+        yield f"  {plural(verdict.reruns, 'more execution')} for causes and variations"
     for name in verdict.extra_files:
         yield f"  also written: {name}"
 

@@ -16,8 +16,10 @@ _CHANGES: Mapping[str, Sequence[str]] = {
     "illegal-instruction": ("--profile", "portable", "--threads", "1"),
     "input-changed": (),
     "nondeterminism": ("--seed", "0"),
+    "nondeterministic-operation": ("--profile", "strict"),
     "numeric-libraries": ("--profile", "portable", "--threads", "1"),
     "threads": ("--threads", "1"),
+    "unseeded-random": ("--seed", "0"),
     "unpinned": ("--profile", "strict"),
 }
 """By cause, the options that the next recording needs. What is not here has its advice in the finding's detail."""

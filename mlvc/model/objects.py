@@ -40,6 +40,7 @@ __all__ = [
     "OutputVerdict",
     "Run",
     "StoredObject",
+    "Variation",
     "Verdict",
     "decode_object",
     "to_json",
@@ -446,10 +447,40 @@ class OutputVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One finding of a diagnosis: a kebab-case cause and a sentence."""
+    """One finding of a diagnosis.
+
+    Attributes:
+        cause: In kebab-case.
+        detail: A sentence.
+        status: `confirmed` where an experiment showed it, `likely` where the records and the differences speak for
+            it, `untested` where an experiment could have told and was not made.
+        rerun: The number of the re-run that confirmed it, counted from 1, the reproduction itself; 0 for none.
+        experiment: What that re-run changed and what came of it; empty where none confirmed it.
+        fix: The line that mends it, to be typed or written into the code; empty where nobody knows one.
+    """
 
     cause: str
     detail: str
+    status: str = "likely"
+    rerun: int = 0
+    experiment: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How a run behaved when one thing about its surroundings was changed on purpose.
+
+    Attributes:
+        factor: What was changed, such as `hash-seed`.
+        verdict: How the outputs compare with those of the re-run in which nothing was changed; empty where it could
+            not be tried.
+        detail: What it was changed to, and what differed or why it could not be tried.
+    """
+
+    factor: str
+    verdict: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +496,9 @@ class Verdict(StoredObject):
         base: The image that it ran on.
         host: Facts about the machine it ran on.
         exit_code: The command's.
-        diagnosis: Findings, the most likely first.
+        diagnosis: Findings, the confirmed ones first, then the most likely.
+        reruns: How many more executions the findings and variations took.
+        variations: How the run behaves elsewhere, where that was asked.
         extra_files: Files that the command wrote besides its outputs, in text form.
         started: UTC, ISO 8601 with microseconds.
         duration_ms: Wall time of the command.
@@ -485,6 +518,8 @@ class Verdict(StoredObject):
     host: Mapping[str, str] = field(default_factory=dict)
     exit_code: int = 0
     diagnosis: tuple[Cause, ...] = ()
+    reruns: int = 0
+    variations: tuple[Variation, ...] = ()
     extra_files: tuple[str, ...] = ()
     started: str = ""
     duration_ms: int = 0

@@ -1,37 +1,40 @@
-"""Repeats one recorded run in an empty place and compares what it makes: the heart of `mlvc repro`."""
+"""Executes what a run describes in an empty place, from nothing but its closure: the heart of `mlvc repro`."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlvc import fsio
-from mlvc.errors import IntegrityError, MlvcError, NotFoundError
+from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.ids import TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name
-from mlvc.model.objects import Base, Environment, OutputVerdict, Run, Verdict
+from mlvc.model.objects import Base, Environment, Run
 from mlvc.ports import Clock, Engine, EngineResult, Execution, LogSink, ObjectReader, ObjectWriter, Reporter
-from mlvc.repro.compare.comparison import worst
-from mlvc.repro.compare.outputs import compare
-from mlvc.repro.diagnose import LOG_TAIL_BYTES, Rerun, diagnose
-from mlvc.repro.host import host_facts
-from mlvc.repro.leftovers import Stamp, extra_files, is_readable, remove_tree, snapshot
+from mlvc.repro.leftovers import Stamp, is_readable, remove_tree, snapshot
 from mlvc.repro.plan import ENV, Place, check_closure, choose_cpus, inner_prefix, place, plan_execution
 from mlvc.repro.trace import Trace, read_trace
 
 if TYPE_CHECKING:
     from mlvc.env.rebuild import BuiltEnvironment
 
-__all__ = ["Executed", "TooFewCpusError", "Workshop", "executed", "reproduce"]
-
-_FAILED = "failed"
+__all__ = [
+    "AS_RECORDED",
+    "Executed",
+    "TooFewCpusError",
+    "Tweaks",
+    "Workshop",
+    "executed",
+    "scratch_directory",
+    "usable_cpus",
+]
 
 
 class TooFewCpusError(MlvcError):
@@ -53,6 +56,8 @@ class Workshop:
         build_environment: Returns the environment rebuilt for an engine and a base, for a project that stands at a
             path inside.
         missing_libraries: Returns what the engine's base lacks of the environment's system libraries.
+        capture_present: Stores what stands at a path of the user's own work tree, and returns its entry; None where
+            nothing does.
         work_dir: Where the throw-away copy is made: on a disk, below the git directory.
         runtime: The directory that watches the command from the inside.
         clock: Tells when it started.
@@ -69,70 +74,23 @@ class Workshop:
     runtime: Path
     clock: Clock
     reporter: Reporter
+    capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
 
 
-def reproduce(
-    run: Run,
-    shop: Workshop,
-    *,
-    engine: Engine,
-    base: Base | None,
-    log: LogSink,
-    memory_mb: int | None = None,
-) -> Verdict:
-    """Repeats a run from nothing but its closure and returns how the result compares; stores the new outputs.
+@dataclass(frozen=True, slots=True)
+class Tweaks:
+    """What an execution changes about its surroundings that no run describes.
 
-    A command that runs and does not end as it did when it was recorded is `failed`. What cannot even be started is
-    no verdict but an error.
-
-    Args:
-        run: What to repeat.
-        shop: The other rooms.
-        engine: Isolates the command.
-        base: The image that the engine runs on, if it has images.
-        log: Receives the command's output while it runs.
-        memory_mb: The command's memory limit.
-
-    Raises:
-        ClosureIncompleteError: The store lacks code or inputs.
-        ObjectMissingError: The store lacks the environment or a recorded output that has to be compared.
-        EngineError: The engine could not start the command.
-        MlvcError: The environment cannot be rebuilt: no wheel, another interpreter.
+    Attributes:
+        cpus: How many CPUs the command may use; None for as many as it was pinned to.
+        wrapper: A command that executes the one that follows it, and stands before it.
     """
-    with executed(run, shop, engine=engine, base=base, log=log, memory_mb=memory_mb) as done:
-        outputs = _compare_outputs(run, shop, done.where)
-        failed = done.result.exit_code != run.exit_code
-        verdict = _FAILED if failed else worst(output.verdict for output in outputs)
-        rerun = Rerun(
-            done.result,
-            verdict,
-            outputs,
-            _tail(done.log),
-            done.read_trace(),
-            host_facts(),
-            done.cpus,
-            done.missing_libraries,
-        )
-        with done.log.open("rb") as file:
-            log_id, log_bytes = shop.writer.add_stream(file)
-        return Verdict(
-            run=run.id,
-            verdict=verdict,
-            outputs=outputs,
-            engine=engine.name,
-            isolated=engine.isolated,
-            base=base,
-            host=rerun.host,
-            exit_code=done.result.exit_code,
-            diagnosis=diagnose(run, rerun),
-            extra_files=extra_files(
-                done.before, done.where.outer_project, [entry.path for entry in run.outputs]
-            ),
-            started=done.started,
-            duration_ms=done.result.duration_ms,
-            log=log_id,
-            log_bytes=log_bytes,
-        )
+
+    cpus: int | None = None
+    wrapper: tuple[bytes, ...] = ()
+
+
+AS_RECORDED = Tweaks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +142,7 @@ def executed(
     log: LogSink,
     memory_mb: int | None = None,
     interrupted_exit: int | None = None,
+    tweaks: Tweaks = AS_RECORDED,
 ) -> Iterator[Executed]:
     """Executes a run's command from nothing but its closure; what it left stands until the context is left.
 
@@ -195,13 +154,18 @@ def executed(
         log: Receives the command's output while it runs.
         memory_mb: The command's memory limit.
         interrupted_exit: The exit status that an interrupted command gets; None lets the interrupt through.
+        tweaks: What else is changed, in an experiment.
 
     Raises:
-        MlvcError: As `reproduce` raises it.
+        ClosureIncompleteError: The store lacks code or inputs.
+        ObjectMissingError: The store lacks the environment.
+        TooFewCpusError: The run had more threads than this machine has CPUs.
+        EngineError: The engine could not start the command.
+        MlvcError: The environment cannot be rebuilt: no wheel, another interpreter.
     """
     check_closure(run, shop.reader)
     environment = _environment(run, shop.reader)
-    with _scratch(shop.work_dir) as scratch:
+    with scratch_directory(shop.work_dir) as scratch:
         where = place(run, engine, scratch, shop.runtime)
         missing = _preflight(run, shop, engine, base, environment)
         built = (
@@ -210,9 +174,11 @@ def executed(
         _lay_project(run, shop, where)
         if environment is not None and built is not None:
             _link_environment(run, where, environment, ENV if engine.isolated else str(built.path))
-        cpus = choose_cpus(run, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        cpus = choose_cpus(tweaks.cpus or run.threads, _allowed_cpus())
+        execution = plan_execution(run, where, engine=engine, base=base, environment=environment, built=built)
         execution = dataclasses.replace(
-            plan_execution(run, where, engine=engine, base=base, environment=environment, built=built),
+            execution,
+            argv=(*tweaks.wrapper, *execution.argv),
             cpus=cpus,
             memory_mb=memory_mb,
         )
@@ -233,6 +199,16 @@ def executed(
         yield Executed(where, result, interrupted, started, count, missing, before)
 
 
+def _allowed_cpus() -> Collection[int]:
+    """Returns the CPUs that this process may use; none where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+
+
+def usable_cpus() -> int:
+    """Returns how many CPUs a command may use here."""
+    return len(_allowed_cpus()) or os.cpu_count() or 1
+
+
 def _environment(run: Run, reader: ObjectReader) -> Environment | None:
     if run.environment is None:
         return None
@@ -250,7 +226,7 @@ def _preflight(
     Raises:
         TooFewCpusError: The run had more threads than this machine has CPUs.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cpus()
     if run.threads > usable:
         raise TooFewCpusError(
             f"the run was recorded with {run.threads} threads, and only {usable} CPUs are here: numerical libraries"
@@ -267,7 +243,8 @@ def _preflight(
 
 
 @contextmanager
-def _scratch(work_dir: Path) -> Iterator[Path]:
+def scratch_directory(work_dir: Path) -> Iterator[Path]:
+    """Makes a directory for one execution or comparison, and removes it with all that is in it."""
     with fsio.translate_os_errors(f"make a directory in {work_dir}"):
         work_dir.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="repro-", dir=work_dir))
@@ -323,31 +300,3 @@ def _execute(engine: Engine, execution: Execution, path: Path, log: LogSink) -> 
             log(data, is_error=is_error)
 
         return engine.run(execution, keep)
-
-
-def _compare_outputs(run: Run, shop: Workshop, where: Place) -> tuple[OutputVerdict, ...]:
-    captured: dict[bytes, TrackedPath | None] = {}
-    refused: dict[bytes, str] = {}
-    for entry in run.outputs:
-        try:
-            captured[entry.path] = shop.capture_output(where.outer_project, entry.path, shop.writer)
-        except NotFoundError:
-            captured[entry.path] = None
-        except (IntegrityError, fsio.DiskFullError):
-            raise
-        except MlvcError as exc:
-            # A pipe, a device, a path through a link: something stands there, and it is never opened.
-            refused[entry.path] = exc.message
-    shop.writer.flush()
-    return tuple(
-        OutputVerdict(entry.name, "different", str(entry.id), None, refused[entry.path])
-        if entry.path in refused
-        else compare(entry, captured[entry.path], shop.reader, scratch=where.scratch)
-        for entry in run.outputs
-    )
-
-
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-        return file.read()

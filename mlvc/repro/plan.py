@@ -130,15 +130,13 @@ def _iter_missing(prefix: bytes, tree: TreeId, reader: ObjectReader, what: str) 
                 yield f"{what} {encode_name(path + entry.name)}"
 
 
-def choose_cpus(run: Run, allowed: Collection[int]) -> tuple[int, ...] | None:
-    """Returns as many CPUs as the run was pinned to; None where it was not pinned, and all where there are too few.
+def choose_cpus(count: int, allowed: Collection[int]) -> tuple[int, ...] | None:
+    """Returns `count` of the CPUs, and all where there are too few; None where none are counted or known.
 
     Libraries follow the set of CPUs, whatever they are told about threads, and other numbers of threads give other
     numbers.
     """
-    if run.threads == 0:
-        return None
-    return tuple(sorted(allowed)[: run.threads])
+    return tuple(sorted(allowed)[:count]) if count and allowed else None
 
 
 def inner_prefix(run: Run, environment: Environment) -> bytes | None:

@@ -14,7 +14,9 @@ from mlvc.errors import UsageError
 __all__ = [
     "NUMERIC_VARIABLES",
     "PROFILES",
+    "THREAD_VARIABLES",
     "SecretVariableError",
+    "is_numeric",
     "pins",
     "refuse_secrets",
     "select_variables",
@@ -111,7 +113,7 @@ _STRICT = {
     "TF_CUDNN_DETERMINISTIC": "1",
     "MLVC_DETERMINISTIC": "1",
 }
-_THREADS = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -169,7 +171,7 @@ def pins(
     if profile != "none":
         if threads < 1:
             raise UsageError("--threads must be at least 1")
-        pinned |= _STRICT | dict.fromkeys(_THREADS, str(threads))
+        pinned |= _STRICT | dict.fromkeys(THREAD_VARIABLES, str(threads))
         if source_date_epoch is not None:
             pinned["SOURCE_DATE_EPOCH"] = str(source_date_epoch)
     if profile == "portable":
@@ -219,6 +221,11 @@ def select_variables(
 def unset(profile: str) -> Collection[str]:
     """Returns the variables that a profile takes away from the caller's environment."""
     return _UNSET_IN_PORTABLE if profile == "portable" else ()
+
+
+def is_numeric(name: str) -> bool:
+    """Returns whether a variable belongs into a record because it can change numbers."""
+    return _matches(name, NUMERIC_VARIABLES)
 
 
 def refuse_secrets(declared: Mapping[str, str]) -> None:

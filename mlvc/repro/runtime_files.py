@@ -16,9 +16,10 @@ def runtime_sources() -> dict[str, bytes]:
     package = resources.files("mlvc")
     return {
         "sitecustomize.py": package.joinpath("runtime/sitecustomize.py").read_bytes(),
+        # What is no program's to import lies where no import looks.
         **{
-            name: package.joinpath(f"runtime/{name}").read_bytes()
-            for name in ("fingerprint.py", "generators.py", "libraries.py")
+            f"_mlvc/{name}": package.joinpath(f"runtime/{name}").read_bytes()
+            for name in ("fingerprint.py", "generators.py", "libraries.py", "variation.py")
         },
         "client/mlvc.py": package.joinpath("client.py").read_bytes(),
     }

@@ -5,6 +5,7 @@ What it does is chosen by variables that `mlvc run` and `mlvc repro` set:
     MLVC_TRACE          append to this file what is opened, started and connected to, and what is in force
     MLVC_DETERMINISTIC  turn on torch's deterministic algorithms (as warnings) once torch is imported
     MLVC_SEED           seed `random`, and NumPy and torch once they are imported
+    MLVC_CLOCK, MLVC_DIRECTORY_ORDER, MLVC_ENTROPY    an experiment: see `variation.py`
 
 The trace has one JSON object a line, each written at once, so that what a process did is known however it ends:
 
@@ -77,8 +78,8 @@ _NUMERICAL = frozenset(
 
 
 def _sibling(name: str) -> Any:
-    """Returns a script that lies beside this one as a module, which is in nobody's way in `sys.modules`."""
-    spec = importlib.util.spec_from_file_location(f"_mlvc_{name}", os.path.join(_HERE, f"{name}.py"))
+    """Returns a script that lies with this one as a module, which is in nobody's way in `sys.modules`."""
+    spec = importlib.util.spec_from_file_location(f"_mlvc_{name}", os.path.join(_HERE, "_mlvc", f"{name}.py"))
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  # for the type checker
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -371,6 +372,8 @@ def _hand_over() -> None:
 
 # The module `mlvc` for programs whose environment has none; last on the path, so that an installed one wins.
 sys.path.append(os.path.join(_HERE, "client"))
+if {"MLVC_CLOCK", "MLVC_DIRECTORY_ORDER", "MLVC_ENTROPY"} & os.environ.keys():
+    _sibling("variation").settle()
 _generators: Any = None
 _libraries: Any = None
 _actions = _settling()

@@ -63,7 +63,7 @@ def _ask(
         if not is_error:
             printed.extend(data)
 
-    script = os.fsencode(runtime / "fingerprint.py")
+    script = os.fsencode(runtime / "_mlvc" / "fingerprint.py")
     result = HostEngine().run(
         Execution(
             argv=(decode_name(environment.interpreter.executable), script, question.encode()),

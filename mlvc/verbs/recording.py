@@ -303,7 +303,7 @@ def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
 
 
 def _cpus(run: Run) -> tuple[int, ...] | None:
-    return choose_cpus(run, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return choose_cpus(run.threads, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def _variables(repo: Repo, prepared: Prepared, scratch: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from mlvc.repro.execute import Workshop
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.worktree.worktree import Worktree
 
-__all__ = ["choose_engine", "open_workshop"]
+__all__ = ["choose_engine", "find_system_engine", "open_workshop"]
 
 
 def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
@@ -41,6 +41,9 @@ def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
         # A worktree of its own: its stat cache lies beside the throw-away project and goes with it.
         return Worktree(project, project.parent, repo.store, repo.reporter).capture(path, into)
 
+    def capture_present(path: bytes, into: ObjectWriter) -> TrackedPath | None:
+        return repo.worktree.capture(path, into) if repo.worktree.exists(path) else None
+
     return Workshop(
         reader=repo.store,
         writer=writer,
@@ -52,7 +55,14 @@ def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
         runtime=lay_runtime(repo.common_dir / "runtime"),
         clock=repo.clock,
         reporter=repo.reporter,
+        capture_present=capture_present,
     )
+
+
+def find_system_engine() -> Engine | None:
+    """Returns an engine that isolates a command on this machine's own system directories, if one works here."""
+    engine = BubblewrapEngine()
+    return engine if engine.check() is None else None
 
 
 def choose_engine(repo: Repo, wanted: str, run: Run) -> tuple[Engine, Base | None]:
@@ -85,12 +95,13 @@ def choose_engine(repo: Repo, wanted: str, run: Run) -> tuple[Engine, Base | Non
 
 def _choose_automatically(repo: Repo, docker: Engine, run: Run) -> tuple[Engine, Base | None]:
     why_not = docker.check()
+    in_short = "no Docker engine answers"
     if why_not is None:
         reference = _base_reference(repo, run)
         try:
             base = docker.resolve_base(reference)
         except BaseMissingError as exc:
-            why_not = exc.message
+            why_not, in_short = exc.message, f"Docker has no {reference}"
         else:
             repo.reporter.note(f"engine: docker, on {reference}")
             return docker, base
@@ -101,7 +112,7 @@ def _choose_automatically(repo: Repo, docker: Engine, run: Run) -> tuple[Engine,
             f"nothing here can isolate the command; docker: {why_not}; bubblewrap: {refusal}",
             hint="start a Docker engine, or allow user namespaces; --engine none runs it without isolation",
         )
-    repo.reporter.note(f"engine: bubblewrap, on this system's own files ({why_not})")
+    repo.reporter.note(f"engine: bubblewrap, on this system's own files ({in_short})")
     return bubblewrap, None
 
 

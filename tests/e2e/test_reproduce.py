@@ -17,9 +17,11 @@ from mlvc.model.ids import PlanId, TreeId
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Code, Environment, Interpreter, Observed, Run, Verdict
 from mlvc.ports import Mount
-from mlvc.repro.execute import Workshop, reproduce
+from mlvc.repro.execute import Workshop
 from mlvc.repro.plan import ClosureIncompleteError
 from mlvc.repro.profile import pins
+from mlvc.repro.reproduce import Inquiry, reproduce
+from mlvc.repro.rerun import Conditions
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.worktree.worktree import Worktree
 from tests.support.memory_store import MemoryStore
@@ -136,8 +138,11 @@ class Laboratory:
                 clock=Clock(),
                 reporter=self.reporter,
             )
-            verdict = reproduce(
-                run, dataclasses.replace(shop, **changes), engine=self.engine, base=self.base, log=log
+            (verdict,) = reproduce(
+                run,
+                dataclasses.replace(shop, **changes),
+                Conditions(self.engine, self.base, log),
+                Inquiry(),
             )
             writer.add_object(verdict)
         assert list((self.tmp_path / "work").iterdir()) == []

@@ -26,6 +26,8 @@ _SAME = "identical"
     "repro",
     "mlvc repro models/model.joblib",
     "mlvc repro HEAD --engine bubblewrap --report verdict.xml --report verdict.md",
+    "mlvc repro models/model.joblib --diagnose full --vary all",
+    "mlvc repro models/model.joblib --against work",
 )
 def command(
     context: typer.Context,
@@ -36,14 +38,33 @@ def command(
             help="Runs, commits, revisions or tracked paths; by default the runs that made what the lock tracks.",
         ),
     ] = None,
+    *,
     engine: Annotated[
         Literal["auto", "docker", "bubblewrap", "none"],
         typer.Option(help="What isolates the command; auto takes Docker where it answers and has the base."),
     ] = "auto",
     times: Annotated[int, typer.Option(metavar="N", min=1, help="Execute each run so often.")] = 1,
     diagnose: Annotated[
-        Literal["off", "cheap"], typer.Option(help="Whether to look for causes where outputs differ.")
+        Literal["off", "cheap", "full"],
+        typer.Option(help="How to look for causes where outputs differ; full makes experiments."),
     ] = "cheap",
+    budget: Annotated[
+        str,
+        typer.Option(metavar="N", help="How many more executions, or seconds as in 300s, a run may cost."),
+    ] = "20",
+    vary: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="Whether it reproduces elsewhere: hash-seed, threads, cpu, order, time, harmless, or all.",
+        ),
+    ] = "",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Execute this in its place: another run, or work for the work tree."
+        ),
+    ] = None,
     reports: Annotated[
         list[Path] | None,
         typer.Option(
@@ -54,7 +75,8 @@ def command(
     """Runs a record again in isolation, and compares the outputs.
 
     Code, inputs and environment come from the record alone, without network.
-    Exit 0 only if every output is identical. With -v the command's own output is shown on stderr.
+    Exit 0 only if every output is identical, also where something was varied.
+    With -v the command's own output is shown on stderr.
     """
     session = session_of(context)
     for path in reports or ():
@@ -65,14 +87,27 @@ def command(
 
     result = reproduce(
         open_repository(session),
-        ReproOptions(tuple(targets or ()), engine, times, diagnose=diagnose != "off"),
+        ReproOptions(
+            tuple(targets or ()),
+            engine=engine,
+            times=times,
+            diagnose=diagnose,
+            budget=budget,
+            vary=vary,
+            against=against,
+        ),
         session.stream(to_stderr=True) if session.verbose else drop,
     )
     answer = {"verdict": result.verdict, "runs": [_json(item) for item in result.runs]}
     for path in reports or ():
         write_report(path, answer)
     session.answer(lambda: answer, _all_lines(result))
-    raise typer.Exit(0 if result.verdict == _SAME else 1)
+    raise typer.Exit(0 if _is_all_same(result) else 1)
+
+
+def _is_all_same(result: ReproResult) -> bool:
+    varied = (item for run in result.runs for item in run.verdict.variations)
+    return result.verdict == _SAME and all(item.verdict in {_SAME, ""} for item in varied)
 
 
 def _all_lines(result: ReproResult) -> Iterator[str]:
@@ -82,7 +117,7 @@ def _all_lines(result: ReproResult) -> Iterator[str]:
 
 
 def _lines(item: Reproduced) -> Iterator[str]:
-    first, *rest = verdict_lines(item.verdict)
+    first, *rest = verdict_lines(item.verdict, remedy=lambda cause: find_remedy(item.run, cause))
     yield f"run {item.run.id.short}{'' if item.run.name is None else ' ' + item.run.name}: {first}"
     yield from rest
 
@@ -92,10 +127,11 @@ def _json(item: Reproduced) -> dict[str, Any]:
     return {
         "id": str(item.run.id),
         "name": item.run.name,
-        "verdict_id": str(item.verdict_id),
+        "verdict_id": None if item.verdict_id is None else str(item.verdict_id),
         **{key: value for key, value in verdict.items() if key not in {"run", "outputs", "diagnosis"}},
         "outputs": verdict["outputs"],
         "diagnosis": [
-            {**as_json(cause), "fix": find_remedy(item.run, cause)} for cause in item.verdict.diagnosis
+            {**as_json(cause), "fix": cause.fix or find_remedy(item.run, cause)}
+            for cause in item.verdict.diagnosis
         ],
     }

@@ -11,7 +11,9 @@ from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Code, Observed, Run, Verdict
 from mlvc.model.tree import Kind
 from mlvc.ports import EngineResult
-from mlvc.repro.diagnose import Rerun, diagnose
+from mlvc.repro.diagnose.preflight import surroundings
+from mlvc.repro.diagnose.report import report_causes
+from mlvc.repro.rerun import Rerun
 from mlvc.repro.trace import Trace
 
 RUN = Run(
@@ -23,6 +25,10 @@ RUN = Run(
     threads=2,
     host={"cpu_model": "One"},
 )
+
+
+def diagnose(recorded, again):
+    return report_causes(recorded, again, surroundings(recorded, again, has_base=False))
 
 
 def run(**changes):
@@ -153,7 +159,7 @@ def test_differences_of_the_machine_are_findings():
         )
     ]
 
-    assert causes == ["system-library", "threads", "cpu"]
+    assert causes == ["system-library", "threads", "cpu", "nondeterminism"]
 
 
 def test_other_kernels_are_a_finding_and_other_paths_are_not():
@@ -168,7 +174,7 @@ def test_other_kernels_are_a_finding_and_other_paths_are_not():
         return [item.cause for item in diagnose(recorded, again)]
 
     assert causes(same) == ["nondeterminism"]
-    assert causes(other) == ["numeric-libraries"]
+    assert causes(other) == ["numeric-libraries", "nondeterminism"]
 
 
 def test_what_the_record_admits_is_a_finding():
@@ -179,7 +185,7 @@ def test_what_the_record_admits_is_a_finding():
     )
     causes = [item.cause for item in diagnose(recorded, rerun(verdict="different", exit_code=0))]
 
-    assert causes == ["input-changed", "undeclared-input", "unpinned"]
+    assert causes == ["input-changed", "undeclared-input", "unpinned", "nondeterminism"]
 
 
 def test_a_hostile_log_gives_findings_that_can_be_stored():

@@ -1,27 +1,18 @@
-"""Cheap findings: what a failure, the record and the re-run tell without running anything more.
-
-A finding is a hint for a person, the most likely first. None of them is a proof.
-Causes: docs/guides/reproducibility.md
-"""
+"""A command that failed: what its exit status and the end of its log say, without running anything more."""
 
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from mlvc.model.names import decode_name, encode_name
-from mlvc.model.objects import Cause, OutputVerdict, Run
-from mlvc.ports import EngineResult
-from mlvc.repro.trace import Trace
+from mlvc.model.objects import Cause, Run
+from mlvc.repro.rerun import Rerun
 
-__all__ = ["LOG_TAIL_BYTES", "Rerun", "diagnose"]
-
-LOG_TAIL_BYTES = 64 << 10
+__all__ = ["crash_causes"]
 
 _MISSING_FILE = re.compile(
     r"(?:FileNotFoundError: )?\[Errno 2\] No such file or directory: (b?'(?:[^'\\\n]|\\.)*'|b?\"(?:[^\"\\\n]|\\.)*\")"
@@ -48,53 +39,9 @@ _READ_ONLY = re.compile(
 _COMMAND_MISSING = 127
 _SIGNALLED = 128
 _MOST_NAMED = 5
-_MOST_SHOWN = 120
-_MOST_DETAIL = 1000
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Rerun:
-    """What is known about a reproduction once its command has ended.
-
-    Attributes:
-        result: How the command ended.
-        verdict: The worst of its outputs', or `failed`.
-        outputs: How each output compares.
-        log: The end of what the command printed.
-        trace: What its processes reported.
-        host: Facts about this machine.
-        cpus: How many CPUs it had.
-        missing_libraries: What the base lacks of the libraries that the environment needs.
-    """
-
-    result: EngineResult
-    verdict: str
-    outputs: tuple[OutputVerdict, ...]
-    log: bytes
-    trace: Trace
-    host: Mapping[str, str]
-    cpus: int
-    missing_libraries: tuple[str, ...] = ()
-
-
-def diagnose(run: Run, rerun: Rerun) -> tuple[Cause, ...]:
-    """Returns what may explain a reproduction that is not identical, the most likely first; each cause once."""
-    if rerun.verdict == "identical":
-        return ()
-    found = [*(_failure(run, rerun) if rerun.verdict == "failed" else ()), *_record(run), *_drift(run, rerun)]
-    if rerun.verdict == "different" and not found:
-        found.append(
-            Cause(
-                "nondeterminism",
-                "nothing that was recorded differs, so the command itself may not repeat: is every random generator"
-                " seeded? `mlvc repro --times 2` shows whether two re-runs agree",
-            )
-        )
-    return tuple(dict.fromkeys(Cause(item.cause, _plain(item.detail)) for item in found))
-
-
-def _failure(run: Run, rerun: Rerun) -> Iterator[Cause]:
+def crash_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:
     """Yields what the exit status and the end of the log say."""
     text = rerun.log.decode("utf-8", "replace")
     if rerun.result.out_of_memory or _MEMORY.search(text):
@@ -180,76 +127,3 @@ def _missing_file(run: Run, path: bytes) -> Cause:
     return Cause(
         "undeclared-input", f"the command needs {name}, which is no input of the run{seen}; {advice}"
     )
-
-
-def _record(run: Run) -> Iterator[Cause]:
-    """Yields what the record itself admits."""
-    for entry in run.changed_inputs[:_MOST_NAMED]:
-        yield Cause("input-changed", f"the input {entry.name} changed while the run was recorded")
-    if run.observed.undeclared:
-        names = ", ".join(run.observed.undeclared[:_MOST_NAMED])
-        more = len(run.observed.undeclared) - _MOST_NAMED
-        yield Cause(
-            "undeclared-input",
-            f"read but not declared when the run was recorded: {names}"
-            + (f" and {more} more" if more > 0 else ""),
-        )
-    if run.profile == "none":
-        yield Cause("unpinned", "the profile `none` pins neither hash seed nor threads: record with `strict`")
-
-
-def _drift(run: Run, rerun: Rerun) -> Iterator[Cause]:
-    """Yields what is not the same here as it was then."""
-    if rerun.missing_libraries:
-        yield Cause("system-library", f"the base lacks {', '.join(rerun.missing_libraries[:_MOST_NAMED])}")
-    if run.threads and rerun.cpus < run.threads:
-        yield Cause("threads", f"recorded with {run.threads} threads, and only {rerun.cpus} CPUs are here")
-    before, now = run.host.get("cpu_model"), rerun.host.get("cpu_model")
-    if before and now and before != now:
-        yield Cause(
-            "cpu", f"recorded on {before}, and this is {now}: `--profile portable` narrows the difference"
-        )
-    for name in ("python", "hash_seed", "affinity", "libraries", "numpy", "torch"):
-        old, new = run.effective.get(name), rerun.trace.effective.get(name)
-        if old is not None and new is not None and old != new:
-            yield from _effective_change(name, old, new)
-
-
-_EFFECTIVE_CAUSES = {"python": "interpreter", "hash_seed": "hash-seed", "affinity": "threads"}
-_KERNEL_FACTS = ("internal_api", "version", "threading_layer", "architecture", "num_threads")
-
-
-def _effective_change(name: str, old: str, new: str) -> Iterator[Cause]:
-    """Yields what differs in one fact about the process that the record and the re-run both told."""
-    cause = _EFFECTIVE_CAUSES.get(name)
-    if cause is not None:
-        yield Cause(cause, f"{name} was {_shown(old)} and is {_shown(new)}")
-    elif name == "libraries":
-        before, after = _kernels(old), _kernels(new)
-        if before != after:
-            yield Cause("numeric-libraries", f"recorded with {'; '.join(before)}, and now {'; '.join(after)}")
-    else:
-        yield Cause("numeric-libraries", f"{name} reported {_shown(old)} and reports {_shown(new)}")
-
-
-def _kernels(text: str) -> list[str]:
-    """Returns the thread pools that a process had, without the paths, which are other ones in a container."""
-    pools = json.loads(text)
-    if not isinstance(pools, list):
-        return []
-    return sorted(
-        {
-            " ".join(f"{pool[key]}" for key in _KERNEL_FACTS if pool.get(key) is not None)
-            for pool in pools
-            if isinstance(pool, dict)
-        }
-    )
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Returns a sentence that is safe to print and to store: much of it came from the command."""
-    return _UNPRINTABLE.sub("?", text)[:_MOST_DETAIL]
