@@ -75,6 +75,7 @@ class Workshop:
     clock: Clock
     reporter: Reporter
     capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
+    build_trial: Callable[[Path, Environment, Engine, Base | None, str], BuiltEnvironment] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ nothing that it makes is ever named by a lock, a row or a verdict.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlvc import fsio
@@ -22,7 +24,7 @@ from mlvc.model.tree import Kind, TreeEntry
 from mlvc.repro.diagnose.factors import Change, ChangeKind, Experiment, Factor, Outcome
 from mlvc.repro.diagnose.procedure import BudgetSpentError
 from mlvc.repro.diagnose.search import Steps
-from mlvc.repro.execute import Tweaks, Workshop
+from mlvc.repro.execute import Tweaks, Workshop, scratch_directory
 from mlvc.repro.rerun import Conditions, Rerun, compare_reruns, rerun
 from mlvc.worktree.trees import diff_trees, flatten
 
@@ -79,6 +81,7 @@ class Laboratory:
     budget: Budget
     reruns: int = 1
     _made: dict[tuple[Factor, ...], list[Rerun]] = field(default_factory=dict)
+    _scratch: Path = field(default_factory=Path)
 
     def conduct(self, steps: Steps[_T]) -> _T:
         """Makes every experiment that a procedure asks for, until it ends, and returns what it concluded.
@@ -88,6 +91,10 @@ class Laboratory:
             DiskFullError: There is no room.
         """
         self._made.setdefault((), [self.first])
+        with scratch_directory(self.shop.work_dir) as self._scratch:
+            return self._conduct(steps)
+
+    def _conduct(self, steps: Steps[_T]) -> _T:
         began = self.shop.clock.now()
         try:
             experiment = next(steps)
@@ -141,8 +148,12 @@ class Laboratory:
                 tweaks = dataclasses.replace(tweaks, wrapper=_STILL)
             elif change.kind is ChangeKind.SYSTEM and self.system is not None:
                 conditions = self.system
-        recipe = self._changed(changes)
-        return rerun(self.record, self.shop, conditions, recipe=recipe, tweaks=tweaks)
+        recipe, shop = self._changed(changes), self.shop
+        if recipe.environment != self.recipe.environment and shop.build_trial is not None:
+            shop = dataclasses.replace(
+                shop, build_environment=functools.partial(shop.build_trial, self._scratch)
+            )
+        return rerun(self.record, shop, conditions, recipe=recipe, tweaks=tweaks)
 
     def _changed(self, changes: Iterable[Change]) -> Run:
         """Returns the recipe with everything changed that a run describes; stores the trees that it takes."""

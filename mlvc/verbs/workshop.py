@@ -23,6 +23,7 @@ __all__ = ["choose_engine", "find_system_engine", "open_workshop"]
 
 def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
     """Returns what an isolated execution uses of the repository's rooms."""
+    environments = repo.common_dir / "environments"
 
     def build_environment(
         environment: Environment, engine: Engine, base: Base | None, project: str
@@ -32,9 +33,27 @@ def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
             reader=repo.store,
             engine=engine,
             base=base,
-            directory=repo.common_dir / "environments",
+            directory=environments,
             project=project,
             reporter=repo.reporter,
+        )
+
+    def build_trial(
+        directory: Path, environment: Environment, engine: Engine, base: Base | None, project: str
+    ) -> BuiltEnvironment:
+        interpreters = directory / "interpreters"
+        if not interpreters.is_symlink():
+            (environments / "interpreters").mkdir(parents=True, exist_ok=True)
+            interpreters.symlink_to(environments / "interpreters")
+        return build(
+            environment,
+            reader=repo.store,
+            engine=engine,
+            base=base,
+            directory=directory,
+            project=project,
+            reporter=repo.reporter,
+            is_compiled=False,
         )
 
     def capture_output(project: Path, path: bytes, into: ObjectWriter) -> TrackedPath:
@@ -56,6 +75,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
         clock=repo.clock,
         reporter=repo.reporter,
         capture_present=capture_present,
+        build_trial=build_trial,
     )
 
 

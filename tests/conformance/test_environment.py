@@ -54,7 +54,7 @@ class Place:
                 reporter=self.reporter,
             )
 
-    def build(self, environment, engine, base=None):
+    def build(self, environment, engine, base=None, **options):
         return build(
             environment,
             reader=self.store,
@@ -63,6 +63,7 @@ class Place:
             directory=self.folder / "built",
             project=str(self.project),
             reporter=self.reporter,
+            **options,
         )
 
     def execute(self, engine, built, code, base=None, mounts=()):
@@ -236,6 +237,21 @@ def test_an_environment_is_rebuilt_inside_the_sandbox_once(place):
     before = os.stat(built.path).st_ino
     assert os.stat(place.build(environment, engine).path).st_ino == before
     assert {path.name for path in (place.folder / "built").iterdir() if path.name.startswith(".")} == set()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_the_modules_of_a_rebuilt_environment_are_compiled_once(place, is_compiled):
+    """So that no execution compiles them; a module that cannot be compiled is no reason to fail."""
+    install(place.site, "demo", "1.0", {"demo.py": "x = 1\n", "broken.py": "this is no Python\n"})
+    environment = place.capture()
+
+    built = place.build(environment, BubblewrapEngine(), is_compiled=is_compiled)
+
+    (site,) = built.path.glob("lib/python3*/site-packages")
+    assert is_compiled == bool(list(site.glob("__pycache__/demo.*.pyc")))
+    code = "import demo, os, sys; print(os.path.exists(demo.__cached__))"
+    assert (0, f"{is_compiled}\n") == place.execute(BubblewrapEngine(), built, code)
 
 
 @pytest.mark.sandbox

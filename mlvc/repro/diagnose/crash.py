@@ -32,6 +32,7 @@ _NETWORK = re.compile(
     r"socket\.gaierror|Temporary failure in name resolution|Name or service not known|Network is unreachable"
     r"|NameResolutionError|Could not resolve host|nodename nor servname"
 )
+_REFUSED = re.compile(r"ConnectionRefusedError|\[Errno 111\]|Connection refused")
 _MEMORY = re.compile(r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc")
 _READ_ONLY = re.compile(
     r"\[Errno (?:30|13)\] (?:Read-only file system|Permission denied): (b?'(?:[^'\\\n]|\\.)*')"
@@ -71,7 +72,8 @@ def crash_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:
             "write-outside",
             f"the command wrote to {written}, which is read-only here: outputs belong into the project",
         )
-    if _NETWORK.search(text):
+    # Nothing listens inside, so what asked a server on the machine itself is refused.
+    if _NETWORK.search(text) or (run.observed.connections and _REFUSED.search(text)):
         hosts = ", ".join(run.observed.connections[:_MOST_NAMED])
         known = f" It connected to {hosts} when it was recorded." if hosts else ""
         yield Cause("network", f"the command uses the network, which a reproduction does not have.{known}")
