@@ -278,8 +278,20 @@ class ObjectCatalog(Protocol):
         """
         ...
 
+    def has_object(self, object_id: ObjectId) -> bool:
+        """Returns whether a commit, run, environment or verdict is here; as `ObjectReader.has_object`."""
+        ...
+
     def read_object(self, object_id: ObjectId) -> StoredObject:
         """Returns a commit, run, environment or verdict, verified; as `ObjectReader.read_object`."""
+        ...
+
+    def has_tree(self, tree: TreeId) -> bool:
+        """Returns whether the tree itself is here; as `ObjectReader.has_tree`."""
+        ...
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory, verified; as `ObjectReader.read_tree`."""
         ...
 
 

@@ -32,10 +32,20 @@ if TYPE_CHECKING:
     from mlvc.index.database import MetadataIndex
     from mlvc.ports import Clock, Reporter
 
-__all__ = ["HOOK_TOKEN", "LOCK_NAME", "SETTINGS_NAME", "NotInitialisedError", "Repo", "SystemClock"]
+__all__ = [
+    "HOOK_TOKEN",
+    "INDEX_URL",
+    "LOCK_NAME",
+    "SETTINGS_NAME",
+    "NotInitialisedError",
+    "Repo",
+    "SystemClock",
+]
 
 SETTINGS_NAME = b"mlvc.toml"
 LOCK_NAME = b"mlvc.lock"
+INDEX_URL = "MLVC_INDEX_URL"
+"""The environment variable with the address of the team's index."""
 HOOK_TOKEN: Mapping[str, str] = {"MLVC_HOOK_TOKEN": "1"}
 """Tells mlvc's git hooks, by a variable, that a command of mlvc runs them, which does their work itself."""
 
@@ -82,6 +92,7 @@ class Repo:
         self.reporter = reporter
         self.environment = environment
         self.clock: Clock = clock if clock is not None else SystemClock()
+        self._is_server_down = False
 
     @classmethod
     def open(
@@ -190,9 +201,31 @@ class Repo:
     @cached_property
     def index(self) -> MetadataIndex:
         """The metadata index, not yet caught up; its library is loaded only by commands that ask a question."""
-        from mlvc.index.database import MetadataIndex  # noqa: PLC0415  # 150 ms that `status` must not pay
+        from mlvc.index.database import open_index  # noqa: PLC0415  # 150 ms that `status` must not pay
 
-        return MetadataIndex(self.common_dir / "index.db", self.store, self.config.project_id)
+        url = self.environment.get(INDEX_URL) or self.config.index_url
+        return open_index(self.common_dir / "index.db", url, self.store, self.config.project_id)
+
+    def index_for_work(self) -> MetadataIndex:
+        """Returns the index, caught up, for what only asks about this repository's own objects.
+
+        Where the team's server does not answer, that is the file, and the person is told once: nobody's work waits
+        for a server. A question to all that the team knows asks `index` instead, and fails.
+        """
+        from mlvc.index.database import open_index  # noqa: PLC0415  # as for `index`
+        from mlvc.index.errors import IndexUnreachableError  # noqa: PLC0415  # as for `index`
+
+        if not self._is_server_down:
+            try:
+                self.index.catch_up(self.reporter)
+            except IndexUnreachableError as exc:
+                self._is_server_down = True
+                self.reporter.warn(f"{exc.message}; the next question catches it up")
+            else:
+                return self.index
+        own = open_index(self.common_dir / "index.db", None, self.store, self.config.project_id)
+        own.catch_up(self.reporter)
+        return own
 
     @cached_property
     def config(self) -> Config:
@@ -210,6 +243,7 @@ class Repo:
             remote_url=own.remote_url or shared.remote_url,
             remote_default=own.remote_default or shared.remote_default,
             # Where the data goes, who may write it and what is deleted when is nobody else's choice either.
+            index_url=own.index_url,
             store_path=own.store_path,
             store_shared=own.store_shared,
             gc_keep_days=own.gc_keep_days,

@@ -7,6 +7,7 @@ MLVC_TESTS_REQUIRE_DOCKER, and then an engine that does not answer is a failure.
 
 import os
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
 from tests.support.frameworks import FrameworksError, find_frameworks
+from tests.support.postgres import PostgresError, serve_postgres
 from tests.support.s3 import S3Error, serve_s3
 from tests.support.xfs import XfsError, mount_xfs
 
@@ -24,6 +26,7 @@ REQUIREMENTS = {
     "frameworks": "frameworks_python",
     "sandbox": "bubblewrap",
     "s3": "s3_server",
+    "postgres": "postgres_server",
 }
 
 settings.register_profile(
@@ -165,6 +168,24 @@ def xfs(tmp_path_factory):
         if os.environ.get("MLVC_TESTS_REQUIRE_XFS") == "1":
             pytest.fail(f"an XFS image is required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A PostgreSQL server that answers."""
+    try:
+        with serve_postgres() as server:
+            yield server
+    except PostgresError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_POSTGRES") == "1":
+            pytest.fail(f"a PostgreSQL server is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The address of an empty database."""
+    return postgres_server.url(f"test-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="session")

@@ -137,8 +137,9 @@ else
     echo "no XFS image can be mounted here"
 fi
 
-# The server's program is one of the development dependencies, so its absence is a mistake.
+# The servers' programs are among the development dependencies, so their absence is a mistake.
 export MLVC_TESTS_REQUIRE_S3=1
+export MLVC_TESTS_REQUIRE_POSTGRES=1
 export MLVC_TESTS_FAILED_STEPS="${failed[*]+${failed[*]/%/;}}"
 "$python" -m pytest -n 2 --dist worksteal "$@"
 status=$?

@@ -2,56 +2,69 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 from sqlalchemy import ColumnElement, Select, Table, func, select
-from sqlalchemy import Row as SqlRow
-from sqlalchemy.dialects.sqlite import insert
 
 from mlvc import fsio
-from mlvc.errors import UsageError
 from mlvc.index import schema
 from mlvc.index.answers import CommitRow, DistributionRow, Lineage, PathRow, RunRow, VerdictRow
+from mlvc.index.commits import all_commits, commits_by_sha, paths_holding
+from mlvc.index.intake import batches, delete_objects, find_known, note_pack, take_in, taken
 from mlvc.index.lineage import trace
-from mlvc.index.rows import Row, rows_of
+from mlvc.index.runs import name_number, runs_by_id, runs_where, runs_with, verdicts_of
 from mlvc.index.sqlite import SqliteFile
-from mlvc.model.ids import BlobId, CommitId, EnvironmentId, ObjectId, PackId, PlanId, RunId, TreeId, VerdictId
+from mlvc.index.storage import Database
+from mlvc.index.versions import environments_with, parse_specifier
+from mlvc.model.ids import BlobId, CommitId, ObjectId, PackId, PlanId, RunId, TreeId
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlvc.ports import ObjectCatalog, Reporter
 
-__all__ = ["MetadataIndex"]
+__all__ = ["MetadataIndex", "open_index"]
+
+
+def open_index(path: Path, url: str | None, store: ObjectCatalog, project_id: str) -> MetadataIndex:
+    """Returns the index on the server at `url`, or without one in the file at `path`; neither is opened yet.
+
+    Raises:
+        UsageError: `url` is no address of a PostgreSQL database.
+        PostgresMissingError: The library for it is not installed.
+    """
+    if url is None:
+        return MetadataIndex(SqliteFile(path), store, project_id)
+    from mlvc.index.postgres import PostgresDatabase  # noqa: PLC0415  # what few have should cost nobody else
+
+    return MetadataIndex(PostgresDatabase(url), store, project_id)
 
 
 class MetadataIndex:
     """Answers questions about the objects of one store; everything in it can be made again from them.
 
     It knows what `catch_up` has seen. Any number of processes may have it open, and catch up, at once.
+
+    Attributes:
+        place: The file, or the server's address without the password.
     """
 
-    def __init__(self, path: Path, store: ObjectCatalog, project_id: str) -> None:
-        """Describes an index; its file is made, or its version checked, at the first use.
+    def __init__(self, database: Database, store: ObjectCatalog, project_id: str) -> None:
+        """Describes an index; its tables are made, or their version checked, at the first use.
 
         Args:
-            path: The database file; files beside it whose names start with its name belong to it.
+            database: Where the rows are.
             store: Where the objects are.
             project_id: Whose rows to read and write; others' are left alone.
         """
-        self._file = SqliteFile(path)
+        self.place = database.place
+        self._database = database
         self._store = store
         self._project = project_id
 
     def catch_up(self, reporter: Reporter) -> None:
-        """Takes in the objects of packs that were not seen yet, each pack in one transaction.
+        """Takes in the objects of packs that were not seen yet.
 
         What another process takes in at the same time is written once. Cheap when there is nothing new.
 
@@ -59,22 +72,27 @@ class MetadataIndex:
             IntegrityError: An object or the index is damaged.
             IndexBusyError: Another process kept writing.
         """
-        with self._file.reading() as connection:
+        with self._database.reading() as connection:
             known = {
                 PackId.parse(text)
                 for text in connection.scalars(select(schema.packs.c.id).where(self._own(schema.packs)))
             }
-        self._take_in(self._file, known, reporter)
+        self._take_in(self._database, known, reporter)
 
     def rebuild(self, reporter: Reporter) -> None:
-        """Makes the index anew from the objects, and puts it in the place of the old one, whatever that is.
+        """Makes every row of the store's objects anew.
 
-        Questions are answered from the old one meanwhile. A second rebuild waits for the first.
+        A file is replaced by a new one, whatever it is, and questions are answered from the old one meanwhile; a
+        second rebuild waits for the first. On a server, which holds what other repositories know too, nothing else is
+        touched.
 
         Raises:
-            IntegrityError: An object is damaged; the old index is still there.
+            IntegrityError: An object is damaged; the old rows are still there.
         """
-        path = self._file.path
+        if not isinstance(self._database, SqliteFile):
+            self._take_in(self._database, frozenset(), reporter, is_anew=True)
+            return
+        path = self._database.path
         with (
             fsio.translate_os_errors(f"rebuild {path}"),
             fsio.file_lock(
@@ -84,46 +102,37 @@ class MetadataIndex:
             new = SqliteFile(path.with_name(path.name + ".new"))
             new.remove()
             self._take_in(new, frozenset(), reporter)
-            self._file.replace_with(new)
+            self._database.replace_with(new)
 
     def counts(self) -> dict[str, int]:
         """Returns the number of rows in each table, by the table's name."""
-        with self._file.reading() as connection:
+        with self._database.reading() as connection:
             return {
-                table.name: connection.scalar(select(func.count()).select_from(table).where(self._own(table)))
-                or 0
+                table.name: connection.scalar(self._counting(table)) or 0
                 for table in schema.METADATA.sorted_tables
                 if table is not schema.schema_versions
             }
 
+    def _counting(self, table: Table) -> Select[Any]:
+        query = select(func.count()).select_from(table)
+        if table not in schema.OWNERS:
+            return query.where(self._own(table))
+        owner, column = schema.OWNERS[table]
+        return query.where(table.c[column].in_(select(owner.c.number).where(self._own(owner))))
+
     def commit_for_sha(self, sha: str) -> CommitId | None:
         """Returns the mlvc commit that links to a git commit."""
-        table = schema.commits
-        # The same git commit recorded twice differs only in what was known of it; any rule will do, if it is one.
-        found = self._first(
-            select(table.c.id).where(table.c.code_sha == sha).order_by(table.c.id).limit(1), table
-        )
-        return None if found is None else CommitId.parse(found.id)
+        return self.commits_for_shas([sha]).get(sha)
+
+    def commits_for_shas(self, shas: Collection[str]) -> Mapping[str, CommitId]:
+        """Returns the mlvc commits that link to git commits, by SHA; a git commit without one is not there."""
+        with self._database.reading() as connection:
+            return commits_by_sha(connection, self._project, shas)
 
     def commits(self) -> Sequence[CommitRow]:
         """Returns all commits, the newest first."""
-        table, parents = schema.commits, schema.commit_parents
-        by_commit: dict[str, list[CommitId]] = defaultdict(list)
-        for row in self._all(select(parents).order_by(parents.c.position), parents):
-            by_commit[row.commit_id].append(CommitId.parse(row.parent))
-        found = [
-            CommitRow(
-                id=CommitId.parse(row.id),
-                code_sha=row.code_sha,
-                environment=_environment(row.environment),
-                parents=tuple(by_commit[row.id]),
-                author=row.author,
-                time=row.time,
-                message=row.message,
-            )
-            for row in self._all(select(table).order_by(table.c.id), table)
-        ]
-        return sorted(found, key=lambda commit: _moment(commit.time), reverse=True)
+        with self._database.reading() as connection:
+            return all_commits(connection, self._project)
 
     def run_rows(
         self, *, name: str | None = None, status: str | None = None, limit: int | None = None
@@ -137,18 +146,20 @@ class MetadataIndex:
         """
         wanted = []
         if name is not None:
-            wanted.append(schema.runs.c.name == name)
+            wanted.append(schema.runs.c.name_number == name_number(self._project, name))
         if status is not None:
             wanted.append(schema.runs.c.status == status)
         return self._runs(*wanted, limit=limit)
 
     def runs_by_output(self, data_id: BlobId | TreeId) -> Sequence[RunId]:
         """Returns the runs that made the data, the newest first."""
-        return self._runs_with(schema.run_outputs, data_id)
+        with self._database.reading() as connection:
+            return runs_with(connection, self._project, schema.run_outputs, data_id)
 
     def runs_by_input(self, data_id: BlobId | TreeId) -> Sequence[RunId]:
         """Returns the runs that read the data, the newest first."""
-        return self._runs_with(schema.run_inputs, data_id)
+        with self._database.reading() as connection:
+            return runs_with(connection, self._project, schema.run_inputs, data_id)
 
     def runs_by_plan(self, plan: PlanId, *, status: str | None = None) -> Sequence[RunId]:
         """Returns the runs of a plan, the newest first; only those that ended as `status` says, if given."""
@@ -159,27 +170,13 @@ class MetadataIndex:
 
     def verdicts_of(self, run: RunId) -> Sequence[VerdictRow]:
         """Returns the reproductions of a run, the newest first."""
-        table = schema.verdicts
-        query = select(table).where(table.c.run_id == str(run)).order_by(table.c.started.desc(), table.c.id)
-        return [
-            VerdictRow(
-                id=VerdictId.parse(row.id),
-                run=run,
-                verdict=row.verdict,
-                engine=row.engine,
-                isolated=row.isolated,
-                exit_code=row.exit_code,
-                started=row.started,
-                duration_ms=row.duration_ms,
-            )
-            for row in self._all(query, table)
-        ]
+        with self._database.reading() as connection:
+            return verdicts_of(connection, self._project, run)
 
     def paths_with_id(self, data_id: BlobId | TreeId) -> Sequence[PathRow]:
         """Returns where commits track exactly this data, sorted by path."""
-        table = schema.commit_paths
-        query = select(table).where(table.c.data_id == str(data_id)).order_by(table.c.path, table.c.commit_id)
-        return [PathRow(CommitId.parse(row.commit_id), row.path) for row in self._all(query, table)]
+        with self._database.reading() as connection:
+            return paths_holding(connection, self._project, [data_id])
 
     def environments_with(self, package: str, specifier: str = "") -> Sequence[DistributionRow]:
         """Returns the environments in which a distribution has a version, sorted by environment.
@@ -191,106 +188,49 @@ class MetadataIndex:
         Raises:
             UsageError: `specifier` is none.
         """
-        try:
-            versions = SpecifierSet(specifier)
-        except InvalidSpecifier:
-            raise UsageError(
-                f"{specifier!r} is no version specifier", hint="write it as in `<1.1` or `>=2,!=2.3`"
-            ) from None
-        table = schema.distributions
-        query = (
-            select(table)
-            .where(table.c.name == canonicalize_name(package))
-            .order_by(table.c.environment, table.c.position)
-        )
-        return [
-            DistributionRow(EnvironmentId.parse(row.environment), row.name, row.version)
-            for row in self._all(query, table)
-            if _matches(row.version, versions)
-        ]
+        versions = parse_specifier(specifier)
+        with self._database.reading() as connection:
+            return environments_with(connection, self._project, package, versions)
 
     def lineage(self, targets: Sequence[BlobId | TreeId]) -> Lineage:
         """Returns what the targets were made from, all the way up, and what was made from them, all the way down."""
-        with self._file.reading() as connection:
+        with self._database.reading() as connection:
             run_ids, edges = trace(connection, self._project, targets)
-        runs = {row.id: row for row in self._runs() if row.id in run_ids}
-        return Lineage(
-            tuple(sorted(runs.values(), key=lambda row: (row.started, row.id))),
-            tuple(sorted(edges)),
-        )
+            runs = runs_by_id(connection, self._project, run_ids)
+        return Lineage(tuple(runs), tuple(sorted(edges)))
 
-    def _take_in(self, file: SqliteFile, known: Container[PackId], reporter: Reporter) -> None:
+    def _take_in(
+        self, database: Database, known: Container[PackId], reporter: Reporter, *, is_anew: bool = False
+    ) -> None:
         with reporter.task("indexing", unit="objects") as task:
             for pack, object_ids in self._store.iter_new_objects(known):
-                # Objects are read before the transaction begins, so that other writers wait for the inserts only.
-                rows: dict[Table, list[Row]] = defaultdict(list)
-                for object_id in object_ids:
-                    for table, row in rows_of(object_id, self._store.read_object(object_id)):
-                        rows[table].append({"project": self._project, **row})
-                    task.advance()
-                rows[schema.packs].append(
-                    {"project": self._project, "id": str(pack), "objects": len(object_ids)}
-                )
-                with file.writing() as connection:
-                    for table, values in rows.items():
-                        connection.execute(insert(table).on_conflict_do_nothing(), values)
+                pending = list(batches(object_ids))
+                while True:
+                    batch = pending.pop(0) if pending else []
+                    new = batch if is_anew else self._unknown(database, batch)
+                    # Objects are read before the transaction begins, so that writers wait for the inserts only.
+                    objects = [taken(self._store, object_id) for object_id in new]
+                    with database.writing() as connection:
+                        if is_anew:
+                            delete_objects(connection, self._project, new)
+                        take_in(connection, self._project, objects)
+                        if not pending:
+                            # Last: whoever stops before begins this pack again, and writes nothing twice.
+                            note_pack(connection, self._project, pack, len(object_ids))
+                    task.advance(len(batch))
+                    if not pending:
+                        break
+
+    def _unknown(self, database: Database, object_ids: Collection[ObjectId]) -> list[ObjectId]:
+        if not object_ids:
+            return []
+        with database.reading() as connection:
+            known = find_known(connection, self._project, object_ids)
+        return [object_id for object_id in object_ids if object_id not in known]
 
     def _own(self, table: Table) -> ColumnElement[bool]:
         return table.c.project == self._project
 
-    def _all(self, query: Select[Any], table: Table) -> Sequence[SqlRow[Any]]:
-        with self._file.reading() as connection:
-            return connection.execute(query.where(self._own(table))).all()
-
-    def _first(self, query: Select[Any], table: Table) -> SqlRow[Any] | None:
-        return next(iter(self._all(query, table)), None)
-
     def _runs(self, *wanted: ColumnElement[bool], limit: int | None = None) -> list[RunRow]:
-        table = schema.runs
-        query = select(table).where(*wanted).order_by(table.c.started.desc(), table.c.id).limit(limit)
-        return [_run_row(row) for row in self._all(query, table)]
-
-    def _runs_with(self, table: Table, data_id: ObjectId) -> list[RunId]:
-        inside = select(table.c.run_id).where(self._own(table), table.c.data_id == str(data_id))
-        return [row.id for row in self._runs(schema.runs.c.id.in_(inside))]
-
-
-def _run_row(row: SqlRow[Any]) -> RunRow:
-    return RunRow(
-        id=RunId.parse(row.id),
-        plan=PlanId.parse(row.plan),
-        name=row.name,
-        argv=tuple(json.loads(row.argv)),
-        directory=row.directory,
-        status=row.status,
-        exit_code=row.exit_code,
-        started=row.started,
-        duration_ms=row.duration_ms,
-        profile=row.profile,
-        threads=row.threads,
-        engine=row.engine,
-        code_sha=row.code_sha,
-        code_tree=TreeId.parse(row.code_tree),
-        dirty=row.dirty,
-        environment=_environment(row.environment),
-    )
-
-
-def _environment(text: str | None) -> EnvironmentId | None:
-    return None if text is None else EnvironmentId.parse(text)
-
-
-def _moment(text: str) -> datetime.datetime:
-    """Returns a commit's time as a moment: authors' offsets differ, so that the texts do not sort."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.datetime.min.replace(tzinfo=datetime.UTC)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
-
-
-def _matches(version: str, versions: SpecifierSet) -> bool:
-    try:
-        return versions.contains(version, prereleases=True)
-    except InvalidVersion:
-        return False  # Not every installed distribution has a version that PEP 440 knows.
+        with self._database.reading() as connection:
+            return runs_where(connection, self._project, *wanted, limit=limit)

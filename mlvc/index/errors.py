@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IndexBusyError",
     "IndexDamagedError",
+    "IndexUnreachableError",
     "IndexUnusableError",
     "IndexVersionError",
     "translate_sql_errors",
@@ -35,64 +36,82 @@ class IndexDamagedError(IntegrityError):
     """The index's file is not a database, or a damaged one.
 
     Attributes:
-        path: The file.
+        place: The file, or the server's address without the password.
     """
 
     code = "index-damaged"
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"the index {path} is damaged: {what}", hint=_REBUILD)
-        self.path = path
+    def __init__(self, place: Path | str, what: str) -> None:
+        super().__init__(f"the index {place} is damaged: {what}", hint=_REBUILD)
+        self.place = str(place)
 
 
 class IndexBusyError(MlvcError):
     """Another process has been writing to the index for too long.
 
     Attributes:
-        path: The file.
+        place: The file, or the server's address without the password.
     """
 
     code = "index-busy"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"another process is writing to the index {path}", hint="repeat when it has ended")
-        self.path = path
+    def __init__(self, place: Path | str) -> None:
+        super().__init__(f"another process is writing to the index {place}", hint="repeat when it has ended")
+        self.place = str(place)
 
 
 class IndexVersionError(VersionError):
     """The index has a schema that this mlvc does not know.
 
     Attributes:
-        path: The file.
+        place: The file, or the server's address without the password.
         version: The schema's version, as stored.
     """
 
     code = "unknown-index-version"
 
-    def __init__(self, path: Path, version: str) -> None:
+    def __init__(self, place: Path | str, version: str) -> None:
         super().__init__(
-            f"this mlvc does not know version {version[:40]!r} of the schema of {path}",
+            f"this mlvc does not know version {version[:40]!r} of the schema of {place}",
             hint="install a newer mlvc, or make an index for this one with `mlvc index rebuild`",
         )
-        self.path = path
+        self.place = str(place)
         self.version = version
+
+
+class IndexUnreachableError(MlvcError):
+    """The server of the index does not answer, or lets nobody in.
+
+    Attributes:
+        place: The server's address without the password.
+    """
+
+    code = "index-unreachable"
+
+    def __init__(self, place: str, what: str) -> None:
+        super().__init__(
+            f"the index {place} cannot be reached: {what}",
+            hint="see whether the server runs and lets you in; without MLVC_INDEX_URL and index.url mlvc keeps an "
+            "index of its own",
+        )
+        self.place = place
 
 
 class IndexUnusableError(MlvcError):
     """The index could not be opened, read or written, for a reason outside it.
 
     Attributes:
-        path: The file.
+        place: The file, or the server's address without the password.
     """
 
     code = "index-unusable"
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, place: Path | str, what: str) -> None:
         super().__init__(
-            f"the index {path} cannot be used: {what}",
+            f"the index {place} cannot be used: {what}",
             hint="see whether there is room and permission; it can always be rebuilt: `mlvc index rebuild`",
         )
-        self.path = path
+        self.place = str(place)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from mlvc.index import schema
 from mlvc.index.answers import LineageEdge
+from mlvc.index.intake import batches
 from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.tree import Kind
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Table
 
 __all__ = ["trace"]
-
-_BATCH = 500
-"""Values in one query; SQLite took 999 for a long time."""
 
 
 def trace(
@@ -37,32 +35,50 @@ def trace(
     edges = {
         LineageEdge(RunId.parse(row.run_id), row.path, _data_id(row.kind, row.data_id), table is makes)
         for table in (reads, makes)
-        for row in _rows(connection, project, table, "run_id", found)
+        for row in _of_runs(connection, table, found)
     }
-    return {RunId.parse(text) for text in found}, edges
+    return {edge.run for edge in edges}, edges
 
 
-def _follow(connection: Connection, project: str, data: set[str], enter: Table, leave: Table) -> set[str]:
+def _follow(connection: Connection, project: str, data: set[str], enter: Table, leave: Table) -> set[int]:
     """Returns the runs reached from `data`: those with it in `enter`, then those with what they have in `leave`."""
-    runs: set[str] = set()
+    runs: set[int] = set()
     seen = set(data)
     frontier = set(data)
     while frontier:
-        entered = {row.run_id for row in _rows(connection, project, enter, "data_id", frontier)} - runs
+        entered = set(_with_data(connection, project, enter, frontier)) - runs
         runs |= entered
-        frontier = {row.data_id for row in _rows(connection, project, leave, "run_id", entered)} - seen
+        frontier = {
+            data_id
+            for batch in batches(entered)
+            for data_id in connection.scalars(select(leave.c.data_id).where(leave.c.run_number.in_(batch)))
+        } - seen
         seen |= frontier
     return runs
 
 
-def _rows(
-    connection: Connection, project: str, table: Table, column: str, values: set[str]
-) -> Iterator[Row[Any]]:
-    ordered = sorted(values)
-    for start in range(0, len(ordered), _BATCH):
-        batch = ordered[start : start + _BATCH]
+def _with_data(
+    connection: Connection, project: str, table: Table, data_ids: Collection[str]
+) -> Iterator[int]:
+    runs = schema.runs
+    for batch in batches(data_ids):
+        yield from connection.scalars(
+            select(table.c.run_number)
+            .join(runs, runs.c.number == table.c.run_number)
+            .where(table.c.data_id.in_(batch), runs.c.project == project)
+        )
+
+
+def _of_runs(
+    connection: Connection, table: Table, run_numbers: Collection[int]
+) -> Iterator[Row[str, str, str, str]]:
+    runs, names = schema.runs, schema.names
+    for batch in batches(run_numbers):
         yield from connection.execute(
-            select(table).where(table.c.project == project, table.c[column].in_(batch))
+            select(runs.c.id.label("run_id"), names.c.name.label("path"), table.c.kind, table.c.data_id)
+            .join(runs, runs.c.number == table.c.run_number)
+            .join(names, names.c.number == table.c.path_number)
+            .where(table.c.run_number.in_(batch))
         )
 
 

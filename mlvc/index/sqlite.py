@@ -8,16 +8,19 @@ writers wait for each other up to the busy timeout.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from mlvc import fsio
 from mlvc.index import schema
-from mlvc.index.errors import IndexVersionError, translate_sql_errors
+from mlvc.index.errors import translate_sql_errors
+from mlvc.index.storage import bring_up_to_date, stored_version
+from mlvc.model.names import encode_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +34,16 @@ _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 class SqliteFile:
-    """A database file with the index's schema; made at its first use.
-
-    Safe for use from several threads and processes: each transaction has a connection of its own.
+    """A `storage.Database` in a file: each transaction has a connection of its own.
 
     Attributes:
         path: The file.
+        place: Its name.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.place = encode_name(os.fsencode(path))
         self._lock = path.with_name(path.name + ".lock")
         # No pool: a connection costs a tenth of a millisecond, and one that stayed open would outlive a replacement.
         self._engine = _engine(path)
@@ -48,24 +51,13 @@ class SqliteFile:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Begins a transaction that sees one state of the index and never waits for a writer.
-
-        Raises:
-            IndexDamagedError: The file is no database, or a damaged one.
-            IndexVersionError: It was made by a newer mlvc.
-        """
+        """Begins a transaction that sees one state of the index and never waits for a writer."""
         with self._opened(), self._begin("BEGIN") as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Begins a transaction that excludes other writers from its start; leaving it by an exception undoes it.
-
-        Raises:
-            IndexBusyError: Another process kept writing.
-            IndexDamagedError: The file is no database, or a damaged one.
-            IndexVersionError: It was made by a newer mlvc.
-        """
+        """Begins a transaction that excludes other writers from its start; leaving it by an exception undoes it."""
         # A transaction that first reads and then writes could not wait for another writer: it would fail at once.
         with self._opened(), self._begin("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -106,21 +98,11 @@ class SqliteFile:
             yield
 
     def _check_schema(self) -> None:
-        """Makes the tables of a new file, changes those of an older mlvc, and refuses those of a newer one."""
         with self._begin("BEGIN") as connection:
-            if _stored_version(connection) == schema.SCHEMA_VERSION:
+            if stored_version(connection) == schema.SCHEMA_VERSION:
                 return
         with self._begin("BEGIN IMMEDIATE") as connection:
-            version = _stored_version(connection)  # Another process may have been faster.
-            if version is None:
-                schema.METADATA.create_all(connection)
-                connection.execute(insert(schema.schema_versions).values(version_num=schema.SCHEMA_VERSION))
-            elif version > schema.SCHEMA_VERSION:
-                raise IndexVersionError(self.path, version)
-            elif version < schema.SCHEMA_VERSION:
-                from mlvc.index.migrate import upgrade  # noqa: PLC0415  # loads Alembic, which is almost never needed
-
-                upgrade(connection)
+            bring_up_to_date(connection, self.place)
 
     def _begin(self, statement: str | None) -> AbstractContextManager[Connection]:
         return self._engine.execution_options(mlvc_begin=statement).begin()
@@ -131,7 +113,7 @@ class SqliteFile:
 
 
 def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
@@ -148,10 +130,3 @@ def _engine(path: Path) -> Engine:
             connection.exec_driver_sql(statement)
 
     return engine
-
-
-def _stored_version(connection: Connection) -> str | None:
-    """Returns the version of the schema; None for a file without tables."""
-    if not inspect(connection).has_table(schema.VERSION_TABLE):
-        return None
-    return connection.execute(select(schema.schema_versions.c.version_num)).scalar() or ""

@@ -19,7 +19,10 @@
     url = "s3://bucket/path"
     default = "team"
 
-    [store]                       # this section and the next two take effect only from the user's own configuration
+    [index]                       # this section and the next three take effect only from the user's own configuration
+    url = "postgresql://me@db.example.org/mlvc"
+
+    [store]
     path = "/srv/mlvc"
     shared = true
 
@@ -67,6 +70,7 @@ class Config:
         repro_memory_mb: The memory limit of a reproduction; None sets none.
         remote_url: Where the project's data is, for whoever has added no remote.
         remote_default: The name of the remote that is used where none is named.
+        index_url: The PostgreSQL database of the index; None for a file of its own.
         store_path: The store's directory; None for one inside the git directory.
         store_shared: Whether a store that is made is writable for its group.
         gc_keep_days: How long gc keeps what it found unreachable; None for the default.
@@ -81,6 +85,7 @@ class Config:
     repro_memory_mb: int | None = None
     remote_url: str | None = None
     remote_default: str | None = None
+    index_url: str | None = None
     store_path: str | None = None
     store_shared: bool | None = None
     gc_keep_days: int | None = None
@@ -96,6 +101,7 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("repro", "memory_mb"): ("repro_memory_mb", int),
     ("remote", "url"): ("remote_url", str),
     ("remote", "default"): ("remote_default", str),
+    ("index", "url"): ("index_url", str),
     ("store", "path"): ("store_path", str),
     ("store", "shared"): ("store_shared", bool),
     ("gc", "keep_days"): ("gc_keep_days", int),

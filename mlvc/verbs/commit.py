@@ -50,12 +50,12 @@ def commit(repo: Repo, message: str, *, add_changed: bool = False) -> CommitResu
     with repo.editing():
         added = _add_changed(repo) if add_changed else ()
         lock = repo.read_lock()
-        repo.index.catch_up(repo.reporter)
+        index = repo.index_for_work()
         try:
             sha = repo.code.commit(message, _own_files(repo, lock), environment=HOOK_TOKEN)
         except NothingToCommitError:
             head = repo.code.head_sha()
-            if head is None or repo.index.commit_for_sha(head) is not None:
+            if head is None or index.commit_for_sha(head) is not None:
                 raise
             sha = head
         record = record_commit(repo, sha, lock)
@@ -91,7 +91,7 @@ def _directories_of_head(repo: Repo) -> Iterable[bytes]:
 
 
 def record_commit(repo: Repo, sha: str, lock: Lock, *, is_head: bool = True) -> Commit:
-    """Stores the data commit of a git commit; the index has been caught up.
+    """Stores the data commit of a git commit.
 
     Args:
         repo: The repository.
@@ -100,14 +100,14 @@ def record_commit(repo: Repo, sha: str, lock: Lock, *, is_head: bool = True) -> 
         is_head: Whether HEAD is at it; of another one, the work tree does not hold the code.
     """
     info = repo.code.info(sha)
-    parents = [repo.index.commit_for_sha(parent) for parent in info.parents]
+    recorded = repo.index_for_work().commits_for_shas(info.parents)
     with repo.store.writer() as writer:
         record = Commit(
             code_sha=sha,
             code_tree=_code_tree(repo, writer, lock) if is_head else None,
             paths=tuple(lock.entries[path] for path in sorted(lock.entries)),
             environment=lock.environment,
-            parents=tuple(parent for parent in parents if parent is not None),
+            parents=tuple(recorded[parent] for parent in info.parents if parent in recorded),
             author=info.author,
             time=info.time,
             message=info.message,

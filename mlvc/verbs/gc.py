@@ -85,11 +85,11 @@ def _renew_index(repo: Repo, common: Path, root: Path) -> None:
     path = common / "mlvc" / "index.db"
     if not path.exists():
         return
-    from mlvc.index.database import MetadataIndex  # noqa: PLC0415  # 150 ms that most calls need not pay
+    from mlvc.index.database import open_index  # noqa: PLC0415  # 150 ms that most calls need not pay
 
     with translate_os_errors(f"read the settings of {encode_name(bytes(root))}"):
         config = decode_config((root / SETTINGS_NAME.decode()).read_bytes())
-    MetadataIndex(path, repo.store, config.project_id).rebuild(repo.reporter)
+    open_index(path, None, repo.store, config.project_id).rebuild(repo.reporter)
 
 
 def forget_repository(repo: Repo, path: str) -> ForgetResult:

@@ -234,6 +234,5 @@ def record_rewritten(repo: Repo, shas: Iterable[str]) -> None:
     for sha in shas:
         if not git_names(repo.root, "ls-tree", "-z", "--name-only", sha, "--", os.fsdecode(LOCK_NAME)):
             continue
-        repo.index.catch_up(repo.reporter)
-        if repo.index.commit_for_sha(sha) is None:
+        if repo.index_for_work().commit_for_sha(sha) is None:
             record_commit(repo, sha, repo.lock_at(sha), is_head=sha == head)

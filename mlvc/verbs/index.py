@@ -12,8 +12,14 @@ __all__ = ["IndexResult", "rebuild", "show"]
 
 @dataclass(frozen=True, slots=True)
 class IndexResult:
-    """What the index holds: rows by table."""
+    """What the index holds.
 
+    Attributes:
+        place: The file, or the server's address without the password.
+        counts: Rows by table.
+    """
+
+    place: str
     counts: Mapping[str, int]
 
 
@@ -24,10 +30,10 @@ def rebuild(repo: Repo) -> IndexResult:
         IntegrityError: An object is damaged; the old index is still there.
     """
     repo.index.rebuild(repo.reporter)
-    return IndexResult(repo.index.counts())
+    return IndexResult(repo.index.place, repo.index.counts())
 
 
 def show(repo: Repo) -> IndexResult:
     """Takes in what is new, and counts."""
     repo.index.catch_up(repo.reporter)
-    return IndexResult(repo.index.counts())
+    return IndexResult(repo.index.place, repo.index.counts())

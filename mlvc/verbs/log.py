@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from mlvc.model.ids import CommitId
@@ -9,6 +10,9 @@ from mlvc.model.objects import Commit
 from mlvc.repo import Repo
 
 __all__ = ["LogResult", "Logged", "log"]
+
+_BATCH = 100
+"""Git commits that are asked for together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,13 @@ def log(repo: Repo, rev: str = "HEAD", *, limit: int | None = None) -> LogResult
     """
     repo.index.catch_up(repo.reporter)
     commits: list[Logged] = []
-    for info in repo.code.walk(rev):
-        if limit is not None and len(commits) == limit:
-            break
-        commit_id = repo.index.commit_for_sha(info.sha)
-        if commit_id is None:
-            continue
-        value = repo.store.read_object(commit_id)
-        if isinstance(value, Commit):
-            commits.append(Logged(commit_id, value))
+    walk = repo.code.walk(rev)
+    while infos := list(itertools.islice(walk, _BATCH)):
+        recorded = repo.index.commits_for_shas([info.sha for info in infos])
+        for info in infos:
+            if limit is not None and len(commits) == limit:
+                return LogResult(tuple(commits))
+            value = repo.store.read_object(recorded[info.sha]) if info.sha in recorded else None
+            if isinstance(value, Commit):
+                commits.append(Logged(recorded[info.sha], value))
     return LogResult(tuple(commits))

@@ -117,11 +117,9 @@ def _needed(
                 hint=_WITHOUT,
             ) from exc
     if closure.needed and with_commits:
-        repo.index.catch_up(repo.reporter)
-        for sha, _ in versions:
-            record = repo.index.commit_for_sha(sha)
-            if record is not None:
-                closure.add_object(record, f"the git commit {sha[:12]}")
+        records = repo.index_for_work().commits_for_shas([sha for sha, _ in versions])
+        for sha, record in records.items():
+            closure.add_object(record, f"the git commit {sha[:12]}")
     return closure.needed
 
 

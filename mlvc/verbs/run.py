@@ -184,8 +184,9 @@ def _ignore(
 
 
 def _cached(repo: Repo, run: Run, output_paths: Sequence[bytes]) -> Run | None:
-    repo.index.catch_up(repo.reporter)
-    for candidate_id in repo.index.runs_by_plan(run.plan, status="finished"):
+    for candidate_id in repo.index_for_work().runs_by_plan(run.plan, status="finished"):
+        if not repo.store.has_object(candidate_id):
+            continue  # A colleague's, which is not fetched.
         candidate = repo.store.read_object(candidate_id)
         if isinstance(candidate, Run) and {entry.path for entry in candidate.outputs} == set(output_paths):
             return candidate

@@ -18,7 +18,8 @@ __all__ = ["command"]
 def _rebuild(context: typer.Context) -> None:
     """Makes the index anew from the objects.
 
-    Nothing is lost by deleting the index: every row comes from a stored object.
+    Nothing is lost by deleting the index: every row comes from a stored object. With another MLVC_INDEX_URL
+    than before, this is how an index moves.
     """
     session = session_of(context)
     _answer(session, rebuild(open_repository(session)))
@@ -32,10 +33,11 @@ def _show(context: typer.Context) -> None:
 
 
 def _answer(session: Session, result: IndexResult) -> None:
-    session.answer(lambda: {"tables": dict(result.counts)}, _lines(result))
+    session.answer(lambda: {"place": result.place, "tables": dict(result.counts)}, _lines(result))
 
 
 def _lines(result: IndexResult) -> Iterator[str]:
+    yield result.place
     for name, count in result.counts.items():
         yield f"{count:>8,}  {name}"
 

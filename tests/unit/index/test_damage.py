@@ -4,6 +4,7 @@ import random
 
 from mlvc.errors import MlvcError
 from mlvc.index.database import MetadataIndex
+from mlvc.index.sqlite import SqliteFile
 from mlvc.model.ids import PlanId, TreeId
 from mlvc.model.objects import Code, Commit, Run
 from mlvc.store.local import LocalStore
@@ -24,9 +25,9 @@ def test_flipped_bytes_hand_out_no_object_that_does_not_exist(tmp_path):
         run = Run(plan=PlanId.of(b""), argv=("x",), directory="", project="/p", code=code, name="train")
         writer.add_object(run)
     path = tmp_path / "index.db"
-    index = MetadataIndex(path, store, "p")
+    index = MetadataIndex(SqliteFile(path), store, "p")
     index.catch_up(RecordingReporter())
-    index._file._set_journal_mode("DELETE")
+    index._database._set_journal_mode("DELETE")
     good = path.read_bytes()
     chance = random.Random(1)
     outcomes = {"refused": 0, "right": 0, "wrong": 0}
@@ -36,7 +37,7 @@ def test_flipped_bytes_hand_out_no_object_that_does_not_exist(tmp_path):
         for leftover in tmp_path.glob("index.db*"):
             leftover.unlink()
         path.write_bytes(bad)
-        damaged = MetadataIndex(path, store, "p")
+        damaged = MetadataIndex(SqliteFile(path), store, "p")
         try:
             damaged.catch_up(RecordingReporter())
             rows = damaged.run_rows(name="train")

@@ -8,11 +8,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine, insert
+from sqlalchemy import NullPool, create_engine, insert, inspect
 
 from mlvc.index import schema
 from mlvc.index.database import MetadataIndex
 from mlvc.index.migrate import UnknownRevisionError, upgrade
+from mlvc.index.sqlite import SqliteFile
 from tests.support.command import child_environment
 
 ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
@@ -54,7 +55,7 @@ def test_a_version_that_no_migration_knows(project):
         connection.execute(insert(schema.schema_versions).values(version_num="0000"))
 
     with pytest.raises(UnknownRevisionError) as caught:
-        MetadataIndex(path, project.store, "project").run_rows()
+        MetadataIndex(SqliteFile(path), project.store, "project").run_rows()
 
     assert "run `mlvc index rebuild`" == caught.value.hint
 
@@ -68,19 +69,38 @@ def test_the_page_names_every_table_and_column(root):
     tables = {
         table.name: [column.name for column in table.columns] for table in schema.METADATA.sorted_tables
     }
+    assert documented == tables
+
+
+def test_the_drawing_is_of_the_database(root, project):
+    """Every table that a database really has is in the drawing, and every line of it is a column that there is."""
+    page = (root / "docs" / "reference" / "index.md").read_text()
+    drawing = re.search(r"```mermaid\nerDiagram\n(.*?)```", page, re.DOTALL)[1]
+    lines = re.findall(r"^    (\w+) \|\|--o\{ (\w+) : (\w+)$", drawing, re.MULTILINE)
+    project.catch_up()
+    with project.database.reading() as connection:
+        found = inspect(connection)
+        columns = {
+            name: {item["name"] for item in found.get_columns(name)} for name in found.get_table_names()
+        }
+
+    assert len(drawing.splitlines()) == len(lines)
+    assert {name for line in lines for name in line[:2]} == columns.keys() - {schema.VERSION_TABLE, "packs"}
+    assert [] == [line for line in lines if line[2] not in columns[line[1]]]
+    # A column with a number of another table leads to it.
     assert {
-        name: ["project", *columns] for name, columns in documented.items() if name != schema.VERSION_TABLE
-    } | {schema.VERSION_TABLE: documented[schema.VERSION_TABLE]} == tables
+        (table, name) for table, names in columns.items() for name in names if name.endswith("_number")
+    } == {(line[1], line[2]) for line in lines if line[2].endswith("_number")}
 
 
 def test_questions_load_no_alembic(project, root):
     """Alembic takes long to load, and an index of our own version does not need it."""
     script = (
         "import sys, pathlib\n"
-        "from mlvc.index.database import MetadataIndex\n"
+        "from mlvc.index.database import open_index\n"
         "from mlvc.store.local import LocalStore\n"
         "top = pathlib.Path(sys.argv[1])\n"
-        "MetadataIndex(top / 'index.db', LocalStore(top / 'store'), 'p').run_rows()\n"
+        "open_index(top / 'index.db', None, LocalStore(top / 'store'), 'p').run_rows()\n"
         "print(sorted({'alembic', 'sqlalchemy.orm', 'sqlite3'} & sys.modules.keys()))"
     )
 

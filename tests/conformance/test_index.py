@@ -1,12 +1,13 @@
-"""What the index answers."""
+"""What the index answers and keeps, on every engine that it may have."""
 
 import pytest
 
 from mlvc.errors import UsageError
-from mlvc.model.ids import BlobId, CommitId, EnvironmentId, PlanId
+from mlvc.index.database import MetadataIndex
+from mlvc.model.ids import BlobId, CommitId, EnvironmentId, PlanId, RunId
 from mlvc.model.objects import Commit, Distribution, Environment, Verdict
 from mlvc.model.tree import Kind
-from tests.unit.index.conftest import INTERPRETER, data
+from tests.support.index_project import INTERPRETER, TABLES, data, everything
 
 
 def ids(found):
@@ -196,13 +197,14 @@ def test_numbers_of_metrics(project):
     }
     project.run(metrics=values)
 
-    with project.catch_up()._file.reading() as connection:
-        found = connection.exec_driver_sql("SELECT name, value, number FROM metrics").all()
+    project.catch_up()
+    found = everything(project.database)["metrics"]
 
     assert {name: (value, None) for name, value in values.items()} | {
         "whole": ("3", 3.0),
         "real": ("0.25", 0.25),
-    } == {name: (value, number) for name, value, number in found}
+    } == {row["name_number"]: (row["value"], row["number"]) for row in found}
+    assert ["0.5"] == [row["text"] for row in found if row["text"] is not None]
 
 
 def test_lineage_goes_all_the_way_up_and_down(project):
@@ -252,3 +254,73 @@ def test_lineage_of_many(project):
     found = project.catch_up().lineage([first.id])
 
     assert (2, 2_402) == (len(found.runs), len(found.edges))
+
+
+def test_a_new_index_is_empty(project):
+    """The first question makes the file; without objects every table is empty."""
+    assert dict.fromkeys(sorted(TABLES), 0) == dict(sorted(project.index.counts().items()))
+
+
+def test_every_table_is_filled(project):
+    """One object of each kind, with every list filled, leaves no table empty."""
+    project.add_one_of_each()
+
+    counts = project.catch_up().counts()
+
+    # These are filled by the first question about a file below a tracked directory.
+    assert ["tree_entries", "trees"] == [name for name, count in counts.items() if count == 0]
+    assert (1, 2, 1, 1) == tuple(counts[name] for name in ("runs", "commits", "environments", "verdicts"))
+
+
+def test_catching_up_takes_in_what_is_new(project):
+    """What was added since the last time is found; what was known is not counted again."""
+    first = project.run()
+    assert [first] == [row.id for row in project.catch_up().run_rows()]
+    second = project.run()
+
+    assert [second, first] == [row.id for row in project.catch_up().run_rows()]
+    assert [1, 1] == [task.done for task in project.reporter.tasks]
+
+
+def test_catching_up_with_nothing_new_changes_nothing(project):
+    """A second time in a row reads no object and writes no row."""
+    project.add_one_of_each()
+    project.catch_up()
+    before = everything(project.database)
+
+    project.catch_up()
+
+    assert before == everything(project.database)
+    assert 0 == project.reporter.tasks[-1].done
+
+
+def test_a_rebuilt_index_has_the_same_rows(project):
+    """Built pack by pack or at once, every row of every table is the same."""
+    for _ in range(3):
+        project.add_one_of_each()
+        project.catch_up()
+    grown = everything(project.database)
+
+    project.index.rebuild(project.reporter)
+
+    assert grown == everything(project.database)
+    assert 3 == len(grown["runs"])
+
+
+def test_projects_share_a_file(tmp_path, project):
+    """Two projects in one file see their own rows only."""
+    other = type(project)(tmp_path / "other", "another")
+    other.index = MetadataIndex(project.database, other.store, "another")
+    mine, theirs = project.run(name="mine"), other.run(name="theirs")
+
+    assert [mine] == [row.id for row in project.catch_up().run_rows()]
+    assert [theirs] == [row.id for row in other.catch_up().run_rows()]
+    assert (1, 1) == (project.index.counts()["runs"], other.index.counts()["runs"])
+
+
+def test_ids_come_back_as_their_own_types(project):
+    """An id that was asked for can be asked for again."""
+    run_id = project.run()
+
+    assert RunId is type(project.catch_up().run_rows()[0].id)
+    assert run_id == project.index.run_rows()[0].id

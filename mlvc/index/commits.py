@@ -1,0 +1,105 @@
+"""Questions about commits and what they track. Every function asks within the transaction of its `connection`.
+
+A commit's rows tell what changed against its base, which is its first parent; a row without data tells that the path
+was tracked no more. What a commit tracks is therefore said by it and the bases before it: for each path, the nearest.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from mlvc.index import schema
+from mlvc.index.answers import CommitRow, PathRow
+from mlvc.index.intake import batches
+from mlvc.index.rows import key_text
+from mlvc.model.ids import CommitId, EnvironmentId, ObjectId
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["all_commits", "commits_by_sha", "paths_holding"]
+
+
+def commits_by_sha(connection: Connection, project: str, shas: Collection[str]) -> Mapping[str, CommitId]:
+    """Returns the mlvc commits that link to git commits, by SHA."""
+    table = schema.commits
+    found: dict[str, CommitId] = {}
+    for batch in batches({key_text(sha) for sha in shas}):
+        query = (
+            select(table.c.code_sha, table.c.id)
+            .where(table.c.project == project, table.c.code_sha.in_(batch))
+            # The same git commit recorded twice differs only in what was known of it; any rule will do.
+            .order_by(table.c.id.desc())
+        )
+        found.update((row.code_sha, CommitId.parse(row.id)) for row in connection.execute(query))
+    return found
+
+
+def all_commits(connection: Connection, project: str) -> Sequence[CommitRow]:
+    """Returns all commits, the newest first."""
+    table, parents = schema.commits, schema.commit_parents
+    by_commit: dict[int, list[CommitId]] = defaultdict(list)
+    of_project = (
+        select(parents)
+        .join(table, table.c.number == parents.c.commit_number)
+        .where(table.c.project == project)
+        .order_by(parents.c.position)
+    )
+    for row in connection.execute(of_project):
+        by_commit[row.commit_number].append(CommitId.parse(row.parent))
+    query = select(table).where(table.c.project == project).order_by(table.c.id)
+    found = [
+        CommitRow(
+            id=CommitId.parse(row.id),
+            code_sha=row.code_sha,
+            environment=None if row.environment is None else EnvironmentId.parse(row.environment),
+            parents=tuple(by_commit[row.number]),
+            author=row.author,
+            time=row.time,
+            message=row.message,
+        )
+        for row in connection.execute(query)
+    ]
+    return sorted(found, key=lambda commit: moment(commit.time), reverse=True)
+
+
+def paths_holding(connection: Connection, project: str, data_ids: Collection[ObjectId]) -> list[PathRow]:
+    """Returns where commits track exactly one of the data, sorted by path and commit."""
+    commits, changes, names = schema.commits, schema.commit_changes, schema.names
+    found: list[PathRow] = []
+    for batch in batches([str(data_id) for data_id in data_ids]):
+        start = (
+            select(commits.c.id, changes.c.path_number)
+            .join(commits, commits.c.number == changes.c.commit_number)
+            .where(commits.c.project == project, changes.c.data_id.in_(batch))
+        )
+        held = start.cte("held", recursive=True)
+        later, change = commits.alias("later"), changes.alias("change")
+        is_changed = (
+            select(change.c.commit_number)
+            .where(change.c.commit_number == later.c.number, change.c.path_number == held.c.path_number)
+            .exists()
+        )
+        # No path is met twice at one commit: each has one base.
+        held = held.union_all(
+            select(later.c.id, held.c.path_number)
+            .join(later, later.c.base == held.c.id)
+            .where(later.c.project == project, ~is_changed)
+        )
+        query = select(held.c.id, names.c.name).join(names, names.c.number == held.c.path_number)
+        found += [PathRow(CommitId.parse(row.id), row.name) for row in connection.execute(query)]
+    return sorted(found, key=lambda row: (row.path, row.commit))
+
+
+def moment(text: str) -> datetime.datetime:
+    """Returns a commit's time as a moment: authors' offsets differ, so that the texts do not sort."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.datetime.min.replace(tzinfo=datetime.UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=datetime.UTC)
