@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlvc.model.ids import BlobId, CommitId, EnvironmentId, PlanId, RunId, TreeId, VerdictId
 
-__all__ = ["CommitRow", "DistributionRow", "Lineage", "LineageEdge", "PathRow", "RunRow", "VerdictRow"]
+__all__ = [
+    "CommitRow",
+    "DistributionRow",
+    "Lineage",
+    "LineageEdge",
+    "PathRow",
+    "RunEntry",
+    "RunRow",
+    "VerdictRow",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +47,30 @@ class RunRow:
     duration_ms: int
     profile: str
     threads: int
+    seed: int | None
     engine: str
+    author: str
     code_sha: str | None
     code_tree: TreeId
     dirty: bool
     environment: EnvironmentId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One line of the table of runs.
+
+    Attributes:
+        row: The run.
+        verdict: The latest reproduction's, or None.
+        params: JSON texts by name, sorted.
+        metrics: Likewise.
+    """
+
+    row: RunRow
+    verdict: str | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

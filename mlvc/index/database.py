@@ -9,13 +9,14 @@ from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from mlvc import fsio
 from mlvc.index import schema
-from mlvc.index.answers import CommitRow, DistributionRow, Lineage, PathRow, RunRow, VerdictRow
+from mlvc.index.answers import CommitRow, DistributionRow, Lineage, PathRow, RunEntry, RunRow, VerdictRow
 from mlvc.index.commits import all_commits, commits_by_sha, paths_holding
 from mlvc.index.intake import batches, delete_objects, find_known, note_pack, take_in, taken
 from mlvc.index.lineage import trace
 from mlvc.index.runs import name_number, runs_by_id, runs_where, runs_with, verdicts_of
 from mlvc.index.sqlite import SqliteFile
 from mlvc.index.storage import Database
+from mlvc.index.table import entries_where, versions_in
 from mlvc.index.versions import environments_with, parse_specifier
 from mlvc.model.ids import BlobId, CommitId, ObjectId, PackId, PlanId, RunId, TreeId
 
@@ -150,6 +151,47 @@ class MetadataIndex:
         if status is not None:
             wanted.append(schema.runs.c.status == status)
         return self._runs(*wanted, limit=limit)
+
+    def run_table(
+        self,
+        *,
+        where: str | None = None,
+        name: str | None = None,
+        status: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[RunEntry]:
+        """Returns runs with their values and latest verdicts; by default, and among equals, the newest first.
+
+        Args:
+            where: An expression that must hold; see docs/reference/expressions.md.
+            name: Only those of that name.
+            status: Only those that ended so.
+            sort: A field to sort by; with `-` before it, the largest comes first.
+            limit: At most so many.
+
+        Raises:
+            ExpressionError: `where` or `sort` cannot be read.
+        """
+        wanted = []
+        if name is not None:
+            wanted.append(schema.runs.c.name_number == name_number(self._project, name))
+        if status is not None:
+            wanted.append(schema.runs.c.status == status)
+        with self._database.reading() as connection:
+            return entries_where(connection, self._project, *wanted, expression=where, sort=sort, limit=limit)
+
+    def versions_of(self, package: str) -> Mapping[str, str]:
+        """Returns the version of a distribution in each environment that has it, by the environment's id as text."""
+        with self._database.reading() as connection:
+            return versions_in(connection, self._project, package)
+
+    def pythons(self) -> Mapping[str, str]:
+        """Returns the interpreter's version in each environment, by the environment's id as text."""
+        table = schema.environments
+        with self._database.reading() as connection:
+            rows = connection.execute(select(table.c.id, table.c.python).where(self._own(table)))
+            return {row.id: row.python for row in rows}
 
     def runs_by_output(self, data_id: BlobId | TreeId) -> Sequence[RunId]:
         """Returns the runs that made the data, the newest first."""
