@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from mlvc.errors import FormatError, NotFoundError, VersionError
 from mlvc.fsio import file_lock, translate_os_errors
+from mlvc.store.arrivals import Stored, key_of
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import RecordKey
@@ -23,25 +24,24 @@ from mlvc.store.temporaries import Temporary, remove_leftovers
 from mlvc.store.transfer import AT_ONCE, Transferred, in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlvc.model.ids import PackId
     from mlvc.ports import ProgressTask, Reporter
+    from mlvc.store.arrivals import Arrivals, Target
     from mlvc.store.layout import Layout
     from mlvc.store.local import LocalStore
     from mlvc.store.pack import Entry
     from mlvc.store.pack_index import PackIndex
     from mlvc.store.remote import Remote, RemotePack
-    from mlvc.store.remote_indexes import RemoteIndexes
+    from mlvc.store.remote_indexes import Lookup
 
-__all__ = ["BadRecord", "check_records", "fetch_records"]
+__all__ = ["BadRecord", "check_records", "fetch_into_memory", "fetch_records"]
 
 _GAP_BYTES = 128 << 10
 """Reading over a shorter gap is quicker than another request: 10 ms at 100 Mbit/s, where a request costs 20 to 100."""
 _WINDOW_BYTES = 8 << 20
 """The most that one request brings; with those that are read at once and those that are written, 80 MiB."""
-_FLUSHED_BYTES = 16 << 20
-"""So much is lost by a killed process, and no pack that this makes is smaller but the last."""
 
 
 class BadRecord(NamedTuple):
@@ -54,17 +54,13 @@ class BadRecord(NamedTuple):
     @property
     def key(self) -> RecordKey:
         """What it is looked up by."""
-        return _key(self.entry)
+        return key_of(self.entry)
 
     def found(self, remote: Remote, listed: Mapping[PackId, RemotePack]) -> tuple[str, str]:
         """Returns the name of its pack, and what is wrong, as `RemoteDamagedError.found` has them."""
         target = object_of(self.entry.kind, self.entry.part, self.entry.digest)
         what = f"the {target.noun} {target} at offset {self.entry.offset}: {self.what}"
         return remote.pack_name(self.pack, listed[self.pack]), what
-
-
-def _key(entry: Entry) -> RecordKey:
-    return RecordKey(entry.kind, entry.part, entry.digest)
 
 
 # ------------------------------------------------------------------------------------------- whole packs
@@ -162,7 +158,7 @@ def fetch_records(
     store: LocalStore,
     remote: Remote,
     listed: Mapping[PackId, RemotePack],
-    indexes: RemoteIndexes,
+    indexes: Lookup,
     wanted: Iterable[RecordKey],
     reporter: Reporter,
 ) -> Transferred:
@@ -184,10 +180,33 @@ def fetch_records(
         RemoteDamagedError: It names what is damaged; nothing of that was stored, and everything else was.
         MlvcError: The remote or the store cannot be used; what had arrived stays.
     """
+    return _fetch(Stored(store), remote, listed, indexes, wanted, reporter)
+
+
+def fetch_into_memory(
+    arrivals: Arrivals,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    indexes: Lookup,
+    wanted: Iterable[RecordKey],
+    reporter: Reporter,
+) -> Transferred:
+    """Brings those of some records that have not arrived and are not stored, by ranges alone; as `fetch_records`."""
+    return _fetch(arrivals, remote, listed, indexes, wanted, reporter)
+
+
+def _fetch(
+    target: Target,
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    indexes: Lookup,
+    wanted: Iterable[RecordKey],
+    reporter: Reporter,
+) -> Transferred:
     moved = _Moved()
-    for records in _in_order(store, indexes, wanted):
-        _fetch_together(store, remote, listed, indexes, records, moved, reporter)
-    lost = store.lacking(moved.tried)
+    for records in _in_order(target, indexes, wanted):
+        _fetch_together(target, remote, listed, indexes, records, moved, reporter)
+    lost = target.lacking(moved.tried)
     if lost:
         raise RemoteDamagedError(*moved.damage, records=lost)
     for name, what in moved.damage:
@@ -212,29 +231,27 @@ class _Moved:
         self.tried: dict[RecordKey, set[PackId]] = collections.defaultdict(set)
 
 
-def _in_order(
-    store: LocalStore, indexes: RemoteIndexes, wanted: Iterable[RecordKey]
-) -> Iterator[set[RecordKey]]:
-    """Yields what the store lacks, with what deltas are based on, which comes before the deltas."""
-    new = store.lacking(wanted)
+def _in_order(target: Target, indexes: Lookup, wanted: Iterable[RecordKey]) -> Iterator[set[RecordKey]]:
+    """Yields what the target lacks, with what deltas are based on, which comes before the deltas."""
+    new = target.lacking(wanted)
     bases: dict[RecordKey, RecordKey | None] = {}
     while new:
         entries = indexes.entries(new)
         bases |= {record: base_key(entries[record]) if record in entries else None for record in new}
-        new = store.lacking({base for base in bases.values() if base is not None} - bases.keys())
+        new = target.lacking({base for base in bases.values() if base is not None} - bases.keys())
     while bases:
         # Deltas that are based on each other in a circle come together, and are found damaged.
         ready = {record for record, base in bases.items() if base not in bases} or set(bases)
-        yield store.lacking(ready)
+        yield target.lacking(ready)
         for record in ready:
             del bases[record]
 
 
 def _fetch_together(
-    store: LocalStore,
+    target: Target,
     remote: Remote,
     listed: Mapping[PackId, RemotePack],
-    indexes: RemoteIndexes,
+    indexes: Lookup,
     records: set[RecordKey],
     moved: _Moved,
     reporter: Reporter,
@@ -245,15 +262,19 @@ def _fetch_together(
     while shares := _choose(held):
         windows = {pack: list(_windows(pack, entries)) for pack, entries in shares.items()}
         sizes = {pack: sum(window.size_bytes for window in windows[pack]) for pack in shares}
-        whole = [pack for pack in shares if _is_worth_whole(sizes[pack], listed[pack])]
+        whole = [
+            pack for pack in shares if target.packs is not None and _is_worth_whole(sizes[pack], listed[pack])
+        ]
         sizes |= {pack: listed[pack].size_bytes for pack in whole}
         moved.packs.update(shares)
         moved.size_bytes += sum(sizes.values())
         with reporter.task("fetching", total=sum(sizes.values()), unit="bytes") as task:
-            damaged = _receive_all(store, remote, listed, {pack: indexes[pack] for pack in whole}, task)
+            damaged: set[PackId] = set()
+            if target.packs is not None:
+                damaged = _receive_all(target.packs, remote, listed, {p: indexes[p] for p in whole}, task)
             # What is intact in a damaged pack is still of use.
             single = [pack for pack in shares if pack in damaged or pack not in whole]
-            bad = _bring_windows(store, remote, listed, (w for pack in single for w in windows[pack]), task)
+            bad = _bring_windows(target, remote, listed, (w for pack in single for w in windows[pack]), task)
         for pack in damaged - {record.pack for record in bad}:
             moved.damage |= dict.fromkeys(remote.damaged_pack(pack, listed[pack]).found)
         moved.damage |= dict.fromkeys(record.found(remote, listed) for record in bad)
@@ -291,27 +312,26 @@ def _is_worth_whole(size_bytes: int, listed: RemotePack) -> bool:
 
 
 def _bring_windows(
-    store: LocalStore,
+    target: Target,
     remote: Remote,
     listed: Mapping[PackId, RemotePack],
     windows: Iterable[_Window],
     task: ProgressTask,
 ) -> list[BadRecord]:
-    """Reads windows, several at once, and stores the records in them; returns those that are damaged."""
+    """Reads windows, several at once, and keeps the records in them; returns those that are damaged."""
     bad: list[BadRecord] = []
     pending: set[Future[tuple[list[tuple[bytes, Entry]], list[BadRecord]]]] = set()
     source = iter(windows)
     first = next(source, None)
     if first is None:
         return bad
-    unflushed = 0
     failure: BaseException | None = None
     with (
-        store.writer() as writer,
+        target.adding() as add,
         ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool,
     ):
         try:
-            pending.add(pool.submit(_read_window, remote, listed, first, store))
+            pending.add(pool.submit(_read_window, remote, listed, first, target.read_base))
             while pending:
                 # As many wait to be written as are being read.
                 while (
@@ -319,7 +339,7 @@ def _bring_windows(
                     and len(pending) < 2 * AT_ONCE
                     and (window := next(source, None)) is not None
                 ):
-                    pending.add(pool.submit(_read_window, remote, listed, window, store))
+                    pending.add(pool.submit(_read_window, remote, listed, window, target.read_base))
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = future.exception()
@@ -330,23 +350,21 @@ def _bring_windows(
                         continue
                     good, damaged = future.result()
                     bad += damaged
-                    writer.add_encoded(good)
-                    size_bytes = sum(len(record) for record, _ in good)
-                    task.advance(size_bytes)
-                    unflushed += size_bytes
-                if unflushed >= _FLUSHED_BYTES:
-                    writer.flush()
-                    unflushed = 0
+                    add(good)
+                    task.advance(sum(len(record) for record, _ in good))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    # Leaving the writer has made durable what arrived.
+    # Leaving the context has kept what arrived.
     if failure is not None:
         raise failure
     return bad
 
 
 def _read_window(
-    remote: Remote, listed: Mapping[PackId, RemotePack], window: _Window, store: LocalStore | None
+    remote: Remote,
+    listed: Mapping[PackId, RemotePack],
+    window: _Window,
+    read_base: Callable[[bytes, int], bytes] | None,
 ) -> tuple[list[tuple[bytes, Entry]], list[BadRecord]]:
     """Returns the records of a window that are intact, and those that are damaged.
 
@@ -354,7 +372,7 @@ def _read_window(
         remote: Where from.
         listed: What it has.
         window: Which records.
-        store: Has what deltas are based on; without it they are checked as far as they go.
+        read_base: Returns what deltas are based on; without it they are checked as far as they go.
     """
     listed_pack = listed[window.pack]
     data = b""
@@ -367,8 +385,8 @@ def _read_window(
     for entry in window.entries:
         record = data[entry.offset - window.start : entry.end - window.start]
         try:
-            read_base = None if store is None else functools.partial(store.read_base, kind=entry.kind)
-            check_record(record, entry, decompressor, read_base)
+            base = None if read_base is None else functools.partial(_swapped, read_base, entry.kind)
+            check_record(record, entry, decompressor, base)
         except (FormatError, NotFoundError) as exc:
             bad.append(BadRecord(window.pack, entry, exc.message))
         except VersionError as exc:
@@ -379,6 +397,10 @@ def _read_window(
         else:
             good.append(frame(record, entry))
     return good, bad
+
+
+def _swapped(read_base: Callable[[bytes, int], bytes], kind: int, digest: bytes) -> bytes:
+    return read_base(digest, kind)
 
 
 def check_records(

@@ -418,6 +418,31 @@ class LocalStore:
             raise ObjectMissingError(blob)
         return found.entry.length if isinstance(found, Location) else found.size_bytes
 
+    def chunks_of(self, blob: BlobId) -> list[tuple[bytes, int]] | None:
+        """Returns the ids and lengths of the chunks that make a blob, whether or not they are here; reads no data.
+
+        None where neither its recipe nor the blob as one chunk is here.
+
+        Raises:
+            IntegrityError: Its recipe is damaged.
+        """
+        found = self._locate(blob, _BLOB)
+        if isinstance(found, Recipe):
+            return list(found.chunks())
+        return None if found is None else [(blob.digest, found.entry.length)]
+
+    def read_chunk(self, chunk: ChunkId, kind: RecordKind = RecordKind.CHUNK) -> bytes:
+        """Returns the bytes of a chunk of data, or of a tree, verified.
+
+        Raises:
+            ObjectMissingError: It is not here.
+            IntegrityError: It is damaged.
+        """
+        location = self._records.find(chunk.digest, kind)
+        if location is None:
+            raise ObjectMissingError(chunk)
+        return self._records.read_verified(location, chunk)
+
     def iter_blob(self, blob: BlobId) -> Iterator[bytes]:
         """Yields the blob's bytes in order, chunk by chunk; see `ports.ObjectReader`."""
         return self._iter(blob, _BLOB)

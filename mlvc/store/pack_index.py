@@ -38,9 +38,10 @@ Format page: docs/format/index.md
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from xxhash import xxh3_64_intdigest
 
@@ -53,7 +54,15 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PackIndex", "PackInfo", "RawIndexBuilder", "decode_index", "encode_index"]
+__all__ = [
+    "INDEX_HEADER_BYTES",
+    "PackIndex",
+    "PackInfo",
+    "RawIndexBuilder",
+    "Span",
+    "decode_index",
+    "encode_index",
+]
 
 _MAGIC = b"MLVCPIDX"
 _VERSION, _RAW_VERSION = 1, 2
@@ -69,6 +78,9 @@ _CHECKSUM = struct.Struct("<Q")
 _DATA, _METADATA, _RAW = 1, 2, 3
 _CLASSES = {_VERSION: {_DATA, _METADATA}, _RAW_VERSION: {_RAW}}
 KEY_BYTES = 8
+INDEX_HEADER_BYTES = _HEADER.size
+_DEVIATIONS = 5
+"""An id lies outside of its span in one case of two million; then the whole index is read."""
 
 
 class PackInfo(NamedTuple):
@@ -79,6 +91,82 @@ class PackInfo(NamedTuple):
     size_bytes: int
     records: int
     is_raw: bool = False
+
+
+class Span(NamedTuple):
+    """A part of an index that very likely holds the entries of one id, if the index has any.
+
+    Ids are digests, so they are spread evenly, and the place of one among n others is known but for the square root
+    of n (interpolation search: W. W. Peterson, Addressing for random-access storage, 1957).
+
+    Attributes:
+        total: How many entries the index has.
+        first: The number of the first entry in the span.
+        entries: How many entries the span has.
+        is_raw: Whether they are those of a raw pack.
+    """
+
+    total: int
+    first: int
+    entries: int
+    is_raw: bool
+
+    @classmethod
+    def of(cls, header: bytes, digest: bytes) -> Self:
+        """Returns the span of an id; `header` are the first `INDEX_HEADER_BYTES` of the index, unchecked.
+
+        Raises:
+            FormatError: They are not the header of an index.
+            VersionError: The version is not known.
+        """
+        if len(header) != _HEADER.size or not header.startswith(_MAGIC):
+            raise FormatError("it does not start like the index of a pack")
+        _, version, pack_class, _, _, count, _ = _HEADER.unpack(header)
+        if version not in _CLASSES:
+            raise VersionError(f"version {version}")
+        if pack_class not in _CLASSES[version]:
+            raise FormatError("its pack is of no known class")
+        share = int.from_bytes(digest[:KEY_BYTES]) / 256**KEY_BYTES
+        reach = round(_DEVIATIONS * math.sqrt(count * share * (1 - share))) + _DEVIATIONS
+        first = max(0, round(share * count) - reach)
+        last = min(count, round(share * count) + reach)
+        return cls(count, first, max(0, last - first), is_raw=pack_class == _RAW)
+
+    @property
+    def offset(self) -> int:
+        """Where the span begins in the index."""
+        return _HEADER.size + self.first * _ENTRY.size
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+        return self.entries * _ENTRY.size
+
+    def base_offset(self, number: int) -> int:
+        """Returns where in the index the id of the base of that number stands, from 1."""
+        return _HEADER.size + self.total * _ENTRY.size + (number - 1) * DIGEST_BYTES
+
+    def find(self, data: bytes, digest: bytes, kind: int, part: int) -> tuple[Entry, int] | None:
+        """Returns the entry of a record in the bytes of the span, and the number of its base; None without one.
+
+        The bytes cannot be checked, so the entry is a claim, which the record itself proves. Its base is left empty.
+        """
+        for start in range(0, len(data) - _ENTRY.size + 1, _ENTRY.size):
+            if data[start : start + DIGEST_BYTES] != digest:
+                continue
+            if self.is_raw:
+                entry, base = _raw_entry(data, start), 0
+            else:
+                _, offset, stored_length, length, base, *rest = _ENTRY.unpack_from(data, start)
+                entry = Entry(digest, offset, stored_length, length, *rest)
+            if (entry.kind, entry.part) == (kind, part):
+                return entry, base
+        return None
+
+
+def _raw_entry(data: bytes | mmap.mmap, start: int) -> Entry:
+    digest, offset, length, checksum = _RAW_ENTRY.unpack_from(data, start)
+    return Entry(digest, offset, length, length, RecordKind.CHUNK, Encoding.RAW, checksum=checksum)
 
 
 def encode_index(info: PackInfo, entries: Iterable[Entry]) -> bytes:
@@ -188,10 +276,7 @@ class PackIndex:
     def entry(self, number: int) -> Entry:
         """Returns the entry of that number, in order of id."""
         if self.info.is_raw:
-            digest, offset, length, checksum = _RAW_ENTRY.unpack_from(
-                self._data, _HEADER.size + number * _ENTRY.size
-            )
-            return Entry(digest, offset, length, length, RecordKind.CHUNK, Encoding.RAW, checksum=checksum)
+            return _raw_entry(self._data, _HEADER.size + number * _ENTRY.size)
         digest, offset, stored_length, length, base, kind, encoding, part = _ENTRY.unpack_from(
             self._data, _HEADER.size + number * _ENTRY.size
         )

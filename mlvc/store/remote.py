@@ -180,6 +180,11 @@ class Remote:
             raise self._damaged(pack_name, what)
         return data
 
+    def read_index_range(self, pack: PackId, listed: RemotePack, offset: int, size_bytes: int) -> bytes:
+        """Returns a part of an index, which cannot be checked."""
+        name = self._name(pack, INDEX_SUFFIX, is_data=listed.is_data)
+        return b"".join(self._files.read(name, size_bytes, offset))
+
     def read_pack(self, pack: PackId, listed: RemotePack) -> Iterator[bytes]:
         """Yields the bytes of a pack; the caller checks them."""
         return self._files.read(self._name(pack, PACK_SUFFIX, is_data=listed.is_data), listed.size_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlvc import fsio
 from mlvc.errors import MlvcError
@@ -20,12 +20,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlvc.model.ids import PackId
+    from mlvc.store.layout import Layout
     from mlvc.store.local import LocalStore
     from mlvc.store.pack import Entry
     from mlvc.store.pack_index import PackIndex
     from mlvc.store.remote import Remote, RemotePack
 
-__all__ = ["RemoteIndexes", "base_key", "cached_indexes", "locate"]
+__all__ = [
+    "Held",
+    "Lookup",
+    "RemoteIndexes",
+    "base_key",
+    "cached_indexes",
+    "locate",
+    "read_kept",
+    "whole_first",
+]
 
 Held = dict["PackId", dict["RecordKey", "Entry"]]
 
@@ -48,6 +58,14 @@ def locate(indexes: Iterable[PackIndex], records: Iterable[RecordKey]) -> Held:
     return found
 
 
+def whole_first(held: Held) -> dict[RecordKey, Entry]:
+    """Returns one entry of each record; that of a whole one rather than that of a delta."""
+    found: dict[RecordKey, Entry] = {}
+    for there in held.values():
+        found |= {record: entry for record, entry in there.items() if record not in found or not entry.base}
+    return found
+
+
 def base_key(entry: Entry) -> RecordKey | None:
     """Returns what a delta is based on; None for a whole record."""
     return RecordKey(entry.kind, 0, entry.base) if entry.base else None
@@ -65,6 +83,35 @@ def cached_indexes(cache: Path) -> list[PackIndex]:
             except MlvcError:
                 continue
     return found
+
+
+def read_kept(layout: Layout, cache: Path, pack: PackId, listed: RemotePack) -> PackIndex | None:
+    """Returns the index of a remote's pack if it is in the store or was fetched before; asks no remote."""
+    for path in (layout.index(pack), cache / (pack.hex + INDEX_SUFFIX)):
+        try:
+            index = load_index(path)
+        except MlvcError:
+            continue
+        # A pack or an index that was cut short since must not count as there.
+        if (index.info.size_bytes, len(index)) == (listed.size_bytes, listed.index_bytes):
+            return index
+    return None
+
+
+class Lookup(Protocol):
+    """Tells what is where on one remote."""
+
+    def __getitem__(self, pack: PackId) -> PackIndex:
+        """Returns the index of a pack, such as `locate` named."""
+        ...
+
+    def locate(self, records: Iterable[RecordKey]) -> Held:
+        """Returns packs that hold any of the records, and where in them."""
+        ...
+
+    def entries(self, records: Iterable[RecordKey]) -> dict[RecordKey, Entry]:
+        """Returns an entry of each of the records that are there; that of a whole one rather than that of a delta."""
+        ...
 
 
 class RemoteIndexes:
@@ -101,20 +148,14 @@ class RemoteIndexes:
             self.damaged += exc.found
 
     def _load(self, pack: PackId, listed: RemotePack) -> None:
-        kept = self._cache / (pack.hex + INDEX_SUFFIX)
-        for path in (self._layout.index(pack), kept):
-            try:
-                index = load_index(path)
-            except MlvcError:
-                continue
-            # A pack or an index that was cut short since must not count as there.
-            if (index.info.size_bytes, len(index)) == (listed.size_bytes, listed.index_bytes):
-                self._indexes[pack] = index
-                return
-        data = self._remote.read_index(pack, listed)
-        with translate_os_errors(f"write {kept}"):
-            fsio.atomic_write(kept, data)
-        self._indexes[pack] = load_index(kept)
+        index = read_kept(self._layout, self._cache, pack, listed)
+        if index is None:
+            kept = self._cache / (pack.hex + INDEX_SUFFIX)
+            data = self._remote.read_index(pack, listed)
+            with translate_os_errors(f"write {kept}"):
+                fsio.atomic_write(kept, data)
+            index = load_index(kept)
+        self._indexes[pack] = index
 
     def __contains__(self, pack: PackId) -> bool:
         """Returns whether the index of a pack could be used."""
@@ -130,12 +171,7 @@ class RemoteIndexes:
 
     def entries(self, records: Iterable[RecordKey]) -> dict[RecordKey, Entry]:
         """Returns an entry of each of the records that are there; that of a whole one rather than that of a delta."""
-        found: dict[RecordKey, Entry] = {}
-        for held in self.locate(records).values():
-            found |= {
-                record: entry for record, entry in held.items() if record not in found or not entry.base
-            }
-        return found
+        return whole_first(self.locate(records))
 
     def holding(self, records: Iterable[RecordKey]) -> set[RecordKey]:
         """Returns those of the records that are there, with everything that they are deltas of."""

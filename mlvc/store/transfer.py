@@ -23,6 +23,12 @@ class Transferred(NamedTuple):
     packs: int
     size_bytes: int
 
+    def __add__(self, other: object) -> Transferred:
+        """Returns both together; a pack that was read in two steps counts twice."""
+        if not isinstance(other, Transferred):
+            return NotImplemented
+        return Transferred(self.packs + other.packs, self.size_bytes + other.size_bytes)
+
 
 def in_parallel(step: Callable[[_Item], None], items: Iterable[_Item]) -> None:
     """Runs a step for each item; damage does not keep the others from arriving, and is raised at the end.

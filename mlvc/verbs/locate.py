@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlvc.errors import NotFoundError, UsageError
 from mlvc.model.ids import TreeId
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind
-from mlvc.ports import ObjectReader
+from mlvc.model.tree import Kind, TreeEntry
 from mlvc.repo import Repo
 from mlvc.verbs.add import tracked_parent
 
-__all__ = ["Located", "PathMissingError", "find_entry", "get_entry", "lock_of", "parse_address"]
+__all__ = ["Located", "PathMissingError", "TreeReader", "find_entry", "get_entry", "lock_of", "parse_address"]
 
 
 class PathMissingError(NotFoundError):
@@ -54,7 +55,15 @@ def lock_of(repo: Repo, rev: str | None) -> Lock:
     return repo.read_lock() if rev is None else repo.lock_at(rev)
 
 
-def find_entry(reader: ObjectReader, lock: Lock, path: bytes) -> TrackedPath | None:
+class TreeReader(Protocol):
+    """Reads directories."""
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory."""
+        ...
+
+
+def find_entry(reader: TreeReader, lock: Lock, path: bytes) -> TrackedPath | None:
     """Returns what a lock has at `path`, also below a tracked directory; None where it has nothing there.
 
     The number of files of a directory below a tracked one is counted by reading its trees.
@@ -77,8 +86,13 @@ def find_entry(reader: ObjectReader, lock: Lock, path: bytes) -> TrackedPath | N
     return TrackedPath(path, kind, object_id, _count(reader, kind, object_id), size_bytes)
 
 
-def get_entry(repo: Repo, place: Located) -> TrackedPath:
+def get_entry(repo: Repo, place: Located, reader: TreeReader | None = None) -> TrackedPath:
     """Returns what stands at a place.
+
+    Args:
+        repo: The repository.
+        place: Where.
+        reader: Has the directories on the way; the store unless given.
 
     Raises:
         UsageError: The place has no path.
@@ -87,7 +101,7 @@ def get_entry(repo: Repo, place: Located) -> TrackedPath:
     """
     if not place.path:
         raise UsageError(f"{place} names no path", hint="write REV:PATH, for example HEAD:data/table.csv")
-    entry = find_entry(repo.store, lock_of(repo, place.rev), place.path)
+    entry = find_entry(reader or repo.store, lock_of(repo, place.rev), place.path)
     if entry is None:
         where = "mlvc.lock" if place.rev is None else place.rev
         listing = "mlvc ls" if place.rev is None else f"mlvc ls {place.rev}"
@@ -95,7 +109,7 @@ def get_entry(repo: Repo, place: Located) -> TrackedPath:
     return entry
 
 
-def _count(reader: ObjectReader, kind: Kind, object_id: object) -> int:
+def _count(reader: TreeReader, kind: Kind, object_id: object) -> int:
     if kind is not Kind.DIRECTORY or not isinstance(object_id, TreeId):
         return 1
     return sum(_count(reader, child.kind, child.id) for child in reader.read_tree(object_id))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mlvc.model.ids import BlobId, TreeId
 from mlvc.repo import Repo
 from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.sparse import SparseStore
 from mlvc.store.transfer import Transferred
 from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
-from mlvc.verbs.source import open_source, places_of
+from mlvc.verbs.remote import open_remote
+from mlvc.verbs.source import index_cache, open_source, places_of
 from mlvc.worktree.worktree import MaterialiseResult
 
 __all__ = ["PullResult", "pull"]
@@ -37,10 +41,11 @@ class PullResult:
 def pull(
     repo: Repo, paths: Sequence[str] = (), name: str | None = None, *, force: bool = False
 ) -> PullResult:
-    """Brings all records and the data that `mlvc.lock` needs, then checks it out.
+    """Brings what `mlvc.lock` needs, then checks it out.
 
-    Without paths, what is needed to reproduce the runs of the lock comes too: code, inputs and environments. With
-    paths, only their data. What arrived before an error or the end of the process is not brought again.
+    Without paths, all records come, and what is needed to reproduce the runs of the lock: code, inputs and
+    environments. With paths, their data and nothing else, found by parts of the remote's indexes. What arrived before
+    an error or the end of the process is not brought again.
 
     Raises:
         NoRemoteError: There is no such remote.
@@ -50,10 +55,12 @@ def pull(
         UnsavedFilesError: Data files would be lost, and `force` is off; no file was changed.
     """
     with repo.store.in_use():
-        return _pull(repo, paths, name, force=force)
+        url, moved = _pull_paths(repo, paths, name) if paths else _pull_all(repo, name)
+        files = checkout(repo, paths=paths, force=force).files
+        return PullResult(url, moved.packs, moved.size_bytes, files)
 
 
-def _pull(repo: Repo, paths: Sequence[str], name: str | None, *, force: bool) -> PullResult:
+def _pull_all(repo: Repo, name: str | None) -> tuple[str, Transferred]:
     source = open_source(repo, name)
     trouble = list(source.indexes.damaged)
     try:
@@ -62,24 +69,45 @@ def _pull(repo: Repo, paths: Sequence[str], name: str | None, *, force: bool) ->
         trouble += exc.found
         records = Transferred(0, 0)
     closure = Closure(repo)
-    if paths:
-        closure.add_paths([get_entry(repo, Located(None, repo.path_of(argument))) for argument in paths])
-    else:
-        closure.add_lock(repo.read_lock())
+    closure.add_lock(repo.read_lock())
     missing = repo.store.lacking(
         record for object_id in closure.needed for record in repo.store.records_of(object_id)
     )
-    try:
+    with _told_what_needs_it(repo, closure):
         data = source.bring(repo, missing)
-    except RemoteDamagedError as exc:
-        places = places_of(repo, closure, exc.records)
-        raise RemoteDamagedError(*exc.found, records=exc.records, reaches=places) from exc
     if trouble:
         lost = repo.store.lacking(missing)
         if lost:
             raise RemoteDamagedError(*trouble, records=lost, reaches=places_of(repo, closure, lost))
         for place, what in trouble:
             repo.reporter.warn(f"{place} is damaged: {what}; nothing of it is needed here")
-    files = checkout(repo, paths=paths, force=force).files
-    size_bytes = records.size_bytes + data.size_bytes
-    return PullResult(source.remote.url, records.packs + data.packs, size_bytes, files)
+    return source.remote.url, records + data
+
+
+def _pull_paths(repo: Repo, paths: Sequence[str], name: str | None) -> tuple[str, Transferred]:
+    remote = open_remote(repo, name)
+    store = SparseStore(repo.store, lambda: remote, index_cache(repo), repo.reporter)
+    entries = [get_entry(repo, Located(None, repo.path_of(argument)), store) for argument in paths]
+    below = [entry.id for entry in entries if isinstance(entry.id, TreeId)]
+    blobs = {BlobId(entry.id.digest) for entry in entries if not isinstance(entry.id, TreeId)}
+    while below:
+        store.bring_trees(below)
+        children = [child for tree in set(below) for child in store.read_tree(tree)]
+        below = [child.id for child in children if isinstance(child.id, TreeId)]
+        blobs.update(BlobId(child.id.digest) for child in children if not isinstance(child.id, TreeId))
+    store.keep()
+    closure = Closure(repo)
+    closure.add_paths(entries)
+    with _told_what_needs_it(repo, closure):
+        store.bring_blobs(sorted(blobs))
+    return remote.url, store.moved
+
+
+@contextlib.contextmanager
+def _told_what_needs_it(repo: Repo, closure: Closure) -> Iterator[None]:
+    """Adds to an error about damage what the damaged records are needed for."""
+    try:
+        yield
+    except RemoteDamagedError as exc:
+        places = places_of(repo, closure, exc.records)
+        raise RemoteDamagedError(*exc.found, records=exc.records, reaches=places) from exc

@@ -245,3 +245,28 @@ def test_a_full_disk_is_one_error_and_room_is_enough_to_go_on(pushed, run_mlvc, 
     subprocess.run(enlarge, check=True)
     clone("pull")
     assert (pushed / "big.bin").read_bytes() == (clone.cwd / "big.bin").read_bytes()
+
+
+def test_pull_of_a_path_moves_that_and_nothing_else(project, run_mlvc, far, tmp_path):
+    """One small file out of many: no other data, no records, and parts of the indexes."""
+    source = random.Random(4)
+    for number in range(3000):
+        (project / "data" / f"{number}.bin").write_bytes(source.randbytes(2000))
+    run_mlvc("add", "data")
+    run_mlvc("commit", "-m", "many")
+    run_mlvc("remote", "add", "team", far)
+    run_mlvc("push")
+    subprocess.run(["git", "clone", "--quiet", project, tmp_path / "clone"], check=True)
+    clone = Mlvc(cwd=tmp_path / "clone")
+    clone("remote", "add", "team", far)
+
+    answer = clone("pull", "data/1234.bin", "--json").json()
+
+    assert (project / "data" / "1234.bin").read_bytes() == (clone.cwd / "data" / "1234.bin").read_bytes()
+    assert ["1234.bin"] == os.listdir(clone.cwd / "data")
+    assert answer["bytes"] < 400_000
+    assert [] == clone("log", "--json").json()["commits"]
+    clone("fetch")
+    assert 2 == len(clone("log", "--json").json()["commits"])
+    clone("pull")
+    assert contents(project / "data") == contents(clone.cwd / "data")

@@ -123,3 +123,15 @@ def test_a_remote_that_cannot_be_used_is_one_error(git_repo, run_mlvc, server, u
     for secret in ("hush-hush", os.environ["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_files_are_read_from_a_bucket_without_a_pull(clone, server):
+    """By `mlvc.open` in a program of its own, which also keeps them."""
+    script = "import mlvc; print(mlvc.open('data/7.csv', mode='r').readline().strip())"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=clone.cwd, check=True, capture_output=True, text=True
+        )
+        assert ("7,49\n", "") == (done.stdout, done.stderr)
+        if server.exists("models"):
+            server.rm("models", recursive=True)

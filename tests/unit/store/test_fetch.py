@@ -172,14 +172,14 @@ SLOW = """
 import os, sys, time
 from pathlib import Path
 from mlvc.model.ids import BlobId
-from mlvc.store import fetch
+from mlvc.store import arrivals, fetch
 from mlvc.store.local import LocalStore
 from mlvc.store.remote import Remote
 from mlvc.store.remote_files import DirectoryFiles
 from mlvc.store.remote_indexes import RemoteIndexes
 from tests.support.reporter import RecordingReporter
 
-fetch._FLUSHED_BYTES = 1 << 20
+arrivals._FLUSHED_BYTES = 1 << 20
 
 class Slow(DirectoryFiles):
     def read(self, name, size_bytes, offset=0):
