@@ -403,13 +403,19 @@ class LocalStore:
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
-        return self.catalog.has_whole(blob.digest, RecordKind.CHUNK) or self._has(blob, _BLOB)
+        return self.catalog.has_whole(blob.digest, RecordKind.CHUNK) or self._has_large(blob)
 
     def has_blobs(self, digests: Iterable[bytes]) -> bool:
         """Returns whether every blob of those digests is here; see `ports.ObjectReader`."""
         return all(
-            self._has(BlobId(digest), _BLOB) for digest in self.catalog.not_whole(digests, RecordKind.CHUNK)
+            self._has_large(BlobId(digest)) for digest in self.catalog.not_whole(digests, RecordKind.CHUNK)
         )
+
+    def _has_large(self, blob: BlobId) -> bool:
+        if self.catalog.is_raw(PackId(blob.digest)):
+            # All chunks are in the one pack, and need not be looked for one by one.
+            return self._records.find(blob.digest, RecordKind.RECIPE, RecordKind.CHUNK) is not None
+        return self._has(blob, _BLOB)
 
     def blob_size(self, blob: BlobId) -> int:
         """Returns the length of the blob in bytes."""

@@ -33,6 +33,8 @@ __all__ = [
 _COPY_BYTES = 4 << 20
 _RANGE_BYTES = 16 << 20
 """One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
+_WHOLE_BYTES, _PART_BYTES, _PARTS_AT_ONCE = 64 << 20, 16 << 20, 4
+"""What is held in memory of one upload is at most the first of these."""
 _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _TEMPORARIES = "tmp"
@@ -254,9 +256,12 @@ class BucketFiles:
             self._files.pipe_file(f"{self._base}/{name}", data)
 
     def upload(self, name: str, source: Path) -> None:
-        """Puts one object."""
+        """Puts one object, a large one in parts."""
+        with translate_os_errors(f"read {source}"):
+            is_large = source.stat().st_size > _WHOLE_BYTES
+        parts = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if is_large else {}
         with self._translated():
-            self._files.put_file(str(source), f"{self._base}/{name}")
+            self._files.put_file(str(source), f"{self._base}/{name}", **parts)
 
     def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """Yields the object's bytes, one range for each request."""

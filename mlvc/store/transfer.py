@@ -14,7 +14,7 @@ __all__ = ["AT_ONCE", "Transferred", "in_parallel"]
 
 _Item = TypeVar("_Item")
 AT_ONCE = 4
-"""A pack is up to 64 MiB and one upload holds it in memory."""
+"""One upload holds up to 64 MiB in memory."""
 
 
 class Transferred(NamedTuple):

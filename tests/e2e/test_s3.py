@@ -1,12 +1,14 @@
 """Two machines and an S3 server: what one recorded, the other pulls and reproduces."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from mlvc.model.ids import BlobId
 from tests.support.command import Mlvc
 
 pytestmark = pytest.mark.s3
@@ -135,3 +137,22 @@ def test_files_are_read_from_a_bucket_without_a_pull(clone, server):
         assert ("7,49\n", "") == (done.stdout, done.stderr)
         if server.exists("models"):
             server.rm("models", recursive=True)
+
+
+def test_a_large_file_is_one_object_of_the_bucket(git_repo, run_mlvc, server, tmp_path):
+    """A file of 70 MB that cannot be compressed is sent in parts as it is, and pulled as it is."""
+    noise = random.Random(9).randbytes(70_000_000)
+    (git_repo / "model.bin").write_bytes(noise)
+    run_mlvc("init")
+    with (git_repo / "mlvc.toml").open("a") as settings:
+        settings.write('\n[remote]\nurl = "s3://models/large"\n')
+    run_mlvc("add", "model.bin")
+    run_mlvc("commit", "-m", "model")
+    run_mlvc("push")
+    name = f"{BlobId.of(noise).hex}.pack"
+    assert (git_repo / ".git/mlvc/store/packs" / name).read_bytes() == noise
+
+    Mlvc(cwd=tmp_path)("clone", str(git_repo), "clone")
+    Mlvc(cwd=tmp_path / "clone")("pull")
+    assert (tmp_path / "clone" / "model.bin").read_bytes() == noise
+    assert (tmp_path / "clone/.git/mlvc/store/packs" / name).stat().st_size == len(noise)

@@ -14,6 +14,7 @@ from mlvc.ports import RecordKind
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.fsck import check, examine
+from mlvc.store.gc import Roots, collect
 from mlvc.store.local import LocalStore
 from mlvc.store.pack_index import decode_index, encode_index
 from mlvc.store.push import push, repair
@@ -343,3 +344,32 @@ def test_a_store_that_cannot_be_written_takes_no_raw_pack(store, tmp_path, noise
     with pytest.raises(MlvcError, match="write to the store"):
         add_file(store, tmp_path / "noise")
     assert [] == os.listdir(store.layout.packs)
+
+
+def gc(store, roots):
+    digests = [blob.digest for blob in roots]
+    return collect(
+        fresh(store), lambda: Roots(digests, ()), RecordingReporter(), now_s=1_800_000_000, keep_s=0
+    )
+
+
+def test_gc_deletes_a_raw_pack_that_nothing_needs(small):
+    """And keeps one of which anything is needed, byte for byte."""
+    (info,) = raw_packs(small)
+    gc(small, [BlobId.of(DATA)])
+    assert DATA == small.layout.pack(info.id).read_bytes()
+    gc(small, [])
+    assert not small.layout.pack(info.id).exists()
+    assert [] == list(check(fresh(small), RecordingReporter()))
+
+
+def test_gc_keeps_the_chunks_that_another_version_needs(small):
+    """They are copied into an ordinary pack, each with a header, and the rest of the raw pack goes."""
+    half = DATA[: len(DATA) // 2]
+    with small.writer() as writer:
+        writer.add_blob(half)
+    gc(small, [BlobId.of(half)])
+    assert not raw_packs(fresh(small))
+    assert half == fresh(small).read_blob(BlobId.of(half))
+    assert not fresh(small).has_blob(BlobId.of(DATA))
+    assert [] == list(check(fresh(small), RecordingReporter()))
