@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError, MlvcError
 from mlvc.store.marks import DUPLICATE
-from mlvc.store.pack import RECORD_HEADER_BYTES, Entry, check_record
+from mlvc.store.pack import Entry, check_record
 from mlvc.store.records import PackFile
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def mark_duplicates(store: LocalStore, marks: Marks) -> None:
         if good is None:
             continue
         for copy in marked:
-            if copy is not good:
+            # What a raw pack holds twice is no other copy: it is where the blob has it.
+            if copy[0].info.id != good[0].info.id:
                 marks.of(copy[0])[copy[1]] = DUPLICATE
 
 
@@ -50,7 +51,7 @@ def _is_good(layout: Layout, copy: _Copy) -> bool:
     index, _, entry = copy
     try:
         file = PackFile(layout.pack(index.info.id))
-        check_record(file.read(entry.offset, RECORD_HEADER_BYTES + entry.stored_length), entry)
+        check_record(file.read(entry.offset, entry.size_bytes), entry)
     except (FormatError, MlvcError):
         return False
     return True

@@ -363,6 +363,18 @@ def test_gc_deletes_a_raw_pack_that_nothing_needs(small):
     assert [] == list(check(fresh(small), RecordingReporter()))
 
 
+def test_gc_leaves_a_raw_pack_that_repeats_itself_as_it_is(store, tmp_path):
+    """A chunk that a blob holds three times is no duplicate; a copy of it in an ordinary pack is."""
+    (tmp_path / "thrice").write_bytes(DATA * 3)
+    with store.writer() as writer:
+        first = writer.add_blob(DATA)
+    blob = add_raw(store, tmp_path / "thrice")
+    gc(store, [blob, first])
+    assert [PackId(blob.digest)] == [info.id for info in fresh(store).packs() if info.is_data]
+    assert DATA * 3 == fresh(store).read_blob(blob)
+    assert DATA == fresh(store).read_blob(first)
+
+
 def test_gc_keeps_the_chunks_that_another_version_needs(small):
     """They are copied into an ordinary pack, each with a header, and the rest of the raw pack goes."""
     half = DATA[: len(DATA) // 2]
