@@ -194,6 +194,14 @@ class ObjectReader(Protocol):
         """
         ...
 
+    def read_small_blobs(self, digests: Iterable[bytes]) -> Iterator[tuple[int, bytes | memoryview]]:
+        """Yields the number and the contents, verified, of those of many blobs that are quickly read, in any order.
+
+        Quickly read is what is kept in one piece. What is not, or is missing or damaged, is left out: `iter_blob`
+        reads it, or says what is wrong.
+        """
+        ...
+
     def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
         """Returns the whole blob, verified.
 

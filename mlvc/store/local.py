@@ -403,12 +403,15 @@ class LocalStore:
 
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
-        return self.catalog.has_whole(blob.digest, RecordKind.CHUNK) or self._has_large(blob)
+        return self.has_blobs([blob.digest])
 
     def has_blobs(self, digests: Iterable[bytes]) -> bool:
         """Returns whether every blob of those digests is here; see `ports.ObjectReader`."""
+        wanted = list(digests)
+        places = self.catalog.find_whole(wanted, RecordKind.CHUNK)
         return all(
-            self._has_large(BlobId(digest)) for digest in self.catalog.not_whole(digests, RecordKind.CHUNK)
+            place is not None or self._has_large(BlobId(digest))
+            for digest, place in zip(wanted, places, strict=True)
         )
 
     def _has_large(self, blob: BlobId) -> bool:
@@ -532,6 +535,10 @@ class LocalStore:
                 if catalog.is_raw(pack) and not known.is_same_but_for_links(found):
                     changed.append(pack)
         return changed
+
+    def read_small_blobs(self, digests: Iterable[bytes]) -> Iterator[tuple[int, bytes | memoryview]]:
+        """Yields the number and the contents of those that are kept in one piece; see `ports.ObjectReader`."""
+        return self._records.read_chunks(digests)
 
     def read_blob(self, blob: BlobId, *, limit_bytes: int | None = None) -> bytes:
         """Returns the whole blob, verified.

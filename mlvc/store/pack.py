@@ -56,6 +56,7 @@ __all__ = [
     "check_record",
     "decode_pack_header",
     "decode_payload",
+    "decode_plain_chunk",
     "decode_record_header",
     "encode_pack_header",
     "encode_records",
@@ -375,7 +376,7 @@ def decode_payload(
     return _decompress(payload, entry.length, decompressor)
 
 
-def _decompress(payload: bytes, length: int, decompressor: zstandard.ZstdDecompressor) -> bytes:
+def _decompress(payload: bytes | memoryview, length: int, decompressor: zstandard.ZstdDecompressor) -> bytes:
     try:
         declared = zstandard.frame_content_size(payload)
         if declared != length or declared > _MAX_COMPRESSED_LENGTH:
@@ -388,6 +389,33 @@ def _decompress(payload: bytes, length: int, decompressor: zstandard.ZstdDecompr
     return data
 
 
+def decode_plain_chunk(
+    record: memoryview, entry: Entry, decompressor: zstandard.ZstdDecompressor
+) -> bytes | memoryview | None:
+    """Returns the bytes of a chunk that is no delta, checked as `decode_payload` does, in a third of the time.
+
+    None where anything is wrong with it, which `decode_payload` says.
+    """
+    _, _, stored_length, length, kind, encoding, part = entry[:7]
+    if (
+        record[_CHECKSUM.size : RECORD_HEADER_BYTES]
+        != _RECORD_FIELDS.pack(kind, encoding, part, stored_length, length, entry.digest)
+        or len(record) != RECORD_HEADER_BYTES + stored_length
+        or _CHECKSUM.unpack_from(record)[0] != xxh3_64_intdigest(record[_CHECKSUM.size :])
+        or length > MAX_CHUNK_BYTES
+    ):
+        return None
+    payload = record[RECORD_HEADER_BYTES:]
+    if encoding == _RAW and length == stored_length:
+        return payload
+    if encoding != _ZSTD:
+        return None
+    try:
+        return _decompress(payload, length, decompressor)
+    except FormatError:
+        return None
+
+
 def base_of(record: bytes, entry: Entry) -> bytes:
     """Returns what a record, header and payload, is based on, as its index would say; empty if on nothing."""
     if entry.encoding != Encoding.DELTA:
@@ -398,3 +426,4 @@ def base_of(record: bytes, entry: Entry) -> bytes:
 _KINDS = frozenset(RecordKind)
 _CHUNK_KINDS = frozenset({RecordKind.CHUNK, RecordKind.TREE_CHUNK})
 _ENCODINGS = frozenset(Encoding)
+_RAW, _ZSTD = int(Encoding.RAW), int(Encoding.ZSTD)

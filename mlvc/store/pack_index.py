@@ -78,6 +78,8 @@ _CHECKSUM = struct.Struct("<Q")
 _DATA, _METADATA, _RAW = 1, 2, 3
 _CLASSES = {_VERSION: {_DATA, _METADATA}, _RAW_VERSION: {_RAW}}
 KEY_BYTES = 8
+PREFIX_BYTES = 4
+_PREFIX = struct.Struct(">I48x")
 INDEX_HEADER_BYTES = _HEADER.size
 _DEVIATIONS = 5
 """An id lies outside of its span in one case of two million; then the whole index is read."""
@@ -269,9 +271,15 @@ class PackIndex:
 
     def keys(self) -> Iterator[int]:
         """Returns the first eight bytes of every id, as little-endian numbers."""
-        count = self.info.records
-        view = memoryview(self._data)[_HEADER.size : _HEADER.size + count * _ENTRY.size]
-        return itertools.chain.from_iterable(_KEY.iter_unpack(view))
+        return self._unpack_all(_KEY)
+
+    def prefixes(self) -> Iterator[int]:
+        """Returns the first four bytes of every id, as numbers in the order of the ids."""
+        return self._unpack_all(_PREFIX)
+
+    def _unpack_all(self, fields: struct.Struct) -> Iterator[int]:
+        view = memoryview(self._data)[_HEADER.size : _HEADER.size + self.info.records * _ENTRY.size]
+        return itertools.chain.from_iterable(fields.iter_unpack(view))
 
     def entry(self, number: int) -> Entry:
         """Returns the entry of that number, in order of id."""
@@ -296,6 +304,26 @@ class PackIndex:
             )
         return Entry(digest, offset, stored_length, length, kind, encoding, part)
 
+    def is_whole_at(self, number: int, digest: bytes, kind: int) -> bool:
+        """Returns whether the entry of that number is such a record, without parts, and no delta; reads no more."""
+        start = _HEADER.size + number * _ENTRY.size
+        entry = self._data[start : start + _ENTRY.size]
+        if self.info.is_raw:
+            return kind == RecordKind.CHUNK and entry.startswith(digest)
+        return entry.startswith(digest) and entry[_BASE] == _WHOLE and entry[_KIND] == kind
+
+    def entry_of(self, number: int, digest: bytes, kind: int, part: int) -> Entry | None:
+        """Returns the entry of that number if it is such a record.
+
+        Raises:
+            FormatError: It is, and the index is damaged.
+        """
+        start = _HEADER.size + number * _ENTRY.size
+        if self._data[start : start + DIGEST_BYTES] != digest:
+            return None
+        entry = self.entry(number)
+        return entry if entry.kind == kind and entry.part == part else None
+
     def _first_number(self, digest: bytes) -> int:
         data, low, high = self._data, 0, self.info.records
         while low < high:
@@ -307,26 +335,10 @@ class PackIndex:
                 high = middle
         return low
 
-    def is_whole_at(self, number: int, digest: bytes, kind: int) -> bool:
-        """Returns whether the entry of that number is such a record, without parts, and no delta; reads no more."""
-        start = _HEADER.size + number * _ENTRY.size
-        entry = self._data[start : start + _ENTRY.size]
-        if self.info.is_raw:
-            return entry[:DIGEST_BYTES] == digest and kind == RecordKind.CHUNK
-        return entry[:DIGEST_BYTES] == digest and entry[_BASE] == _WHOLE and entry[_KIND] == kind
-
     def entries_from(self, digest: bytes) -> Iterator[Entry]:
         """Yields the entries in order, from the first whose id is not less than `digest`."""
         for number in range(self._first_number(digest), self.info.records):
             yield self.entry(number)
-
-    def with_key(self, first: int, key: int) -> Iterator[Entry]:
-        """Yields the entries whose ids begin with a key, of which the first has the number `first`."""
-        for number in range(first, self.info.records):
-            entry = self.entry(number)
-            if int.from_bytes(entry.digest[:KEY_BYTES], "little") != key:
-                return
-            yield entry
 
     def numbers_near(self, first: int, digest: bytes, kind: int, part: int) -> Iterator[tuple[int, Entry]]:
         """Yields each entry of a record with its number in the order of `entries_from(b"")`.

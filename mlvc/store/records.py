@@ -15,11 +15,13 @@ from mlvc.errors import FormatError, VersionError
 from mlvc.fsio import FileUnreadableError, translate_os_errors
 from mlvc.model.ids import ChunkId
 from mlvc.ports import RecordKind
+from mlvc.store.bulk import read_chunks
 from mlvc.store.catalog import Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
 from mlvc.store.pack import HEADED, PACK_HEADER_BYTES, decode_pack_header, decode_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from mlvc.model.ids import ObjectId, PackId
@@ -157,6 +159,22 @@ class RecordReader:
             raise DamagedFileError(file.path, f"{exc.message}, at offset {entry.offset}") from exc
         except VersionError as exc:
             raise UnknownFormatError(file.path, exc.message) from exc
+
+    def read_chunks(self, digests: Iterable[bytes]) -> Iterator[tuple[int, bytes | memoryview]]:
+        """Yields the number and the verified bytes of each chunk that is kept whole, in no certain order.
+
+        What is missing, a delta or damaged is left out; `find` and `read_verified` tell of it.
+        """
+        return read_chunks(self, digests, self._decompressor)
+
+    def read_from(self, location: Location, size_bytes: int) -> bytes:
+        """Returns so many bytes of a pack from the beginning of a record on, unchecked.
+
+        Raises:
+            DamagedFileError: The pack ends before.
+            FileUnreadableError: It cannot be read.
+        """
+        return self._open_at(location).read(location.entry.offset, size_bytes)
 
     def read_encoded(self, location: Location) -> bytes:
         """Returns a record as it stands in its pack, header and payload, unchecked.

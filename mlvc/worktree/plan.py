@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlvc.errors import FormatError, NotFoundError
@@ -155,7 +155,11 @@ class Planner:
             FileUnreadableError: A present file cannot be read.
         """
         plan = DirectoryPlan(seen)
-        for name in sorted(target.keys() | current.keys()):
+        names = target.keys() | current.keys()
+        if fd is None:
+            # Nothing is there: of all its files nothing else has to be known than that they can be brought.
+            names -= self._plan_new_files(path, plan, target)
+        for name in sorted(names):
             below = path + b"/" + os.fsencode(name) if path else os.fsencode(name)
             want, had = target.get(name), current.get(name)
             if want is None:
@@ -167,6 +171,23 @@ class Planner:
         if not plan.is_empty:
             seen.tree, seen.is_cached = b"", False
         return plan
+
+    def _plan_new_files(self, path: bytes, plan: DirectoryPlan, target: Mapping[str, Node]) -> set[str]:
+        """Plans all files and links of a directory that does not exist, and returns their names."""
+        files = {
+            name: node
+            for name, node in target.items()
+            if isinstance(node, TreeEntry) and node.kind is not Kind.DIRECTORY
+        }
+        if not self._store.has_blobs([blob_of(path, entry).digest for entry in files.values()]):
+            self.missing += (
+                path + b"/" + entry.name if path else entry.name
+                for entry in files.values()
+                if not self._store.has_blob(blob_of(path, entry))
+            )
+        plan.writes += files.items()
+        self.write_bytes += sum(entry.size_bytes for entry in files.values())
+        return set(files)
 
     def _plan_absent(
         self, fd: int | None, name: str, path: bytes, plan: DirectoryPlan, had: Node | None
@@ -314,18 +335,24 @@ class Planner:
         if not self._has_tree(node):
             self.missing.append(path)
             return {}
-        return {os.fsdecode(item.name): item for item in read_directory(self._trees, path, node)}
+        return _by_name(read_directory(self._trees, path, node))
 
     def _current_entries(self, path: bytes, node: Node) -> Mapping[str, Node]:
         """Returns what mlvc put there; nothing where that is not known, so that nothing is deleted."""
         if isinstance(node, TreeEntry):
             if node.kind is not Kind.DIRECTORY or not self._has_tree(node):
                 return {}
-            return {os.fsdecode(item.name): item for item in read_directory(self._trees, path, node)}
+            return _by_name(read_directory(self._trees, path, node))
         return node
 
     def _has_tree(self, node: TreeEntry) -> bool:
         return isinstance(node.id, TreeId) and self._store.has_tree(node.id)
+
+
+def _by_name(entries: Sequence[TreeEntry]) -> dict[str, Node]:
+    names = os.fsdecode(b"\0".join([entry.name for entry in entries])).split("\0")
+    # Without any entries there is one empty name.
+    return dict(zip(names, entries, strict=False))
 
 
 def _is_directory(node: Node) -> bool:

@@ -128,7 +128,7 @@ def change_of(before: TreeEntry, after_kind: Kind) -> Change:
     return "modified" if same_type else "type"
 
 
-def read_directory(reader: TreeReader, path: bytes, entry: TreeEntry) -> tuple[TreeEntry, ...]:
+def read_directory(reader: TreeReader, path: bytes, entry: TreeEntry) -> Sequence[TreeEntry]:
     """Returns the entries of a directory entry at `path`, and none of anything else.
 
     Raises:
@@ -138,7 +138,7 @@ def read_directory(reader: TreeReader, path: bytes, entry: TreeEntry) -> tuple[T
     if entry.kind is not Kind.DIRECTORY:
         return ()
     check_depth(path)
-    return tuple(reader.read_tree(tree_of(path, entry)))
+    return reader.read_tree(tree_of(path, entry))
 
 
 def check_depth(path: bytes) -> None:

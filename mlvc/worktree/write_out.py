@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
-from mlvc.model.tree import TreeEntry
+from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import Linker, ObjectReader
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.plan import DirectoryPlan
-from mlvc.worktree.statcache import Stamp, iter_stamps
+from mlvc.worktree.statcache import Stamp, iter_stamps, total_size
+from mlvc.worktree.whole_files import open_descriptors, write_whole
 
 __all__ = ["write_out"]
 
@@ -25,6 +27,7 @@ _TASK_BYTES = 32 << 20
 """Enough that most directories are one task: two processes that make files in one directory wait for each other."""
 
 _UNWRITTEN = Stamp(bytes(68))
+_MODES = {Kind.FILE: 0o666, Kind.EXECUTABLE: 0o777}
 
 
 class _Part(NamedTuple):
@@ -72,32 +75,38 @@ def write_out(
     if (files < _WORTH_FILES and size < _WORTH_BYTES) or files < 2 or forks.processors() < 2:
         return 0
     for part in parts:
-        part.plan.writes = [write for write in part.plan.writes if _is_occupied(part.plan, write[0])]
+        part.plan.writes = [] if part.writes is part.plan.writes else _standing(part.plan)
     tasks = list(_tasks(parts))
     written = 0
     for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store, link)):
         stamps = iter_stamps(result)
         for part in tasks[number]:
-            entries, left = part.plan.seen.entries, []
-            for write, stamp in zip(part.writes, stamps, strict=False):
-                if stamp == _UNWRITTEN:
-                    left.append(write)
-                    continue
-                entries[write[0]] = stamp
-                advance(stamp.size)
-                written += 1
+            done = {name: stamp for (name, _), stamp in zip(part.writes, stamps, strict=False)}
+            left = [write for write in part.writes if done[write[0]] == _UNWRITTEN]
+            for name, _ in left:
+                del done[name]
+            part.plan.seen.entries.update(done)
             part.plan.writes += left
+            advance(total_size(done.values()))
+            written += len(done)
     return written
 
 
 def _new_files(components: list[bytes], plan: DirectoryPlan) -> Iterator[_Part]:
     """Yields the files that stand in nothing's place."""
-    new = [write for write in plan.writes if not _is_occupied(plan, write[0])]
+    new = plan.writes
+    if plan.seen.entries or plan.seen.children:
+        new = [write for write in new if not _is_occupied(plan, write[0])]
     if new:
         yield _Part(components, plan, new)
     for name, child in plan.children.items():
         if name not in plan.seen.entries:
             yield from _new_files([*components, os.fsencode(name)], child)
+
+
+def _standing(plan: DirectoryPlan) -> list[tuple[str, TreeEntry]]:
+    """Returns what is to be written in something's place."""
+    return [write for write in plan.writes if _is_occupied(plan, write[0])]
 
 
 def _is_occupied(plan: DirectoryPlan, name: str) -> bool:
@@ -134,28 +143,48 @@ def _write(
     """Runs in a forked process: writes its share of the tasks."""
     applier = Applier(store, _ignore, link)
     for number in share:
-        yield (
-            number,
-            b"".join(stamp for part in tasks[number] for stamp in _stamps(fd, part, applier)),
-        )
+        yield number, b"".join(stamp for part in tasks[number] for stamp in _stamps(fd, part, store, applier))
 
 
-def _stamps(fd: int, part: _Part, applier: Applier) -> Iterator[Stamp]:
+def _stamps(fd: int, part: _Part, store: ObjectReader, applier: Applier) -> list[Stamp]:
+    stamps = [_UNWRITTEN] * len(part.writes)
     try:
         directory = fsio.open_beneath(fd, part.components, create=True)
     except OSError:
-        yield from [_UNWRITTEN] * len(part.writes)
-        return
-    prefix = b"/".join([*part.components, b""])
+        return stamps
     try:
-        for name, entry in part.writes:
-            try:
-                yield applier.write(directory, name, prefix + os.fsencode(name), entry, None)
-            except MlvcError:
+        _write_small(directory, part, store, stamps)
+        for number, (name, entry) in enumerate(part.writes):
+            if stamps[number] is _UNWRITTEN:
+                path = b"/".join([*part.components, os.fsencode(name)])
                 # Not lost: the first process meets it again.
-                yield _UNWRITTEN
+                with contextlib.suppress(MlvcError):
+                    stamps[number] = applier.write(directory, name, path, entry, None)
     finally:
         os.close(directory)
+    return stamps
+
+
+def _write_small(directory: int, part: _Part, store: ObjectReader, stamps: list[Stamp]) -> None:
+    """Writes those of the files that can be read and written at one go; what it did not write, `Applier` does."""
+    files = [number for number, (_, entry) in enumerate(part.writes) if entry.kind in _MODES]
+    try:
+        descriptors = open_descriptors()
+    except OSError:
+        return
+    try:
+        for at, data in store.read_small_blobs([part.writes[number][1].id.digest for number in files]):
+            name, entry = part.writes[files[at]]
+            try:
+                status = write_whole(descriptors, directory, name, _MODES[entry.kind], data)
+            except FileExistsError:
+                continue
+            stamps[files[at]] = Stamp.of(status, entry.id.digest)
+    except OSError:
+        # This file system knows no files without names, or is full, which `Applier` can say.
+        return
+    finally:
+        os.close(descriptors)
 
 
 def _ignore(_amount: int) -> None:

@@ -101,6 +101,10 @@ def test_every_flipped_byte_is_found_and_named(store, is_data, suffix):
             read_everything(LocalStore(store.layout.directory))
         except (IntegrityError, VersionError) as error:
             refusals.append(error.message)
+        # Who reads many at once is told nothing, and gets nothing wrong either.
+        digests = [BlobId.of(b"raw").digest, BlobId.of(TEXT).digest]
+        for number, data in LocalStore(store.layout.directory).read_small_blobs(digests):
+            assert data == (b"raw", TEXT)[number], position
     # Readers look at no entry that was not asked for.
     assert len(refusals) > len(good) * 0.9
     assert all(str(path) in message for message in refusals)
@@ -228,6 +232,16 @@ def test_an_undecodable_object_is_found(tmp_path, kind):
     store = LocalStore.create(tmp_path / "store")
     write_pack(store, kind, 0, BlobId.of(b"nonsense").digest, b"nonsense")
     assert [damage.kind for damage in fsck(store)] == ["damaged-object"]
+
+
+def test_a_chunk_of_another_id_is_not_read_among_many(store):
+    """Its checksum is right and its bytes are another blob's (promise 3); the others are read."""
+    wrong = BlobId.of(b"another")
+    write_pack(store, RecordKind.CHUNK, 0, wrong.digest, b"raw")
+    digests = [blob.digest for blob in (wrong, BlobId.of(b"absent"), BlobId.of(TEXT), BlobId.of(b"raw"))]
+    assert {2: TEXT, 3: b"raw"} == dict(LocalStore(store.layout.directory).read_small_blobs(digests))
+    with pytest.raises(IntegrityError):
+        store.read_blob(wrong)
 
 
 def test_a_recipe_that_makes_other_bytes_is_found(tmp_path):

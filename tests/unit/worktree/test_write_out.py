@@ -1,8 +1,10 @@
 """Writing many files in several processes gives what writing them one by one gives."""
 
+import errno
 import os
 import random
 import signal
+import stat
 
 import pytest
 
@@ -112,18 +114,53 @@ def test_nothing_is_written_through_a_link(origin, target, tmp_path):
     assert [] == list((tmp_path / "outside").iterdir())
 
 
-def test_a_killed_process(origin, target, monkeypatch):
+def refuse(*_args, **_kwargs):
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+@pytest.mark.parametrize("refused", ["open_descriptors", "write_whole"])
+def test_a_file_system_without_nameless_files(origin, target, monkeypatch, refused):
+    """Where files cannot be made without a name, the same files are written under temporary names."""
+    entry = origin.capture("data")
+    monkeypatch.setattr(write_out, refused, refuse)
+    assert entry.files == target.materialise([entry]).written
+    assert listing(origin.root / "data") == listing(target.root / "data")
+
+
+def test_the_umask_counts(origin, target):
+    """New files and directories have no bits that the umask takes."""
+    entry = origin.capture("data")
+    before = os.umask(0o027)
+    try:
+        target.materialise([entry])
+    finally:
+        os.umask(before)
+    assert 0o640 == stat.S_IMODE((target.root / "data/1/1.txt").stat().st_mode)
+    assert 0o750 == stat.S_IMODE((target.root / "data/tool").stat().st_mode)
+    assert 0o750 == stat.S_IMODE((target.root / "data/1").stat().st_mode)
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_killed_process(origin, target, monkeypatch, nameless):
     """The caller is told; every file that stands there is whole; a second checkout completes it."""
     entry = origin.capture("data")
-    write = Applier.write
+    write, link = Applier.write, os.link
 
     def die(self, fd, name, *rest):
         if name == "30.txt":
             os.kill(os.getpid(), signal.SIGKILL)
         return write(self, fd, name, *rest)
 
+    def die_before_it_has_a_name(source, name, **kwargs):
+        if name == "30.txt":
+            os.kill(os.getpid(), signal.SIGKILL)
+        link(source, name, **kwargs)
+
     with monkeypatch.context() as patch:
         patch.setattr(Applier, "write", die)
+        patch.setattr(os, "link", die_before_it_has_a_name)
+        if not nameless:
+            patch.setattr(write_out, "open_descriptors", refuse)
         with pytest.raises(forks.WorkerFailedError):
             target.materialise([entry])
     written = [path for path in (target.root / "data").rglob("*") if path.is_file() and path.name[0] != "."]
