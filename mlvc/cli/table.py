@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, Entry] = {
     "verify": Entry(f"{_PACKAGE}.verify", "Tells whether everything that a revision needs exists."),
     "hooks": Entry(f"{_PACKAGE}.hooks", "Guards git: data, lock and commits stay together."),
     "fsck": Entry(f"{_PACKAGE}.fsck", "Reads everything that is stored, and names what is damaged."),
-    "undo": Entry(f"{_PACKAGE}.undo", "Takes back the last add, rm or checkout."),
+    "undo": Entry(f"{_PACKAGE}.undo", "Takes back the last add, rm or checkout; again, the one before it."),
     "gc": Entry(f"{_PACKAGE}.gc", "Deletes what nothing has needed for the keep period."),
     "index": Entry(f"{_PACKAGE}.index", "Rebuilds or describes the metadata index."),
 }

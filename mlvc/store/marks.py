@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlvc.store.local import LocalStore
     from mlvc.store.pack_index import PackIndex
 
-__all__ = ["DUPLICATE", "KEPT", "NEEDED", "Marks", "ids_in"]
+__all__ = ["DUPLICATE", "KEPT", "NEEDED", "Followed", "Marks", "ids_in"]
 
 NEEDED, KEPT, DUPLICATE = 1, 2, 3
 """Reached from a root; reached only from what the keep period still protects; either, and here in another pack too."""
@@ -146,6 +146,38 @@ class Marks:
         location = self._records.find(digest, RecordKind(kind), part)
         assert location is not None, ObjectId(digest)  # noqa: S101  # it was found a moment ago, and gc alone deletes
         return location
+
+
+class Followed(Marks):
+    """The records that were reached, whether the store has their data or not: its metadata alone is read.
+
+    Attributes:
+        records: Kind, part and digest of each; of ids that stand in a text, also as kinds that they are not of.
+        trees: The directories that others name.
+    """
+
+    def __init__(self, store: LocalStore, advance: Callable[[int], None]) -> None:
+        """Begins with nothing reached; see `Marks`."""
+        super().__init__(store, advance)
+        self.records: set[_Key] = set()
+        self.trees: set[TreeId] = set()
+
+    def _follow(self, _mark: int) -> None:
+        while self._pending:
+            key = self._pending.pop()
+            if key in self.records:
+                continue
+            kind, part, digest = key
+            is_here = kind not in _CHUNKS and self._records.catalog.find(digest, kind, part) is not None
+            if is_here or kind in _CHUNKS:
+                self.records.add(key)
+                self._advance(1)
+            if is_here:
+                self._pending += self._needs(kind, part, digest)
+
+    def _needs_of_tree(self, tree: TreeId) -> list[_Key]:
+        self.trees.update(entry.id for entry in self._store.read_tree(tree) if isinstance(entry.id, TreeId))
+        return super()._needs_of_tree(tree)
 
 
 _KNOWN = frozenset(map(int, RecordKind))

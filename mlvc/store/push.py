@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -14,23 +15,36 @@ from mlvc.store.layout import PACK_SUFFIX
 from mlvc.store.local import RecordKey
 from mlvc.store.pack import encode_pack_header
 from mlvc.store.pack_index import decode_index
+from mlvc.store.remote import Listing
+from mlvc.store.remote_condemned import (
+    RemoteBusyError,
+    gc_names,
+    has_announcement,
+    is_being_deleted,
+    read_lists,
+    remote_now,
+    standing_packs,
+)
 from mlvc.store.remote_files import RemoteDamagedError, RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes, cached_indexes
 from mlvc.store.temporaries import Temporary
 from mlvc.store.transfer import Transferred, in_parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from mlvc.model.ids import PackId
-    from mlvc.ports import Reporter
+    from mlvc.ports import ProgressTask, Reporter
     from mlvc.store.layout import Layout
     from mlvc.store.local import LocalStore
     from mlvc.store.pack_index import PackIndex, PackInfo
     from mlvc.store.remote import Remote, RemotePack
 
-__all__ = ["push", "repair"]
+__all__ = ["push", "repair", "send_all"]
+
+_PATIENCE_S = 60.0
+_POLL_S = 1.0
 
 
 def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> Transferred:
@@ -49,21 +63,63 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
         DamagedFileError: A pack here is damaged; wrong bytes are never sent.
         MlvcError: The remote cannot be used.
     """
-    listed = _list(remote)
-    missing = _lacked(store, remote, listed, cache)
-    if missing:
-        remote.prepare()
-        _send_all(store, remote, missing, reporter)
-    return Transferred(len(missing), sum(info.size_bytes for info in missing))
+    looked = _look(remote)
+    missing = _lacked(store, remote, _standing(remote, looked), cache)
+    if not missing:
+        return Transferred(0, 0)
+    remote.prepare()
+    with reporter.task("pushing", total=sum(info.size_bytes for info in missing), unit="bytes") as task:
+        _send_class(store, remote, missing, task, is_data=True)
+        sent = {info.id: info for info in [*missing, *_settle(store, remote, looked, cache, reporter, task)]}
+        _send_class(store, remote, sent.values(), task, is_data=False)
+    return Transferred(len(sent), sum(info.size_bytes for info in sent.values()))
 
 
-def _list(remote: Remote) -> Mapping[PackId, RemotePack]:
+def _settle(
+    store: LocalStore, remote: Remote, before: Listing, cache: Path, reporter: Reporter, task: ProgressTask
+) -> list[PackInfo]:
+    """Makes sure that no data is lacked before metadata names it, whatever a gc of the remote has done meanwhile.
+
+    Looks until two looks in turn found the same lists of gcs and nobody deleting: then whatever is deleted later was
+    decided by somebody who has seen what is there now (see `remote_gc`).
+
+    Returns:
+        All packs that these looks lacked; their data is there now.
+    """
+    sent: dict[PackId, PackInfo] = {}
+    deadline = time.monotonic() + _PATIENCE_S
+    told = False
+    while True:
+        looked = remote.look()
+        if has_announcement(looked) and is_being_deleted(looked, remote_now(remote)):
+            if not told:
+                reporter.note("waiting for a gc of the remote")
+            if time.monotonic() > deadline:
+                raise RemoteBusyError(remote.url)
+            told = True
+            time.sleep(_POLL_S)
+        else:
+            missing = _lacked(store, remote, _standing(remote, looked), cache)
+            data = [info for info in missing if info.is_data]
+            sent |= {info.id: info for info in missing}
+            if not data and gc_names(looked) == gc_names(before):
+                return list(sent.values())
+            _send_class(store, remote, data, task, is_data=True)
+        before = looked
+
+
+def _standing(remote: Remote, looked: Listing) -> Mapping[PackId, RemotePack]:
+    """Returns the packs that are there to stay: who skips others because the remote has them counts on these."""
+    return standing_packs(remote, looked, read_lists(remote, looked))
+
+
+def _look(remote: Remote) -> Listing:
     try:
-        return remote.list_packs()
+        return remote.look()
     except RemoteMissingError:
         if not remote.url.startswith("file://"):
             raise
-        return {}
+        return Listing({}, {})
 
 
 def _lacked(
@@ -92,15 +148,21 @@ def _holds_all(indexes: RemoteIndexes, store: LocalStore, pack: PackId) -> bool:
     return records == indexes.holding(records)
 
 
-def _send_all(store: LocalStore, remote: Remote, packs: Collection[PackInfo], reporter: Reporter) -> None:
+def send_all(store: LocalStore, remote: Remote, packs: Collection[PackInfo], reporter: Reporter) -> None:
+    """Sends packs, those of data first, whatever is there."""
     with reporter.task("pushing", total=sum(info.size_bytes for info in packs), unit="bytes") as task:
-
-        def send(info: PackInfo) -> None:
-            _send(store.layout, remote, info)
-            task.advance(info.size_bytes)
-
         for is_data in (True, False):
-            in_parallel(send, [info for info in packs if info.is_data is is_data])
+            _send_class(store, remote, packs, task, is_data=is_data)
+
+
+def _send_class(
+    store: LocalStore, remote: Remote, packs: Iterable[PackInfo], task: ProgressTask, *, is_data: bool
+) -> None:
+    def send(info: PackInfo) -> None:
+        _send(store.layout, remote, info)
+        task.advance(info.size_bytes)
+
+    in_parallel(send, [info for info in packs if info.is_data is is_data])
 
 
 def _send(layout: Layout, remote: Remote, info: PackInfo) -> None:
@@ -153,7 +215,7 @@ def repair(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -
     if hopeless:
         # What the store has of them goes there in other packs, where a fetch finds it.
         rest = {pack: found for pack, found in listed.items() if pack not in hopeless}
-        _send_all(store, remote, _lacked(store, remote, rest, cache), reporter)
+        send_all(store, remote, _lacked(store, remote, rest, cache), reporter)
         raise RemoteDamagedError(*(found for pack in sorted(hopeless) for found in hopeless[pack]))
     return Transferred(pushed.packs + len(mended), pushed.size_bytes + sum(mended))
 

@@ -3,6 +3,7 @@
 mlvc-remote-1           says what this is, and its version
 data/HEX.pack, .idx     packs of data and their indexes
 metadata/HEX.pack, .idx packs of metadata
+gc/                     what a gc of the remote writes: see `remote_condemned`
 
 Format page: docs/format/remote.md
 """
@@ -23,12 +24,12 @@ from mlvc.store.pack_index import decode_index
 from mlvc.store.remote_files import BucketFiles, DirectoryFiles, RemoteDamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlvc.ports import ProgressTask
-    from mlvc.store.remote_files import RemoteFiles
+    from mlvc.store.remote_files import RemoteFile, RemoteFiles
 
-__all__ = ["Remote", "RemotePack", "RemoteUrlError", "RemoteVersionError", "check_url"]
+__all__ = ["Listing", "Remote", "RemotePack", "RemoteUrlError", "RemoteVersionError", "check_url"]
 
 _MARKER = "mlvc-remote-"
 _VERSION = "1"
@@ -59,6 +60,18 @@ class RemotePack(NamedTuple):
     is_data: bool
     size_bytes: int
     index_bytes: int
+
+
+class Listing(NamedTuple):
+    """What a remote has, as one question told it.
+
+    Attributes:
+        files: Every file, by its name below the remote.
+        packs: The packs that are complete.
+    """
+
+    files: Mapping[str, RemoteFile]
+    packs: Mapping[PackId, RemotePack]
 
 
 def check_url(text: str) -> str:
@@ -120,8 +133,12 @@ class Remote:
             RemoteMissingError: There is no such remote.
             RemoteVersionError: A newer mlvc wrote it.
         """
-        sizes = self._files.list()
-        for name in sizes:
+        return self.look().packs
+
+    def look(self) -> Listing:
+        """Returns all files, and which packs they are; one question. Raises as `list_packs` does."""
+        files = self._files.list()
+        for name in files:
             if name.startswith(_MARKER) and name != _MARKER + _VERSION:
                 raise RemoteVersionError(
                     f"this mlvc does not know version {name.removeprefix(_MARKER)} of the remote {self.url}",
@@ -129,13 +146,30 @@ class Remote:
                 )
         found: dict[PackId, RemotePack] = {}
         for is_data, folder in _FOLDERS.items():
-            for name, size_bytes in sizes.items():
+            for name, described in files.items():
                 parent, _, file = name.rpartition("/")
                 pack = parse_pack_name(file, PACK_SUFFIX) if parent == folder else None
-                index_bytes = sizes.get(name.removesuffix(PACK_SUFFIX) + INDEX_SUFFIX)
-                if pack is not None and index_bytes is not None:
-                    found[pack] = RemotePack(is_data, size_bytes, index_bytes)
-        return found
+                index = files.get(name.removesuffix(PACK_SUFFIX) + INDEX_SUFFIX)
+                if pack is not None and index is not None:
+                    found[pack] = RemotePack(is_data, described.size_bytes, index.size_bytes)
+        return Listing(files, found)
+
+    def names_of(self, pack: PackId, listed: RemotePack) -> tuple[str, str]:
+        """Returns the names, below the remote, of the index and of the pack: in the order to delete them in."""
+        is_data = listed.is_data
+        return self._name(pack, INDEX_SUFFIX, is_data=is_data), self._name(pack, PACK_SUFFIX, is_data=is_data)
+
+    def read_whole(self, name: str, size_bytes: int) -> bytes:
+        """Returns a small file as it is there; the caller checks it."""
+        return b"".join(self._files.read(name, size_bytes))
+
+    def write_whole(self, name: str, data: bytes) -> None:
+        """Makes a small file that appears whole or not at all."""
+        self._files.write(name, data)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Deletes files, at most a thousand, in one request."""
+        self._files.remove(names)
 
     def prepare(self) -> None:
         """Makes the remote ready to take packs."""
@@ -222,7 +256,8 @@ class Remote:
         Raises:
             RemoteDamagedError: It is gone, or has contents.
         """
-        size_bytes = self._files.list().get(_MARKER + _VERSION)
+        described = self._files.list().get(_MARKER + _VERSION)
+        size_bytes = None if described is None else described.size_bytes
         if size_bytes != 0:
             what = (
                 "it is missing" if size_bytes is None else f"it has {size_bytes} bytes and should have none"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError
-from mlvc.fsio import translate_os_errors
+from mlvc.fsio import sync_directory, translate_os_errors
 from mlvc.store.temporaries import Temporary, remove_leftovers
 
 if TYPE_CHECKING:
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from mlvc.store.local import RecordKey
 
 __all__ = [
+    "REMOVED_AT_ONCE",
     "BucketFiles",
     "DirectoryFiles",
     "RemoteDamagedError",
     "RemoteDeniedError",
+    "RemoteFile",
     "RemoteFiles",
     "RemoteMissingError",
     "RemoteUnreachableError",
@@ -39,6 +41,8 @@ _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _TEMPORARIES = "tmp"
 _NAMED = 5
+REMOVED_AT_ONCE = 1_000
+"""What S3 deletes in one request."""
 
 
 class RemoteMissingError(NotFoundError):
@@ -89,11 +93,23 @@ class RemoteDamagedError(IntegrityError):
         return tuple(name for name, _ in self.found)
 
 
+class RemoteFile(NamedTuple):
+    """A file of a remote.
+
+    Attributes:
+        size_bytes: Its length.
+        time_s: When it was written, in seconds since 1970 by the remote's own clock.
+    """
+
+    size_bytes: int
+    time_s: float
+
+
 class RemoteFiles(Protocol):
     """The files of one remote. Safe for use from several threads."""
 
-    def list(self) -> Mapping[str, int]:
-        """Returns the name, below the remote, and the size of every file; one question.
+    def list(self) -> Mapping[str, RemoteFile]:
+        """Returns every file by its name below the remote; one question.
 
         Raises:
             RemoteMissingError: There is no such remote.
@@ -116,6 +132,10 @@ class RemoteFiles(Protocol):
         """Yields so many bytes of a file from `offset`, in pieces; fewer where it is shorter."""
         ...
 
+    def remove(self, names: Sequence[str]) -> None:
+        """Deletes at most `REMOVED_AT_ONCE` files, in one request; one that is gone already is no error."""
+        ...
+
 
 class DirectoryFiles:
     """A remote in a directory, such as a mounted disk; as durable as the local store."""
@@ -123,17 +143,17 @@ class DirectoryFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def list(self) -> Mapping[str, int]:
+    def list(self) -> Mapping[str, RemoteFile]:
         """Returns the files of the directory and of those just below it."""
-        found: dict[str, int] = {}
+        found: dict[str, RemoteFile] = {}
         with translate_os_errors(f"list {self._root}"):
             try:
                 for entry in os.scandir(self._root):
                     if entry.is_file():
-                        found[entry.name] = entry.stat().st_size
+                        found[entry.name] = _described(entry.stat())
                     elif entry.is_dir() and entry.name != _TEMPORARIES:
                         found |= {
-                            f"{entry.name}/{file.name}": file.stat().st_size
+                            f"{entry.name}/{file.name}": _described(file.stat())
                             for file in os.scandir(entry.path)
                             if file.is_file()
                         }
@@ -181,6 +201,18 @@ class DirectoryFiles:
             while size_bytes > 0 and (piece := file.read(min(_COPY_BYTES, size_bytes))):
                 size_bytes -= len(piece)
                 yield piece
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Deletes them, durably."""
+        with translate_os_errors(f"delete in {self._root}"):
+            for name in names:
+                (self._root / name).unlink(missing_ok=True)
+            for folder in {(self._root / name).parent for name in names}:
+                sync_directory(folder)
+
+
+def _described(status: os.stat_result) -> RemoteFile:
+    return RemoteFile(status.st_size, status.st_mtime)
 
 
 class BucketFiles:
@@ -238,14 +270,17 @@ class BucketFiles:
                 hint="check the network and AWS_ENDPOINT_URL; repeat to go on where it stopped",
             ) from exc
 
-    def list(self) -> Mapping[str, int]:
+    def list(self) -> Mapping[str, RemoteFile]:
         """Returns the keys below the URL; one request for each thousand."""
         with self._translated():
             found = self._files.find(self._base, detail=True)
             if not found:
                 # An empty answer is given for a missing bucket too.
                 self._files.ls(self._base.partition("/")[0])
-        return {path.removeprefix(self._base + "/"): info["size"] for path, info in found.items()}
+        return {
+            path.removeprefix(self._base + "/"): RemoteFile(info["size"], info["LastModified"].timestamp())
+            for path, info in found.items()
+        }
 
     def prepare(self) -> None:
         """Does nothing: a key needs no directory."""
@@ -272,3 +307,8 @@ class BucketFiles:
                     f"{self._base}/{name}", start=start, end=min(start + _RANGE_BYTES, end)
                 )
             yield piece
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Deletes the keys in one request; who must know that they are gone lists again."""
+        with self._translated():
+            self._files.rm([f"{self._base}/{name}" for name in names])

@@ -14,6 +14,7 @@ from mlvc.model.tree import Kind
 from mlvc.store.condemned import read_condemned
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration, read_registrations
+from mlvc.store.remote_condemned import decode_condemned, encode_condemned
 from mlvc.store.unreached import decode_unreached, encode_unreached
 from mlvc.store.verified import FileState, decode_verified, encode_verified
 from mlvc.worktree.undo import UndoRecord, decode_undo, encode_undo
@@ -82,6 +83,17 @@ def test_unreached_of_another_version():
 def test_condemned_of_version_1():
     """The two packs that it names."""
     assert {FIRST, SECOND} == read_condemned(GOLDEN / "gc" / "condemned")
+
+
+def test_a_remote_list_of_version_1():
+    """Three files; written again byte for byte. A newer version is not damage."""
+    data = (GOLDEN / "gc" / "remote.list").read_bytes()
+    files = {f"data/{'0' * 64}.pack", f"data/{'0' * 64}.idx", f"metadata/{'ab' * 32}.pack"}
+
+    assert files == decode_condemned(data)
+    assert data == encode_condemned(files)
+    with pytest.raises(VersionError):
+        decode_condemned(data.replace(b"condemned 1", b"condemned 2"))
 
 
 def test_a_registration_of_version_1(tmp_path):
