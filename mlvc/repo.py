@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from mlvc import fsio
 from mlvc.code.repository import CodeRepository
 from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
-from mlvc.model.config import Config, decode_config
+from mlvc.model.config import NEEDS_TRUST, Config, decode_config
 from mlvc.model.ids import BlobId, PackId
 from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import encode_name
+from mlvc.model.trust import decode_trusted, digest_of, settings_to_trust
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration
 from mlvc.store.seen import is_on_a_remote
@@ -233,24 +234,54 @@ class Repo:
         with fsio.translate_os_errors("read mlvc.toml"):
             shared = decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
         own = self._user_config()
-        # Which interpreter runs is the user's choice alone: mlvc.toml may come from a stranger's branch.
+        # Which interpreter runs and where bytes go is the user's choice: mlvc.toml may come from a stranger's branch.
+        trusted = shared if self._is_trusted(shared, own) else Config()
+        # Without its server, the URL would name another bucket, on Amazon's.
+        has_server = shared.remote_endpoint in {None, trusted.remote_endpoint} or own.remote_endpoint
+        remote_url = shared.remote_url if has_server else None
         return Config(
             project_id=shared.project_id,
             code_untracked=shared.code_untracked,
-            env_python=own.env_python,
+            env_python=own.env_python or trusted.env_python,
             image_base=own.image_base or shared.image_base,
             repro_memory_mb=own.repro_memory_mb or shared.repro_memory_mb,
-            remote_url=own.remote_url or shared.remote_url,
+            remote_url=own.remote_url or remote_url,
             remote_default=own.remote_default or shared.remote_default,
-            # Where the data goes, who may write it and what is deleted when is nobody else's choice either.
-            index_url=own.index_url,
-            store_path=own.store_path,
+            index_url=own.index_url or trusted.index_url,
+            remote_endpoint=own.remote_endpoint or trusted.remote_endpoint,
+            store_path=own.store_path or trusted.store_path,
+            # Who may write the data and what is deleted when is nobody else's choice, trusted or not.
             store_shared=own.store_shared,
             gc_keep_days=own.gc_keep_days,
             # So is how far a copy in the store is trusted.
             checkout_verify=own.checkout_verify,
             checkout_link=own.checkout_link,
         )
+
+    def _is_trusted(self, shared: Config, own: Config) -> bool:
+        wanted = settings_to_trust(shared)
+        if not wanted or digest_of(wanted) in self.read_trusted():
+            return True
+        ignored = [name for name in wanted if getattr(own, NEEDS_TRUST[name]) is None]
+        if ignored:
+            self.reporter.note(
+                f"mlvc.toml sets {', '.join(ignored)}, which has no effect before you look at it and say `mlvc trust`"
+            )
+        return False
+
+    @property
+    def trusted_path(self) -> Path:
+        """The file that says which settings of `mlvc.toml` the user trusts."""
+        return self.common_dir / "trusted"
+
+    def read_trusted(self) -> frozenset[str]:
+        """Returns what the user trusts; nothing where that cannot be understood."""
+        with fsio.translate_os_errors(f"read {self.trusted_path}"):
+            data = fsio.read_if_there(self.trusted_path)
+        try:
+            return frozenset() if data is None else decode_trusted(data)
+        except FormatError:
+            return frozenset()
 
     def _user_config(self) -> Config:
         home = self.environment.get("XDG_CONFIG_HOME") or os.path.join(

@@ -52,5 +52,6 @@ COMMANDS: Mapping[str, Entry] = {
     "fsck": Entry(f"{_PACKAGE}.fsck", "Reads everything that is stored, and names what is damaged."),
     "undo": Entry(f"{_PACKAGE}.undo", "Takes back the last add, rm or checkout; again, the one before it."),
     "gc": Entry(f"{_PACKAGE}.gc", "Deletes what nothing has needed for the keep period."),
+    "trust": Entry(f"{_PACKAGE}.trust", "Lets settings of mlvc.toml take effect that came with a branch."),
     "index": Entry(f"{_PACKAGE}.index", "Rebuilds or describes the metadata index."),
 }

@@ -18,13 +18,14 @@
     [remote]
     url = "s3://bucket/path"
     default = "team"
+    endpoint = "https://s3.example.org"   # this one, env.python, index.url and store.path need `mlvc trust`
 
-    [index]                       # this section and the next three take effect only from the user's own configuration
+    [index]
     url = "postgresql://me@db.example.org/mlvc"
 
     [store]
     path = "/srv/mlvc"
-    shared = true
+    shared = true                 # this one and the next take effect only from the user's own configuration
 
     [gc]
     keep_days = 30
@@ -45,7 +46,7 @@ from typing import Literal, cast, get_args
 
 from mlvc.errors import FormatError
 
-__all__ = ["Config", "decode_config"]
+__all__ = ["NEEDS_TRUST", "Config", "decode_config"]
 
 Untracked = Literal["safe", "all", "none"]
 Verify = Literal["always", "once"]
@@ -71,6 +72,7 @@ class Config:
         remote_url: Where the project's data is, for whoever has added no remote.
         remote_default: The name of the remote that is used where none is named.
         index_url: The PostgreSQL database of the index; None for a file of its own.
+        remote_endpoint: The URL of the S3 server that `remote_url` is on; None for Amazon's, or the environment's.
         store_path: The store's directory; None for one inside the git directory.
         store_shared: Whether a store that is made is writable for its group.
         gc_keep_days: How long gc keeps what it found unreachable; None for the default.
@@ -86,6 +88,7 @@ class Config:
     remote_url: str | None = None
     remote_default: str | None = None
     index_url: str | None = None
+    remote_endpoint: str | None = None
     store_path: str | None = None
     store_shared: bool | None = None
     gc_keep_days: int | None = None
@@ -102,12 +105,25 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("remote", "url"): ("remote_url", str),
     ("remote", "default"): ("remote_default", str),
     ("index", "url"): ("index_url", str),
+    ("remote", "endpoint"): ("remote_endpoint", str),
     ("store", "path"): ("store_path", str),
     ("store", "shared"): ("store_shared", bool),
     ("gc", "keep_days"): ("gc_keep_days", int),
     ("checkout", "verify"): ("checkout_verify", str),
     ("checkout", "link"): ("checkout_link", str),
 }
+
+
+NEEDS_TRUST: Mapping[str, str] = {
+    "env.python": "env_python",
+    "index.url": "index_url",
+    "remote.endpoint": "remote_endpoint",
+    "store.path": "store_path",
+}
+"""Settings that decide what is executed and where bytes go, with their fields.
+
+In `mlvc.toml`, which may come from a stranger's branch, they take effect only after `mlvc trust`.
+"""
 
 
 def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:

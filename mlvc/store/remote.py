@@ -115,15 +115,19 @@ class Remote:
         self._files = files
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, endpoint: str | None = None) -> Self:
         """Returns the remote at a URL; nothing is asked of it yet.
+
+        Args:
+            url: Where it is.
+            endpoint: The S3 server that the bucket is on; None for that of the environment, else Amazon's.
 
         Raises:
             RemoteUrlError: No remote can have that URL.
         """
         url = check_url(url)
         if url.startswith("s3://"):
-            return cls(url, BucketFiles(url))
+            return cls(url, BucketFiles(url, endpoint))
         return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))))
 
     def list_packs(self) -> Mapping[PackId, RemotePack]:

@@ -218,8 +218,9 @@ def _described(status: os.stat_result) -> RemoteFile:
 class BucketFiles:
     """A remote in an S3 bucket, through s3fs, which finds credentials and endpoint where the AWS tools do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, endpoint: str | None = None) -> None:
         self._url = url
+        self._endpoint = endpoint
         self._base = url.removeprefix("s3://").rstrip("/")
 
     @cached_property
@@ -231,6 +232,7 @@ class BucketFiles:
             files: Any = s3fs.S3FileSystem(
                 use_listings_cache=False,
                 skip_instance_cache=True,
+                endpoint_url=self._endpoint,
                 config_kwargs={
                     "connect_timeout": 10,
                     "read_timeout": _SILENCE_S,

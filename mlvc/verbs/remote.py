@@ -42,12 +42,14 @@ class RemoteEntry:
         url: Where it is.
         is_default: Whether it is used where none is named.
         is_shared: Whether it comes from the settings and not from `mlvc remote add`.
+        endpoint: The S3 server that it is on; None for Amazon's, or the environment's.
     """
 
     name: str
     url: str
     is_default: bool
     is_shared: bool
+    endpoint: str | None = None
 
 
 def add(repo: Repo, name: str, url: str) -> RemoteEntry:
@@ -90,7 +92,8 @@ def list_remotes(repo: Repo) -> tuple[RemoteEntry, ...]:
     entries = [RemoteEntry(name, url, name == default, is_shared=False) for name, url in own.items()]
     shared = config.remote_default or _PROJECT
     if config.remote_url is not None and shared not in own:
-        entries.append(RemoteEntry(shared, check_url(config.remote_url), not own, is_shared=True))
+        url, endpoint = check_url(config.remote_url), config.remote_endpoint
+        entries.append(RemoteEntry(shared, url, not own, is_shared=True, endpoint=endpoint))
     return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
@@ -104,7 +107,7 @@ def open_remote(repo: Repo, name: str | None = None) -> Remote:
     known = list_remotes(repo)
     found = [entry for entry in known if (entry.is_default if name is None else entry.name == name)]
     if found:
-        return Remote.open(found[0].url)
+        return Remote.open(found[0].url, endpoint=found[0].endpoint)
     if name is not None:
         raise NoRemoteError(f"there is no remote {name!r}", hint="see `mlvc remote list`")
     if not known:

@@ -11,6 +11,7 @@ from mlvc.errors import MlvcError, VersionError
 from mlvc.model.ids import BlobId, PackId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.tree import Kind
+from mlvc.model.trust import decode_trusted, digest_of, encode_trusted
 from mlvc.store.condemned import read_condemned
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration, read_registrations
@@ -94,6 +95,16 @@ def test_a_remote_list_of_version_1():
     assert data == encode_condemned(files)
     with pytest.raises(VersionError):
         decode_condemned(data.replace(b"condemned 1", b"condemned 2"))
+
+
+def test_trust_of_version_1():
+    """Read, and written again byte for byte; these settings have this digest for ever."""
+    data = (GOLDEN / "trusted").read_bytes()
+    settings = {"store.path": "/srv/modèles", "env.python": ".venv/bin/python"}
+
+    assert frozenset({"0" * 64}) == decode_trusted(data)
+    assert data == encode_trusted({"0" * 64})
+    assert "2ad73cf421956c837ed3ef988c01cb7636221bcf38f0b0d0f9369b1b88456ca5" == digest_of(settings)
 
 
 def test_a_registration_of_version_1(tmp_path):
