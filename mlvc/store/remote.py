@@ -21,7 +21,7 @@ from mlvc.model.ids import PackId
 from mlvc.model.names import encode_name
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack_index import decode_index
-from mlvc.store.remote_files import BucketFiles, DirectoryFiles, RemoteDamagedError
+from mlvc.store.remote_files import BucketFiles, BucketOptions, DirectoryFiles, RemoteDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -115,19 +115,19 @@ class Remote:
         self._files = files
 
     @classmethod
-    def open(cls, url: str, *, endpoint: str | None = None) -> Self:
+    def open(cls, url: str, options: BucketOptions | None = None) -> Self:
         """Returns the remote at a URL; nothing is asked of it yet.
 
         Args:
             url: Where it is.
-            endpoint: The S3 server that the bucket is on; None for that of the environment, else Amazon's.
+            options: How its server is reached, if it is a bucket.
 
         Raises:
             RemoteUrlError: No remote can have that URL.
         """
         url = check_url(url)
         if url.startswith("s3://"):
-            return cls(url, BucketFiles(url, endpoint))
+            return cls(url, BucketFiles(url, options or BucketOptions()))
         return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))))
 
     def list_packs(self) -> Mapping[PackId, RemotePack]:

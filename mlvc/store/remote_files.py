@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REMOVED_AT_ONCE",
     "BucketFiles",
+    "BucketOptions",
     "DirectoryFiles",
     "RemoteDamagedError",
     "RemoteDeniedError",
@@ -215,12 +217,42 @@ def _described(status: os.stat_result) -> RemoteFile:
     return RemoteFile(status.st_size, status.st_mtime)
 
 
+@dataclass(frozen=True, slots=True)
+class BucketOptions:
+    """How an S3 server is reached; where a field is None, as the AWS tools would find it. No secret is among them.
+
+    Attributes:
+        endpoint: The server's URL.
+        profile: The profile whose credentials count.
+        region: The region.
+        encryption: How the server encrypts what is written: `AES256` or `aws:kms`.
+        encryption_key: The id of the key for `aws:kms`.
+    """
+
+    endpoint: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    encryption: str | None = None
+    encryption_key: str | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns what s3fs is given for them."""
+        sent = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.encryption_key}
+        given = {
+            "endpoint_url": self.endpoint,
+            "profile": self.profile,
+            "client_kwargs": {} if self.region is None else {"region_name": self.region},
+            "s3_additional_kwargs": {name: value for name, value in sent.items() if value is not None},
+        }
+        return {name: value for name, value in given.items() if value}
+
+
 class BucketFiles:
     """A remote in an S3 bucket, through s3fs, which finds credentials and endpoint where the AWS tools do."""
 
-    def __init__(self, url: str, endpoint: str | None = None) -> None:
+    def __init__(self, url: str, options: BucketOptions) -> None:
         self._url = url
-        self._endpoint = endpoint
+        self._options = options
         self._base = url.removeprefix("s3://").rstrip("/")
 
     @cached_property
@@ -230,9 +262,9 @@ class BucketFiles:
 
         with self._translated():
             files: Any = s3fs.S3FileSystem(
+                **self._options.arguments(),
                 use_listings_cache=False,
                 skip_instance_cache=True,
-                endpoint_url=self._endpoint,
                 config_kwargs={
                     "connect_timeout": 10,
                     "read_timeout": _SILENCE_S,

@@ -48,8 +48,8 @@ def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None
         MlvcError: A remote cannot be used, so that there is no answer.
     """
     known = list_remotes(repo)
-    remotes = [Remote.open(entry.url, endpoint=entry.endpoint) for entry in known if entry.is_default]
-    remotes = remotes or [Remote.open(entry.url, endpoint=entry.endpoint) for entry in known]
+    remotes = [entry.open() for entry in known if entry.is_default]
+    remotes = remotes or [entry.open() for entry in known]
     needed = _needed(repo, refs, git_remote, with_commits=not _is_all_seen(repo, remotes))
     if not needed:
         return

@@ -2,27 +2,34 @@
 
     [team]
     url = "s3://bucket/path"
+    endpoint = "https://s3.example.org"
 
-Such a table for each, in `<git common dir>/mlvc/remotes.toml`: the user's own file, which git does not track.
+Such a table for each, with `profile`, `region`, `encryption` and `encryption_key` where they were given, in
+`<git common dir>/mlvc/remotes.toml`: the user's own file, which git does not track.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from mlvc import fsio
 from mlvc.errors import FormatError, NotFoundError, UsageError
 from mlvc.repo import Repo
 from mlvc.store.remote import Remote, check_url
+from mlvc.store.remote_files import BucketOptions
 
 __all__ = ["NoRemoteError", "RemoteEntry", "add", "list_remotes", "open_remote", "remove"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ENCRYPTIONS = ("AES256", "aws:kms")
 _PROJECT = "project"
 """What the remote of `mlvc.toml` is called where that gives it no name."""
 
@@ -42,27 +49,33 @@ class RemoteEntry:
         url: Where it is.
         is_default: Whether it is used where none is named.
         is_shared: Whether it comes from the settings and not from `mlvc remote add`.
-        endpoint: The S3 server that it is on; None for Amazon's, or the environment's.
+        options: How its server is reached.
     """
 
     name: str
     url: str
     is_default: bool
     is_shared: bool
-    endpoint: str | None = None
+    options: BucketOptions = field(default_factory=BucketOptions)
+
+    def open(self) -> Remote:
+        """Returns the remote; nothing is asked of it yet."""
+        return Remote.open(self.url, self.options)
 
 
-def add(repo: Repo, name: str, url: str) -> RemoteEntry:
-    """Remembers a remote, or gives a known one another URL; nothing is asked of it.
+def add(repo: Repo, name: str, url: str, options: BucketOptions | None = None) -> RemoteEntry:
+    """Remembers a remote, or gives a known one another URL and other options; nothing is asked of it.
 
     Raises:
-        UsageError: The name or the URL is none that a remote can have.
+        UsageError: The name, the URL or the options are none that a remote can have.
     """
     if _NAME.fullmatch(name) is None:
         raise UsageError(
             f"{name!r} is no name for a remote", hint="use letters, digits, `-` and `_`, for example `team`"
         )
-    _write(repo, {**_read(repo), name: check_url(url)})
+    new = _Known(check_url(url), options or BucketOptions())
+    _check(new)
+    _write(repo, {**_read(repo), name: new})
     return next(entry for entry in list_remotes(repo) if entry.name == name)
 
 
@@ -89,11 +102,16 @@ def list_remotes(repo: Repo) -> tuple[RemoteEntry, ...]:
     default = config.remote_default
     if own and default not in own:
         default = next(iter(own)) if len(own) == 1 else None
-    entries = [RemoteEntry(name, url, name == default, is_shared=False) for name, url in own.items()]
+    entries = [
+        RemoteEntry(name, known.url, name == default, is_shared=False, options=known.options)
+        for name, known in own.items()
+    ]
     shared = config.remote_default or _PROJECT
     if config.remote_url is not None and shared not in own:
-        url, endpoint = check_url(config.remote_url), config.remote_endpoint
-        entries.append(RemoteEntry(shared, url, not own, is_shared=True, endpoint=endpoint))
+        options = BucketOptions(endpoint=config.remote_endpoint)
+        entries.append(
+            RemoteEntry(shared, check_url(config.remote_url), not own, is_shared=True, options=options)
+        )
     return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
@@ -107,7 +125,7 @@ def open_remote(repo: Repo, name: str | None = None) -> Remote:
     known = list_remotes(repo)
     found = [entry for entry in known if (entry.is_default if name is None else entry.name == name)]
     if found:
-        return Remote.open(found[0].url, endpoint=found[0].endpoint)
+        return found[0].open()
     if name is not None:
         raise NoRemoteError(f"there is no remote {name!r}", hint="see `mlvc remote list`")
     if not known:
@@ -123,7 +141,36 @@ def _path(repo: Repo) -> Path:
     return repo.common_dir / "remotes.toml"
 
 
-def _read(repo: Repo) -> Mapping[str, str]:
+class _Known(NamedTuple):
+    """What the file says of one remote."""
+
+    url: str
+    options: BucketOptions
+
+
+def _check(known: _Known) -> None:
+    options = known.options
+    if options != BucketOptions() and not known.url.startswith("s3://"):
+        raise UsageError(f"{known.url} is no bucket, and has no server to reach in another way")
+    if options.encryption not in {None, *_ENCRYPTIONS}:
+        raise UsageError(
+            f"{options.encryption!r} is no way to encrypt", hint=f"one of {', '.join(_ENCRYPTIONS)}"
+        )
+    if options.encryption_key is not None and options.encryption != "aws:kms":
+        raise UsageError("a key needs --encryption aws:kms")
+    parts = urlsplit(options.endpoint or "https://host")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        # The URL is left out of the message: it may hold a password.
+        raise UsageError(
+            "the endpoint is no URL of a server",
+            hint="for example https://s3.example.org, without a password",
+        )
+    for text in dataclasses.astuple(options):
+        if text is not None and not (text and text.isprintable()):
+            raise UsageError("an option of a remote is empty, or no text")
+
+
+def _read(repo: Repo) -> Mapping[str, _Known]:
     path = _path(repo)
     try:
         with fsio.translate_os_errors(f"read {path}"):
@@ -131,19 +178,31 @@ def _read(repo: Repo) -> Mapping[str, str]:
                 data = path.read_bytes()
             except FileNotFoundError:
                 return {}
-        document = tomllib.loads(data.decode())
-        return {name: check_url(table["url"]) for name, table in document.items()}
+        found = {}
+        for name, table in tomllib.loads(data.decode()).items():
+            options = {key: str(value) for key, value in table.items() if key != "url"}
+            found[name] = _Known(check_url(table["url"]), BucketOptions(**options))
+            _check(found[name])
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as exc:
         raise FormatError(
             f"{path} cannot be read: {exc}", hint="mend it, or delete it and add the remotes"
         ) from exc
+    return found
 
 
-def _write(repo: Repo, remotes: Mapping[str, str]) -> None:
+def _write(repo: Repo, remotes: Mapping[str, _Known]) -> None:
     path = _path(repo)
-    # A URL has no control characters, so its JSON is TOML.
-    lines = [
-        f"[{name}]\nurl = {json.dumps(url, ensure_ascii=False)}\n" for name, url in sorted(remotes.items())
-    ]
+    # Neither a URL nor an option has control characters, so its JSON is TOML.
+    text = "\n".join(
+        "".join(
+            [f"[{name}]\n"]
+            + [
+                f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+                for key, value in {"url": known.url, **dataclasses.asdict(known.options)}.items()
+                if value is not None
+            ]
+        )
+        for name, known in sorted(remotes.items())
+    )
     with fsio.translate_os_errors(f"write {path}"):
-        fsio.atomic_write(path, "\n".join(lines).encode())
+        fsio.atomic_write(path, text.encode())

@@ -270,3 +270,23 @@ def test_pull_of_a_path_moves_that_and_nothing_else(project, run_mlvc, far, tmp_
     assert 2 == len(clone("log", "--json").json()["commits"])
     clone("pull")
     assert contents(project / "data") == contents(clone.cwd / "data")
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("s3://b/x", ["--endpoint", "ftp://host"], "no URL of a server"),
+        ("s3://b/x", ["--endpoint", "https://me:secret@host"], "no URL of a server"),
+        ("s3://b/x", ["--encryption-key", "k"], "needs --encryption"),
+        ("s3://b/x", ["--profile", "a\nb"], "empty, or no text"),
+        ("s3://b/x", ["--region", ""], "empty, or no text"),
+        ("/disk", ["--profile", "lab"], "no bucket"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(project, run_mlvc, url, options, message):
+    """Before anything is written, and without a password in the message."""
+    done = run_mlvc("remote", "add", "own", url, *options, check=2)
+
+    assert message in done.stderr
+    assert "secret" not in done.stderr
+    assert [] == run_mlvc("remote", "list", "--json").json()["remotes"]

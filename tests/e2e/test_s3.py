@@ -156,3 +156,33 @@ def test_a_large_file_is_one_object_of_the_bucket(git_repo, run_mlvc, server, tm
     Mlvc(cwd=tmp_path / "clone")("pull")
     assert (tmp_path / "clone" / "model.bin").read_bytes() == noise
     assert (tmp_path / "clone/.git/mlvc/store/packs" / name).stat().st_size == len(noise)
+
+
+def test_endpoint_profile_and_region_are_the_remotes_own(
+    git_repo, run_mlvc, server, s3_server, home, monkeypatch
+):
+    """A server beside Amazon's needs no variable; the credentials stay in the AWS tools' own file."""
+    keys = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name in (*keys, "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    (home / ".aws").mkdir()
+    (home / ".aws" / "credentials").write_text(
+        "[lab]\n" + "".join(f"{name.lower()} = {value}\n" for name, value in keys.items())
+    )
+    run_mlvc("init")
+    (git_repo / "data").write_text("data")
+    run_mlvc("add", "data")
+    options = ["--endpoint", s3_server.endpoint, "--profile", "lab", "--region", "us-east-1"]
+
+    run_mlvc("remote", "add", "own", "s3://models/x", *options)
+    run_mlvc("push")
+
+    (entry,) = run_mlvc("remote", "list", "--json").json()["remotes"]
+    assert {"endpoint": s3_server.endpoint, "profile": "lab", "region": "us-east-1"}.items() <= entry[
+        "options"
+    ].items()
+    assert True is run_mlvc("verify", "--remote", "--json").json()["ok"]
+    written = b"".join(
+        path.read_bytes() for path in (git_repo / ".git" / "mlvc").rglob("*") if path.is_file()
+    )
+    assert keys["AWS_SECRET_ACCESS_KEY"].encode() not in written
