@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlvc.model.ids import BlobId
 from mlvc.model.objects import Difference
 from mlvc.ports import ObjectReader
-from mlvc.repro.compare import compressed, json_values, npy, pickles, text_lines
+from mlvc.repro.compare import (
+    compressed,
+    csv_tables,
+    json_values,
+    lightgbm_text,
+    npy,
+    pickles,
+    safetensors_files,
+    tar_members,
+    text_lines,
+    ubjson_values,
+    yaml_values,
+)
+from mlvc.repro.compare.apart import compare_apart
 from mlvc.repro.compare.arrays import Array, compare_arrays
 from mlvc.repro.compare.comparison import Comparison, Findings, UnfitError
 from mlvc.repro.compare.jobs import Job
@@ -127,20 +142,35 @@ def _compare_npy(left: Window, right: Window, job: Job) -> None:
         job.findings.add(Difference(job.where, "container", rule="npy.header"))
 
 
-def _compare_json(left: Window, right: Window, job: Job) -> None:
-    if max(left.size, right.size) > json_values.MOST_BYTES:
-        raise UnfitError("the JSON is too large to compare")
-    try:
-        before, after = (json_values.read_json(window.read(0, window.size)) for window in (left, right))
-    except UnfitError:
-        # Lines of JSON, or what only begins like it, are text.
-        if not text_lines.compare_text(left, right, job):
-            raise
-        return
-    count = len(job.findings)
-    compare_values(before, after, job.findings, root=job.place("$"))
-    if len(job.findings) == count:
-        job.findings.add(Difference(job.where, "container", rule="json.layout"))
+def _by_values(read: Callable[[Window], Any], rule: str) -> Callable[[Window, Window, Job], None]:
+    """Returns what compares two files by the nested values that they hold; as text where they are none.
+
+    Args:
+        read: Reads one.
+        rule: Covers files that hold the same.
+    """
+
+    def compare(left: Window, right: Window, job: Job) -> None:
+        try:
+            before, after = read(left), read(right)
+        except UnfitError:
+            # Lines of JSON, or what only begins like it, are text.
+            if not text_lines.compare_text(left, right, job):
+                raise
+            return
+        count = len(job.findings)
+        compare_values(before, after, job.findings, root=job.place("$"))
+        if len(job.findings) == count:
+            job.findings.add(Difference(job.where, "container", rule=rule))
+
+    return compare
+
+
+def _apart(name: str, module: str, is_it: Callable[[bytes, str], bool]) -> _Format:
+    """A format that a library reads, in a process of its own."""
+    return _Format(
+        name, lambda head, _, file_name: is_it(head, file_name), functools.partial(compare_apart, module)
+    )
 
 
 _FORMATS = (
@@ -151,5 +181,36 @@ _FORMATS = (
         lambda head, window, name: pickles.is_pickle(head, window.read(window.size - 1, 1), name),
         pickles.compare_pickles,
     ),
-    _Format("JSON", lambda head, _, __: head.lstrip()[:1] in {b"{", b"["}, _compare_json),
+    _Format(
+        "safetensors",
+        lambda head, window, _: safetensors_files.is_safetensors(head, window),
+        safetensors_files.compare_safetensors,
+    ),
+    _Format("a tar archive", lambda head, _, __: tar_members.is_tar(head), tar_members.compare_tar),
+    _Format(
+        "UBJSON",
+        lambda head, _, __: ubjson_values.is_ubjson(head),
+        _by_values(ubjson_values.read_ubjson, "json.layout"),
+    ),
+    _Format(
+        "a LightGBM model",
+        lambda head, _, __: lightgbm_text.is_lightgbm(head),
+        _by_values(lightgbm_text.read_lightgbm, "lightgbm.layout"),
+    ),
+    _apart("a Parquet file", "arrow_tables", lambda head, _: head[:4] == b"PAR1"),
+    _apart("an Arrow file", "arrow_tables", lambda head, _: head[:6] == b"ARROW1"),
+    _apart("an HDF5 file", "hdf5_files", lambda head, _: head[:8] == b"\x89HDF\r\n\x1a\n"),
+    _apart("a database", "sqlite_tables", lambda head, _: head[:16] == b"SQLite format 3\0"),
+    _apart("an ONNX model", "onnx_models", lambda _, name: name.endswith(".onnx")),
+    _Format("a table", lambda _, __, name: csv_tables.is_csv(name), csv_tables.compare_csv),
+    _Format(
+        "YAML",
+        lambda _, __, name: yaml_values.is_yaml(name),
+        _by_values(yaml_values.read_yaml, "yaml.layout"),
+    ),
+    _Format(
+        "JSON",
+        lambda head, _, __: head.lstrip()[:1] in {b"{", b"["},
+        _by_values(json_values.read_json, "json.layout"),
+    ),
 )

@@ -7,15 +7,33 @@ from typing import Any
 
 from mlvc.repro.compare.comparison import UnfitError
 from mlvc.repro.compare.trees import Items, Number, Pairs
+from mlvc.repro.compare.windows import Window
 
-__all__ = ["MOST_BYTES", "read_json"]
+__all__ = ["parse_json", "read_json"]
 
-MOST_BYTES = 64 << 20
+_MOST_BYTES = 64 << 20
 _KEY_ORDER = "json.key-order"
 _MOST_DIGITS = 300
+_XGBOOST_KEYS = {"learner", "version"}
 
 
-def read_json(data: bytes, *, dtype: str = "float64") -> Any:  # noqa: ANN401  # any nested value
+def read_json(window: Window) -> Any:  # noqa: ANN401  # any nested value
+    """Returns what a JSON text holds. The numbers of an XGBoost model are known to be of 32 bits.
+
+    Raises:
+        UnfitError: It is no JSON, is too large or nested too deeply, or names a key twice: which one counts is up to
+            the reader.
+    """
+    if window.size > _MOST_BYTES:
+        raise UnfitError("the JSON is too large to compare")
+    data = window.read(0, window.size)
+    value = parse_json(data)
+    if isinstance(value, Pairs) and set(value.keys) == _XGBOOST_KEYS:
+        return parse_json(data, "float32")
+    return value
+
+
+def parse_json(data: bytes, dtype: str = "float64") -> Any:  # noqa: ANN401  # any nested value
     """Returns what a JSON text holds.
 
     Args:
@@ -23,7 +41,7 @@ def read_json(data: bytes, *, dtype: str = "float64") -> Any:  # noqa: ANN401  #
         dtype: The type that its numbers with a fraction are written from.
 
     Raises:
-        UnfitError: It is no JSON, is nested too deeply, or names a key twice: which one counts is up to the reader.
+        UnfitError: As `read_json`.
     """
 
     def number(text: str) -> Number:
@@ -33,7 +51,7 @@ def read_json(data: bytes, *, dtype: str = "float64") -> Any:  # noqa: ANN401  #
         value = json.loads(
             data.decode(),
             parse_float=number,
-            parse_int=lambda text: int(text) if len(text) <= _MOST_DIGITS else Number(text, dtype),
+            parse_int=lambda text: int(text) if len(text) <= _MOST_DIGITS else number(text),
             parse_constant=number,
             object_pairs_hook=_object,
         )

@@ -9,10 +9,11 @@ from typing import Any
 from mlvc.repro.compare.arrays import Array, Dtype, numerics, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
 from mlvc.repro.compare.numpy_pickles import integers_of
-from mlvc.repro.compare.trees import Items, Name, Pairs, Reference, Thing
+from mlvc.repro.compare.pickle_machine import read_pickle
+from mlvc.repro.compare.trees import Items, Name, Pairs, Reference, Thing, iter_nested
 from mlvc.repro.compare.windows import Window
 
-__all__ = ["STORAGE_DTYPES", "resolve_tensors"]
+__all__ = ["LEGACY_MAGIC", "read_legacy", "resolve_tensors"]
 
 STORAGE_DTYPES = {
     "DoubleStorage": parse_dtype("<f8"),
@@ -63,25 +64,14 @@ def resolve_tensors(value: Any, find_storage: FindStorage) -> None:  # noqa: ANN
     Raises:
         UnfitError: A tensor reaches beyond its storage, or is described in a way that is not known.
     """
-    pending, seen = [value], set[int]()
-    while pending:
-        item = pending.pop()
-        if id(item) in seen:
-            continue
+    for item in iter_nested(value):
         match item:
-            case Items():
-                seen.add(id(item))
-                pending.extend(item.items)
-            case Pairs():
-                seen.add(id(item))
-                pending.extend([*item.keys, *item.values])
             case Thing():
-                seen.add(id(item))
-                pending.extend([item.function, item.args, *item.states, *item.items, item.pairs])
                 _resolve(item, find_storage)
             case Reference():
-                seen.add(id(item))
                 item.content = _storage(item, find_storage)
+            case _:
+                continue
 
 
 def _resolve(thing: Thing, find_storage: FindStorage) -> None:
@@ -131,3 +121,60 @@ def _are_rows_in_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool
             return 0 in shape
         expected *= length
     return True
+
+
+LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_MOST_STORAGES = 100_000
+
+
+def read_legacy(window: Window) -> Any:  # noqa: ANN401  # any nested value
+    """Returns what a checkpoint of the format before zip archives holds, with its tensors.
+
+    Five pickles (magic, version, platform, the object, the keys of the storages), and then the storages: the number
+    of elements, and these.
+
+    Raises:
+        UnfitError: It is damaged, or was written by a big-endian machine.
+    """
+    at, parts = 0, []
+    for _ in range(5):
+        value, at = read_pickle(window, at)
+        parts.append(value)
+    _, _, platform, value, keys = parts
+    if (
+        isinstance(platform, Pairs)
+        and dict(zip(platform.keys, platform.values, strict=True)).get("little_endian") is not True
+    ):
+        raise UnfitError("the checkpoint was written by a big-endian machine")
+    if not isinstance(keys, Items) or len(keys.items) > _MOST_STORAGES:
+        raise UnfitError("the checkpoint has no list of storages")
+    sizes = _element_sizes(value)
+    found: dict[str, Window] = {}
+    for key in keys.items:
+        if not isinstance(key, str) or key not in sizes:
+            raise UnfitError("the checkpoint has a storage that nothing refers to")
+        count = int.from_bytes(window.exactly(at, 8), "little")
+        found[key] = window.part(at + 8, count * sizes[key])
+        at += 8 + count * sizes[key]
+
+    def find_storage(key: str) -> Window:
+        if key not in found:
+            raise UnfitError("a storage is missing")
+        return found[key]
+
+    resolve_tensors(value, find_storage)
+    return value
+
+
+def _element_sizes(value: Any) -> dict[str, int]:  # noqa: ANN401  # any nested value
+    """Returns the length of an element of each storage that a nested value refers to."""
+    found = {}
+    for item in iter_nested(value):
+        match item:
+            case Reference(key=Items(items=[str("storage"), Name(name=str(kind)), str(key), *_])):
+                dtype = STORAGE_DTYPES.get(kind)
+                if dtype is not None:
+                    found[key] = dtype.item_bytes
+            case _:
+                continue
+    return found

@@ -112,6 +112,26 @@ class Thing:
     content: Any = None
 
 
+def iter_nested(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any nested value
+    """Yields everything in a nested value that holds something, each once."""
+    pending, seen = [value], set[int]()
+    while pending:
+        item = pending.pop()
+        if id(item) in seen or not isinstance(item, Items | Pairs | Thing | Reference):
+            continue
+        seen.add(id(item))
+        yield item
+        match item:
+            case Items():
+                pending.extend(item.items)
+            case Pairs():
+                pending.extend([*item.keys, *item.values])
+            case Thing():
+                pending.extend([item.function, item.args, *item.states, *item.items, item.pairs])
+            case Reference():
+                pending.append(item.key)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a value stands: the path in the tree, and the class and attribute that hold it."""
@@ -123,7 +143,7 @@ class _Place:
     def below(self, step: str, owner: str = "") -> _Place:
         if self.depth >= _MOST_DEPTH:
             raise UnfitError("it is nested too deeply")
-        path = self.path + step
+        path = self.path + step if self.path else step.removeprefix(".")
         if len(path) > _MOST_PATH:
             path = path[: _MOST_PATH // 2] + "…" + path[-_MOST_PATH // 2 :]
         return _Place(path, self.depth + 1, owner)
@@ -181,7 +201,7 @@ class _Walk:
         if left is right:
             return
         if type(left) is not type(right):
-            nature = "structure" if _is_nested(left) or _is_nested(right) else "value"
+            nature = "structure" if any(map(_shapes, (left, right))) else "value"
             self._add(place, nature, left, right)
             return
         if _is_nested(left):
@@ -387,6 +407,11 @@ def _meaning(value: Any) -> Any:  # noqa: ANN401  # any nested value
 
 def _is_nested(value: Any) -> bool:  # noqa: ANN401  # any nested value
     return isinstance(value, Items | Pairs | Thing | Array | Bytes | Reference)
+
+
+def _shapes(value: Any) -> bool:  # noqa: ANN401  # any nested value
+    """Whether a value of another type in its place, or none, is a matter of structure."""
+    return value is _Absent or _is_nested(value)
 
 
 def _has_slots(state: Items) -> bool:

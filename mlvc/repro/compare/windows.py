@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -78,11 +79,16 @@ def is_same(left: Window, right: Window) -> bool:
 
 
 class WindowFile(io.RawIOBase):
-    """A part of a file as a file, for libraries that want one."""
+    """A part of a file as a file, for libraries that want one.
 
-    def __init__(self, window: Window) -> None:
+    A read that asks for more than there is takes no memory for it, and one that asks for more than `most_read_bytes`
+    raises UnfitError.
+    """
+
+    def __init__(self, window: Window, most_read_bytes: int = sys.maxsize) -> None:
         super().__init__()
         self._window = window
+        self._most_read_bytes = most_read_bytes
         self._at = 0
 
     def readable(self) -> bool:
@@ -103,6 +109,16 @@ class WindowFile(io.RawIOBase):
         self._at = max(0, start + offset)
         return self._at
 
+    def read(self, size: int | None = -1) -> bytes:
+        """Returns as many bytes, and fewer only at the end."""
+        rest = max(0, self._window.size - self._at)
+        wanted = rest if size is None or size < 0 else min(size, rest)
+        if wanted > self._most_read_bytes:
+            raise UnfitError("a header is too long")
+        data = self._window.read(self._at, wanted)
+        self._at += len(data)
+        return data
+
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  # any writable buffer
         """Fills a buffer as far as there are bytes."""
         data = self._window.read(self._at, len(buffer))
@@ -118,7 +134,7 @@ class Unpacked:
     """
 
     def __init__(self, scratch: Path, most_bytes: int = _MOST_UNPACKED_BYTES) -> None:
-        self._scratch = scratch
+        self.scratch = scratch
         self._left = most_bytes
         self._files: list[BinaryIO] = []
 
@@ -129,7 +145,7 @@ class Unpacked:
             UnfitError: There are more than may be unpacked.
         """
         with fsio.translate_os_errors("unpack what is compared"):
-            file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115  # closed with the context
+            file = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115  # closed with the context
             self._files.append(file)
         for piece in pieces:
             self._left -= len(piece)
@@ -137,6 +153,8 @@ class Unpacked:
                 raise UnfitError("it unpacks to more than is compared")
             with fsio.translate_os_errors("unpack what is compared"):
                 file.write(piece)
+        with fsio.translate_os_errors("unpack what is compared"):
+            file.flush()
         return Window.of(file)
 
     def __enter__(self) -> Self:

@@ -8,14 +8,12 @@ Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 from __future__ import annotations
 
 import functools
-import io
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import IO
 
 from mlvc.model.objects import Difference
 from mlvc.repro.compare.comparison import UnfitError, iter_pieces, shown
@@ -70,16 +68,12 @@ def compare_zip(left: Window, right: Window, job: Job) -> None:
         _check_directory(left)
         _check_directory(right)
         with (
-            zipfile.ZipFile(_as_file(left)) as before,
-            zipfile.ZipFile(_as_file(right)) as after,
+            zipfile.ZipFile(WindowFile(left)) as before,
+            zipfile.ZipFile(WindowFile(right)) as after,
         ):
             _compare(_Side.of(before, left), _Side.of(after, right), job)
     except _UNREADABLE as exc:
         raise UnfitError(f"the archive cannot be read: {shown(str(exc))}") from exc
-
-
-def _as_file(window: Window) -> IO[bytes]:
-    return io.BufferedReader(WindowFile(window))
 
 
 def _check_directory(window: Window) -> None:

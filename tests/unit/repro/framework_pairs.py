@@ -5,15 +5,27 @@
 Of each pair, `NAME.before.EXT` and `NAME.after.EXT` are two versions of one output.
 """
 
+import contextlib
 import copy
+import io
 import pickle
+import sqlite3
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
+import h5py
 import joblib
+import lightgbm
 import numpy as np
+import onnx
+import pandas as pd
+import pyarrow as pa
+import safetensors.numpy
+import skl2onnx
 import torch
+import xgboost
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -25,6 +37,11 @@ HERE = Path(sys.argv[1])
 RANDOM = np.random.RandomState(0)
 X = RANDOM.randn(300, 8)
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def write_arrow(value, path):
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, pa.Schema.from_pandas(value)) as writer:
+        writer.write_table(pa.Table.from_pandas(value), max_chunksize=2 if "after" in path.name else None)
 
 
 def before(name):
@@ -42,10 +59,10 @@ def both(name, write, first, second):
     write(second, after(name))
 
 
-def nudged(model, name):
+def nudged(model, name, relative=1e-14):
     """Returns a copy of a model in which an array was changed by a rounding error."""
     other = copy.deepcopy(model)
-    setattr(other, name, np.array(getattr(other, name)) * (1 + 1e-14))
+    setattr(other, name, np.array(getattr(other, name)) * (1 + relative))
     return other
 
 
@@ -200,3 +217,135 @@ both(
     {"model": state, "optimizer": optimizer.state_dict(), "epoch": 2},
 )
 both("whole.pt", torch.save, network, network)
+
+# tables, archives and texts
+
+
+def write_tar(value, path):
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, data in value.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), int("after" in path.name)
+            archive.addfile(info, io.BytesIO(data))
+
+
+table = pd.DataFrame({"name": ["a", "b", "c"], "price": [1.5, 2.5, 3.5], "count": [1, 2, 3]})
+priced = table.assign(price=[1.5, 2.5000000000000004, 3.5])
+counted = table.assign(count=[1, 2, 4])
+for ending, write in {
+    "csv": lambda value, path: value.to_csv(path, index=False),
+    "parquet": lambda value, path: value.to_parquet(path),
+    "feather": lambda value, path: value.to_feather(path),
+    "arrow": write_arrow,
+}.items():
+    both(f"prices.{ending}", write, table, priced)
+    both(f"counts.{ending}", write, table, counted)
+    both(f"columns.{ending}", write, table, table.rename(columns={"count": "number"}))
+    both(f"sorted.{ending}", write, table, table[::-1].reset_index(drop=True))
+    both(f"longer.{ending}", write, table, pd.concat([table, table], ignore_index=True))
+both(
+    "groups.parquet",
+    lambda value, path: value.to_parquet(path, row_group_size=1 if "after" in path.name else None),
+    table,
+    table,
+)
+both("table.pkl", lambda value, path: value.to_pickle(path), table.copy(), priced.copy())
+both("table.csv.gz", lambda value, path: value.to_csv(path, index=False), table, priced)
+both("members.tar", write_tar, {"a.json": b"[1]", "b": b"x"}, {"b": b"x", "a.json": b"[1]"})
+both("times.tar.gz", write_tar, {"a.json": b"[1]"}, {"a.json": b"[1]"})
+both("changed.tar.gz", write_tar, {"a.json": b"[1]"}, {"a.json": b"[2]"})
+both(
+    "tensors.safetensors",
+    safetensors.numpy.save_file,
+    {"w": array, "b": array[0]},
+    {"w": array * (1 + 1e-12), "b": array[0]},
+)
+both(
+    "metadata.safetensors",
+    lambda value, path: safetensors.numpy.save_file(value, path, {"step": str(len(path.name))}),
+    {"w": array},
+    {"w": array},
+)
+
+# XGBoost and LightGBM
+
+
+def boosted(rate):
+    model = xgboost.XGBClassifier(n_estimators=3, max_depth=2, learning_rate=rate, n_jobs=1)
+    return model.fit(X, Y)
+
+
+for ending in ("json", "ubj"):
+    both(f"boosted.{ending}", lambda model, path: model.save_model(path), boosted(0.3), boosted(0.5))
+both("boosted.pkl", lambda model, path: path.write_bytes(pickle.dumps(model)), boosted(0.3), boosted(0.5))
+
+
+def light(rate):
+    parameters = {
+        "objective": "binary",
+        "verbose": -1,
+        "num_threads": 1,
+        "learning_rate": rate,
+        "num_leaves": 4,
+    }
+    return lightgbm.train(parameters, lightgbm.Dataset(X, Y), num_boost_round=3)
+
+
+both("light.txt", lambda model, path: model.save_model(path), light(0.1), light(0.2))
+# libraries of their own formats
+
+both(
+    "digits.onnx",
+    lambda model, path: onnx.save(skl2onnx.to_onnx(model, X[:1].astype(np.float32)), path),
+    logistic,
+    nudged(logistic, "coef_", 1e-4),
+)
+
+
+def swap_opsets(model, path):
+    if "after" in path.name:
+        opsets = [(item.domain, item.version) for item in model.opset_import]
+        del model.opset_import[:]
+        model.opset_import.extend(onnx.helper.make_opsetid(*item) for item in reversed(opsets))
+    onnx.save(model, path)
+
+
+exported = skl2onnx.to_onnx(logistic, X[:1].astype(np.float32))
+both("opsets.onnx", swap_opsets, exported, exported)
+
+
+def write_hdf5(value, path):
+    with h5py.File(path, "w", track_order=True) as file:
+        for name, data in value.items():
+            file.create_dataset(name, data=data, track_times="after" in path.name)
+        file["layer"].attrs["units"] = 3
+
+
+both(
+    "weights.h5",
+    write_hdf5,
+    {"layer/w": array, "names": ["a", "b"]},
+    {"layer/w": array * (1 + 1e-12), "names": ["a", "b"]},
+)
+both("times.h5", write_hdf5, {"layer/w": array}, {"layer/w": array})
+
+
+def write_sqlite(rows, path):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table prices (name text, price real)")
+        database.executemany("insert into prices values (?, ?)", rows)
+        if "after" in path.name:
+            database.execute("create table more (x)")
+            database.execute("drop table more")
+        database.commit()
+
+
+both("same.sqlite", write_sqlite, [("a", 1.5)], [("a", 1.5)])
+both("prices.sqlite", write_sqlite, [("a", 1.5), ("b", 2.5)], [("a", 1.5), ("b", 2.6)])
+both(
+    "config.yaml",
+    lambda value, path: path.write_text(value),
+    "a: {b: 1.5, c: [x]}\n",
+    "# more\na:\n  c: [x]\n  b: 1.50\n",
+)
+both("values.yaml", lambda value, path: path.write_text(value), "a: {b: 1.5}\n", "a: {b: 2.5}\n")

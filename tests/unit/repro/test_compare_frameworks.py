@@ -49,6 +49,51 @@ PAIRS = {
     "half.pt": ("close", "$.w", "numeric", ""),
     "optimizer.pt": ("different", "$.epoch", "value", ""),
     "whole.pt": ("equivalent", "", "container", "torch.archive-root"),
+    "legacy.pth": ("close", "$.0.weight", "numeric", ""),
+    "legacy_again.pth": ("equivalent", "", "container", "torch.storage-keys"),
+    "tensors.safetensors": ("close", "w", "numeric", ""),
+    "metadata.safetensors": ("different", "__metadata__.step", "value", ""),
+    # tables
+    **{
+        name: expected
+        for ending in ("csv", "parquet", "feather", "arrow")
+        for name, expected in {
+            f"prices.{ending}": ("close", "column price", "numeric", ""),
+            f"counts.{ending}": ("different", "column count row 3", "value", ""),
+            f"columns.{ending}": ("different", "column count", "structure", ""),
+            f"sorted.{ending}": ("different", "rows", "order", ""),
+            f"longer.{ending}": ("different", "rows", "structure", ""),
+        }.items()
+    },
+    "table.csv.gz": ("close", "column price", "numeric", ""),
+    "groups.parquet": ("equivalent", "", "container", "arrow.layout"),
+    "prices.sqlite": ("different", "prices: column price", "numeric", ""),
+    "same.sqlite": ("equivalent", "", "container", "sqlite.pages"),
+    # archives and texts
+    "members.tar": ("equivalent", "", "order", "tar.order"),
+    "times.tar.gz": ("equivalent", "", "container", "tar.headers"),
+    "changed.tar.gz": ("different", "a.json: $[0]", "value", ""),
+    "config.yaml": ("equivalent", "$.a", "order", "json.key-order"),
+    "values.yaml": ("different", "$.a.b", "numeric", ""),
+    # XGBoost, LightGBM, ONNX, HDF5
+    "boosted.json": (
+        "different",
+        "$.learner.gradient_booster.model.trees[0].base_weights",
+        "numeric",
+        "",
+    ),
+    "boosted.ubj": (
+        "different",
+        "$.learner.gradient_booster.model.trees[0].base_weights",
+        "numeric",
+        "",
+    ),
+    "boosted.pkl": ("different", "$.learning_rate", "numeric", ""),
+    "light.txt": ("different", "$.trees[0].leaf_value", "numeric", ""),
+    "digits.onnx": ("close", "$.graph.node[0].attribute.coefficients.floats", "numeric", ""),
+    "opsets.onnx": ("equivalent", "$.opset_import", "order", "onnx.opset-order"),
+    "weights.h5": ("close", "layer.w", "numeric", ""),
+    "times.h5": ("equivalent", "", "container", "hdf5.layout"),
 }
 
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,9 +21,9 @@ VALUES = st.recursive(
 
 
 def compare(before, after, name=""):
-    """Nothing here is unpacked, so there is no directory to unpack into."""
     left, right = (Window.of(io.BytesIO(data)) for data in (before, after))
-    return compare_windows(left, right, Unpacked("/nonexistent"), name=name)
+    with Unpacked(Path(tempfile.gettempdir())) as unpacked:
+        return compare_windows(left, right, unpacked, name=name)
 
 
 @given(st.dictionaries(st.text(max_size=3), VALUES))
