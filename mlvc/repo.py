@@ -256,6 +256,8 @@ class Repo:
             # So is how far a copy in the store is trusted.
             checkout_verify=own.checkout_verify,
             checkout_link=own.checkout_link,
+            compare_ignore=(*shared.compare_ignore, *own.compare_ignore),
+            compare_tolerance={**shared.compare_tolerance, **own.compare_tolerance},
         )
 
     def _is_trusted(self, shared: Config, own: Config) -> bool:

@@ -20,6 +20,10 @@
     default = "team"
     endpoint = "https://s3.example.org"   # this one, env.python, index.url and store.path need `mlvc trust`
 
+    [compare]
+    ignore = [{ path = "models/*", where = "*.created", reason = "the time of the export" }]
+    tolerance = { float32 = 1e-5 }
+
     [index]
     url = "postgresql://me@db.example.org/mlvc"
 
@@ -41,12 +45,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 from mlvc.errors import FormatError
 
-__all__ = ["NEEDS_TRUST", "Config", "decode_config"]
+__all__ = ["NEEDS_TRUST", "TOLERATED", "Config", "Ignored", "decode_config"]
 
 Untracked = Literal["safe", "all", "none"]
 Verify = Literal["always", "once"]
@@ -56,7 +60,24 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "checkout_verify": get_args(Verify),
     "checkout_link": get_args(Link),
 }
+TOLERATED = ("float64", "float32", "float16", "bfloat16")
+"""The element types that have a bound."""
 _MOST_KEEP_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A kind of difference that does not count in this project.
+
+    Attributes:
+        path: A pattern for the path of the file, in which `*` stands for anything; empty for any.
+        where: A pattern for the place in it.
+        reason: Why it does not count.
+    """
+
+    path: str
+    where: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,8 @@ class Config:
         gc_keep_days: How long gc keeps what it found unreachable; None for the default.
         checkout_verify: Whether a large file that was found intact once is trusted until it changes.
         checkout_link: Whether large files that a remote has too become read-only hard links of the store's.
+        compare_ignore: What does not count when two versions of a file are compared.
+        compare_tolerance: The largest relative error that counts as rounding, by element type.
     """
 
     project_id: str = ""
@@ -94,6 +117,8 @@ class Config:
     gc_keep_days: int | None = None
     checkout_verify: Verify = "always"
     checkout_link: Link = "none"
+    compare_ignore: tuple[Ignored, ...] = ()
+    compare_tolerance: Mapping[str, float] = field(default_factory=dict)
 
 
 _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
@@ -111,6 +136,8 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("gc", "keep_days"): ("gc_keep_days", int),
     ("checkout", "verify"): ("checkout_verify", str),
     ("checkout", "link"): ("checkout_link", str),
+    ("compare", "ignore"): ("compare_ignore", list),
+    ("compare", "tolerance"): ("compare_tolerance", dict),
 }
 
 
@@ -161,4 +188,34 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
     keep_days = values.get("gc_keep_days", 0)
     if not isinstance(keep_days, int) or not 0 <= keep_days <= _MOST_KEEP_DAYS:
         raise FormatError(f"{source}: `gc.keep_days` must be between 0 and {_MOST_KEEP_DAYS}")
+    values |= _decode_compare(values, source)
     return Config(**values)  # type: ignore[arg-type]  # every value was checked against the field's type above
+
+
+def _decode_compare(values: Mapping[str, object], source: str) -> dict[str, object]:
+    """Returns the settings of `[compare]`, which are no plain values."""
+    found: dict[str, object] = {}
+    if "compare_ignore" in values:
+        rules = []
+        for item in cast("list[object]", values["compare_ignore"]):
+            match item:
+                case {"where": str(where), "reason": str(reason), **others} if where and reason:
+                    path = others.pop("path", "")
+                    if isinstance(path, str) and not others:
+                        rules.append(Ignored(path, where, reason))
+                        continue
+                case _:
+                    pass
+            raise FormatError(
+                f"{source}: each of `compare.ignore` needs `where` and `reason`, may have `path`, and no more"
+            )
+        found["compare_ignore"] = tuple(rules)
+    if "compare_tolerance" in values:
+        bounds = cast("dict[str, object]", values["compare_tolerance"])
+        for name, bound in bounds.items():
+            if name not in TOLERATED or not isinstance(bound, float) or not 0 <= bound < 1:
+                raise FormatError(
+                    f"{source}: `compare.tolerance` takes numbers such as 1e-6 for {', '.join(TOLERATED)}"
+                )
+        found["compare_tolerance"] = bounds
+    return found

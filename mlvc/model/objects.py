@@ -504,6 +504,7 @@ class Verdict(StoredObject):
         duration_ms: Wall time of the command.
         log: Standard output and error as one blob.
         log_bytes: Its length.
+        policy: What the comparison went by: `version`, and the bound of each element type.
     """
 
     type_name = "verdict"
@@ -525,6 +526,7 @@ class Verdict(StoredObject):
     duration_ms: int = 0
     log: BlobId | None = None
     log_bytes: int = 0
+    policy: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> VerdictId:

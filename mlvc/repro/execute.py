@@ -18,6 +18,7 @@ from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name
 from mlvc.model.objects import Base, Environment, Run
 from mlvc.ports import Clock, Engine, EngineResult, Execution, LogSink, ObjectReader, ObjectWriter, Reporter
+from mlvc.repro.compare.policy import Policy
 from mlvc.repro.leftovers import Stamp, is_readable, remove_tree, snapshot
 from mlvc.repro.plan import ENV, Place, check_closure, choose_cpus, inner_prefix, place, plan_execution
 from mlvc.repro.trace import Trace, read_trace
@@ -62,6 +63,7 @@ class Workshop:
         runtime: The directory that watches the command from the inside.
         clock: Tells when it started.
         reporter: Told of progress, and warned of what cannot match.
+        policy: What does not count when outputs are compared, and what counts as rounding.
     """
 
     reader: ObjectReader
@@ -76,6 +78,7 @@ class Workshop:
     reporter: Reporter
     capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
     build_trial: Callable[[Path, Environment, Engine, Base | None, str], BuiltEnvironment] | None = None
+    policy: Policy = Policy()  # noqa: RUF009  # it is frozen
 
 
 @dataclass(frozen=True, slots=True)

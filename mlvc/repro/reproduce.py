@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,6 +86,7 @@ def reproduce(
             causes if number == chosen else (),
             varied if number == chosen else (),
             laboratory.reruns - len(reruns) if number == chosen else 0,
+            shop.policy.summary,
         )
         for number, item in enumerate(reruns)
     )
@@ -156,6 +158,7 @@ def _verdict(
     causes: tuple[Cause, ...],
     varied: tuple[Variation, ...],
     reruns: int,
+    policy: Mapping[str, str],
 ) -> Verdict:
     return Verdict(
         run=record.id,
@@ -174,4 +177,5 @@ def _verdict(
         duration_ms=item.result.duration_ms,
         log=item.log_id,
         log_bytes=item.log_bytes,
+        policy=policy,
     )

@@ -125,7 +125,9 @@ def rerun(
         outputs = tuple(
             OutputVerdict(entry.name, "different", str(entry.id), None, refused[entry.path])
             if entry.path in refused
-            else compare(entry, captured[entry.path], shop.reader, scratch=done.where.scratch)
+            else compare(
+                entry, captured[entry.path], shop.reader, scratch=done.where.scratch, policy=shop.policy
+            )
             for entry in record.outputs
         )
         has_failed = done.result.exit_code != record.exit_code
@@ -164,7 +166,7 @@ def _compare_pair(
 ) -> str:
     if before is None:
         return "identical" if after is None else "different"
-    return compare(before, after, shop.reader, scratch=scratch).verdict
+    return compare(before, after, shop.reader, scratch=scratch, policy=shop.policy).verdict
 
 
 def _check_started(done: Executed, tail: bytes, trace: Trace, conditions: Conditions) -> None:

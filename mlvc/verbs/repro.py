@@ -33,6 +33,7 @@ class ReproOptions:
         budget: How much experiments may cost for each run: a number of executions, or of seconds as in `300s`.
         vary: Kinds of variation to try, separated by commas; `all` for every one, empty for none.
         against: What to execute in the place of each run: `work` for the work tree as it is, or another run.
+        tolerance: The largest relative error that counts as rounding, in place of those of the settings.
     """
 
     targets: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class ReproOptions:
     budget: str = "20"
     vary: str = ""
     against: str | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _reproduce_run(
     with repo.store.writer() as writer:
         verdicts = execute_and_compare(
             run,
-            open_workshop(repo, writer),
+            open_workshop(repo, writer, tolerance=options.tolerance),
             conditions(engine, base),
             inquiry,
             recipe=recipe,

@@ -16,13 +16,20 @@ from mlvc.ports import Engine, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.execute import Workshop
 from mlvc.repro.runtime_files import lay_runtime
+from mlvc.verbs.comparing import policy_of
 from mlvc.worktree.worktree import Worktree
 
 __all__ = ["choose_engine", "find_system_engine", "open_workshop"]
 
 
-def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
-    """Returns what an isolated execution uses of the repository's rooms."""
+def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None = None) -> Workshop:
+    """Returns what an isolated execution uses of the repository's rooms.
+
+    Args:
+        repo: The repository.
+        writer: Where outputs and log go.
+        tolerance: A bound for rounding, in place of those of the settings.
+    """
     environments = repo.common_dir / "environments"
 
     def build_environment(
@@ -74,6 +81,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter) -> Workshop:
         runtime=lay_runtime(repo.common_dir / "runtime"),
         clock=repo.clock,
         reporter=repo.reporter,
+        policy=policy_of(repo.config, tolerance),
         capture_present=capture_present,
         build_trial=build_trial,
     )

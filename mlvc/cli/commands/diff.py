@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlvc.cli.changes import change_json, change_line
 from mlvc.cli.framework import after_dashes, make_command
+from mlvc.cli.render import as_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
-from mlvc.verbs.diff import diff
+from mlvc.repro.compare.comparison import sentence
+from mlvc.verbs.diff import DiffResult, diff
+
+if TYPE_CHECKING:
+    from mlvc.worktree.trees import PathChange
 
 __all__ = ["command"]
 
@@ -19,6 +25,7 @@ __all__ = ["command"]
     "diff",
     "mlvc diff",
     "mlvc diff HEAD~1 HEAD -- data",
+    "mlvc diff HEAD~1 --content -- models/model.joblib",
     "mlvc diff --check",
     paths_after_dashes=True,
 )
@@ -31,6 +38,10 @@ def command(
         str | None, typer.Argument(metavar="[B]", help="A git revision; without it, the files.")
     ] = None,
     *,
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="Say what differs inside of the files: tensors, columns, rows, keys."),
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 if anything differs.")] = False,
 ) -> None:
     """Names the data files that differ.
@@ -38,10 +49,24 @@ def command(
     Between the lock and the files, between a revision and the files, or between two revisions.
     """
     session = session_of(context)
-    result = diff(open_repository(session), before, after, paths=after_dashes(context))
+    result = diff(open_repository(session), before, after, paths=after_dashes(context), content=content)
     session.answer(
-        lambda: {"changes": [change_json(change) for change in result.changes]},
-        map(change_line, result.changes),
+        lambda: {"changes": [_json(result, change) for change in result.changes]},
+        (line for change in result.changes for line in _lines(result, change)),
     )
     if check and result.changes:
         raise typer.Exit(1)
+
+
+def _json(result: DiffResult, change: PathChange) -> dict[str, Any]:
+    told = result.contents.get(change.path)
+    return change_json(change) | ({} if told is None else {"content": as_json(told)})
+
+
+def _lines(result: DiffResult, change: PathChange) -> Iterator[str]:
+    yield change_line(change)
+    told = result.contents.get(change.path)
+    if told is None:
+        return
+    yield f"  {told.verdict}" + (f": {told.detail}" if told.verdict == "uncomparable" else "")
+    yield from (f"    {item.nature:<9} {sentence(item)}" for item in told.differences)

@@ -15,11 +15,10 @@ from mlvc.cli.render import as_json
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
+from mlvc.model.objects import VERDICTS
 from mlvc.verbs.repro import Reproduced, ReproOptions, ReproResult, reproduce
 
 __all__ = ["command"]
-
-_SAME = "identical"
 
 
 @make_command(
@@ -65,6 +64,19 @@ def command(
             metavar="RUN", help="Execute this in its place: another run, or work for the work tree."
         ),
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0.0,
+            max=1.0,
+            help="The largest norm-wise relative error that is `close`, for every type of number.",
+        ),
+    ] = None,
+    accept: Annotated[
+        Literal["identical", "equivalent", "close"],
+        typer.Option(metavar="VERDICT", help="Exit 0 if every output is at least that good."),
+    ] = "identical",
     reports: Annotated[
         list[Path] | None,
         typer.Option(
@@ -75,7 +87,7 @@ def command(
     """Runs a record again in isolation, and compares the outputs.
 
     Code, inputs and environment come from the record alone, without network.
-    Exit 0 only if every output is identical, also where something was varied.
+    Exit 0 only if every output is identical, or as good as --accept says, also where something was varied.
     With -v the command's own output is shown on stderr.
     """
     session = session_of(context)
@@ -95,6 +107,7 @@ def command(
             budget=budget,
             vary=vary,
             against=against,
+            tolerance=tolerance,
         ),
         session.stream(to_stderr=True) if session.verbose else drop,
     )
@@ -102,12 +115,14 @@ def command(
     for path in reports or ():
         write_report(path, answer)
     session.answer(lambda: answer, _all_lines(result))
-    raise typer.Exit(0 if _is_all_same(result) else 1)
+    raise typer.Exit(0 if _is_as_good(result, accept) else 1)
 
 
-def _is_all_same(result: ReproResult) -> bool:
+def _is_as_good(result: ReproResult, accept: str) -> bool:
+    """Whether everything is as good as that, also where something was varied; what was not tried is no failure."""
+    good = VERDICTS[: VERDICTS.index(accept) + 1]
     varied = (item for run in result.runs for item in run.verdict.variations)
-    return result.verdict == _SAME and all(item.verdict in {_SAME, ""} for item in varied)
+    return result.verdict in good and all(item.verdict in {*good, ""} for item in varied)
 
 
 def _all_lines(result: ReproResult) -> Iterator[str]:

@@ -11,7 +11,7 @@ from mlvc.model.names import encode_name
 from mlvc.model.objects import VERDICTS, Difference
 from mlvc.repro.compare.policy import Policy
 
-__all__ = ["PIECE_BYTES", "Comparison", "Findings", "UnfitError", "iter_pieces", "shown", "worst"]
+__all__ = ["PIECE_BYTES", "Comparison", "Findings", "UnfitError", "iter_pieces", "sentence", "shown", "worst"]
 
 PIECE_BYTES = 1 << 20
 _SHOWN = 60
@@ -47,7 +47,8 @@ class Comparison:
 class Findings:
     """Collects the differences of one file, and grades them by a policy.
 
-    Memory does not grow with their number: of each grade, the first ones are kept, and one for every rule.
+    Memory does not grow with their number: of each grade, the first ones are kept, and one for every rule. Of one
+    grade they stand in the order of the file, where what follows from another comes after it.
     """
 
     def __init__(self, policy: Policy | None = None, path: str = "") -> None:
@@ -107,11 +108,11 @@ class Findings:
 
 
 def _detail(differences: list[Difference], count: int) -> str:
-    named = "; ".join(map(_sentence, differences[:_MOST_NAMED]))
+    named = "; ".join(map(sentence, differences[:_MOST_NAMED]))
     return named + (f"; and {count - _MOST_NAMED} more" if count > _MOST_NAMED else "")
 
 
-def _sentence(item: Difference) -> str:
+def sentence(item: Difference) -> str:
     """Returns a difference in words."""
     place = f"{item.where}: " if item.where else ""
     counted = f"{item.differing} of {item.total} differ" if item.total > 1 else ""

@@ -121,6 +121,13 @@ class Policy:
     tolerances: Mapping[str, float] = field(default_factory=lambda: TOLERANCES)
     rules: tuple[Rule, ...] = RULES
 
+    @property
+    def summary(self) -> Mapping[str, str]:
+        """What a verdict keeps: the version, and the bound of each element type."""
+        return {"version": str(POLICY_VERSION)} | {
+            name: f"{bound:g}" for name, bound in sorted(self.tolerances.items())
+        }
+
     def tolerance(self, dtype: str) -> float:
         """Returns the bound of an element type; 0 for one that has none."""
         return self.tolerances.get(_STANDS_FOR.get(dtype, dtype), 0.0)

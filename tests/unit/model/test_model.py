@@ -176,6 +176,12 @@ def test_settings():
         b"\xff",
         b"[",
         b"[repro]\nmemory_mb = 1.5",
+        b"[compare]\ntolerance = { float64 = 2.0 }",
+        b"[compare]\ntolerance = { int64 = 0.5 }",
+        b"[compare]\nignore = [{ where = '$.a' }]",
+        b"[compare]\nignore = [{ where = '$.a', reason = 'b', other = 1 }]",
+        b"[compare]\nignore = [{ where = '', reason = 'it would cover everything' }]",
+        b"[compare]\nignore = [1]",
     ],
 )
 def test_settings_with_mistakes(text):
