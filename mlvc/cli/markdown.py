@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlvc.cli.render import plural
+from mlvc.cli.render import plural, visible
 
 __all__ = ["as_markdown"]
 
@@ -97,18 +97,9 @@ def _cell(text: str) -> str:
 
 
 def _span(text: str, longest: int) -> str:
-    """Returns the text as one code span of one line; nothing for no text.
-
-    Characters that break lines, reorder text or cannot be seen become `%XX`. The fence is longer than any in the text.
-    """
+    """Returns the text as one code span of one line, its fence longer than any in the text; nothing for no text."""
     if not text:
         return ""
-    shown = "".join(char if char.isprintable() else _escape(char) for char in text[: longest + 1])
-    if len(text) > longest or len(shown) > longest:
-        shown = shown[: longest - 1] + "…"
+    shown = visible(text, longest)
     fence = "`" * (1 + max(map(len, _BACKTICKS.findall(shown)), default=0))
     return f"{fence} {shown} {fence}" if len(fence) > 1 else f"`{shown}`"
-
-
-def _escape(char: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))

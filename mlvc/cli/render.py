@@ -24,6 +24,7 @@ __all__ = [
     "size",
     "table",
     "tracked_json",
+    "visible",
 ]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -105,3 +106,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def visible(text: str, longest: int) -> str:
+    """Returns a text of bounded length in one line, in which every character can be seen.
+
+    Characters that break lines, reorder text or cannot be seen become `%XX`.
+    """
+    shown = "".join(char if char.isprintable() else _escaped(char) for char in text[: longest + 1])
+    return shown if len(text) <= longest and len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def _escaped(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
