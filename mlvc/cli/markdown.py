@@ -12,15 +12,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlvc.cli.render import plural, visible
+from mlvc.cli.reproduced import by_gravity, measured, short_id, title_of
 
 __all__ = ["as_markdown"]
 
 _SAME = "identical"
 _LONGEST_DOCUMENT = 60_000  # GitHub takes 65,536 characters in a comment.
 _MOST_ROWS = 80
+_MOST_PLACES = 40
 _LONGEST_CELL = 150
 _LONGEST_LINE = 1000
-_ID_DIGITS = 12
 _BACKTICKS = re.compile("`+")
 
 
@@ -44,6 +45,7 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
     yield f"{same} of {plural(len(runs), 'run')} gave identical outputs."
     yield ""
     yield from _table(runs)
+    yield from _places(runs)
     yield from _findings(runs)
 
 
@@ -57,17 +59,48 @@ def _table(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for run, output in rows[:_MOST_ROWS]:
         cells = (
-            _cell(_name(run)),
+            _cell(title_of(run)),
             _cell(output["path"]),
             output["verdict"],
-            _cell(_short(output["recorded"])),
-            _cell(_short(output["reproduced"])),
+            _cell(short_id(output["recorded"])),
+            _cell(short_id(output["reproduced"])),
             _cell(output["detail"]),
         )
         yield f"| {' | '.join(cells)} |"
     if len(rows) > _MOST_ROWS:
         yield ""
         yield f"{plural(len(rows) - _MOST_ROWS, 'output')} more: the JSON report has them."
+
+
+def _places(runs: list[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [
+        (run, output, place)
+        for run in by_gravity(runs)
+        for output in by_gravity(run["outputs"])
+        for place in output["differences"]
+    ]
+    if not rows:
+        return
+    yield ""
+    yield "### Where they differ"
+    yield ""
+    yield "| run | output | place | kind | recorded | reproduced | measured | ignored by |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for run, output, place in rows[:_MOST_PLACES]:
+        cells = (
+            _cell(title_of(run)),
+            _cell(output["path"]),
+            _cell(place["where"] or "(the whole file)"),
+            place["nature"],
+            _cell(place["recorded"]),
+            _cell(place["reproduced"]),
+            _cell(measured(place)),
+            _cell(place["rule"]),
+        )
+        yield f"| {' | '.join(cells)} |"
+    if len(rows) > _MOST_PLACES:
+        yield ""
+        yield f"{plural(len(rows) - _MOST_PLACES, 'place')} more: the JSON report has them."
 
 
 def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -78,17 +111,9 @@ def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "### What may explain it"
     yield ""
     for run, finding in found:
-        yield f"- {_span(_name(run), _LONGEST_CELL)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
+        yield f"- {_span(title_of(run), _LONGEST_CELL)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
         if finding["fix"] is not None:
             yield f"  - fix: {_span(finding['fix'], _LONGEST_LINE)}"
-
-
-def _name(run: Mapping[str, Any]) -> str:
-    return run["name"] or _short(run["id"])
-
-
-def _short(object_id: str | None) -> str:
-    return "" if object_id is None else object_id.removeprefix("b3:")[:_ID_DIGITS]
 
 
 def _cell(text: str) -> str:

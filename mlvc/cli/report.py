@@ -1,4 +1,4 @@
-"""Reports of a reproduction: JSON, Markdown, and JUnit XML, which every CI system shows.
+"""Reports of a reproduction: JSON, HTML, Markdown, and JUnit XML, which every CI system shows.
 
 In JUnit each run is a test suite and each output a test case.
 JUnit: https://github.com/testmoapp/junitxml
@@ -15,7 +15,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from mlvc import fsio
+from mlvc.cli.html_report import as_html
 from mlvc.cli.markdown import as_markdown
+from mlvc.cli.reproduced import measured
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
@@ -23,6 +25,7 @@ __all__ = ["check_report_name", "write_report"]
 
 _SAME = "identical"
 _COMMAND = "(command)"
+_MOST_PLACES = 20
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -33,7 +36,7 @@ def _as_json(answer: Mapping[str, Any]) -> bytes:
 def _as_junit(answer: Mapping[str, Any]) -> bytes:
     suites = ElementTree.Element("testsuites", name="mlvc repro")
     for run in answer["runs"]:
-        cases = [(output["path"], output["verdict"], output["detail"]) for output in run["outputs"]]
+        cases = [(output["path"], output["verdict"], "\n".join(_told(output))) for output in run["outputs"]]
         if run["verdict"] != _SAME and all(verdict == _SAME for _, verdict, _ in cases):
             # The command failed after it had written everything, or it has no outputs.
             cases.append((_COMMAND, run["verdict"], f"exit {run['exit_code']}"))
@@ -54,6 +57,23 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
     return document + b"\n"
 
 
+def _told(output: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what differs, and the gravest places."""
+    yield output["detail"]
+    for item in output["differences"][:_MOST_PLACES]:
+        values = (
+            f"{item['recorded']} -> {item['reproduced']}" if item["recorded"] or item["reproduced"] else ""
+        )
+        ignored = f"ignored by {item['rule']}" if item["rule"] else ""
+        facts = (
+            f"  {item['where'] or '(the whole file)'}: {item['nature']}",
+            values,
+            measured(item),
+            ignored,
+        )
+        yield ", ".join(filter(None, facts))
+
+
 def _causes(run: Mapping[str, Any]) -> Iterator[str]:
     for finding in run["diagnosis"]:
         yield f"{finding['cause']}: {finding['detail']}"
@@ -66,7 +86,7 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub("?", text)
 
 
-_WRITERS = {".json": _as_json, ".md": as_markdown, ".xml": _as_junit}
+_WRITERS = {".html": as_html, ".json": _as_json, ".md": as_markdown, ".xml": _as_junit}
 
 
 def check_report_name(path: Path) -> None:

@@ -204,10 +204,10 @@ def template():
 
 
 def check_reports(folder, verdict, failures):
-    """The three reports say the same."""
+    """The reports say the same."""
     (suite,) = ElementTree.parse(folder / "junit.xml").getroot()
     assert ("train", "1", str(failures)) == (suite.get("name"), suite.get("tests"), suite.get("failures"))
-    assert (folder / "summary.md").read_text().startswith(f"## mlvc repro: {verdict}\n")
+    assert f"<title>mlvc repro: {verdict}</title>" in (folder / "report.html").read_text()
     assert verdict == json.loads((folder / "repro.json").read_text())["verdict"]
 
 
@@ -253,10 +253,10 @@ def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
         "Everything is on the remote",
         "Bring it here",
         "Reproduce",
-        "Show the verdict",
     ] == list(done.statuses)
     check_reports(job.artifacts, "identical", 0)
-    assert (job.artifacts / "summary.md").read_text() == done.summary
+    assert done.summary.startswith("## mlvc repro: identical\n")
+    assert "\n::" not in done.log
     assert f"engine: {'docker' if kind == 'in_container' else 'bubblewrap'}" in done.log
     for secret in project.secrets.values():
         assert secret not in done.log + done.summary
@@ -297,8 +297,10 @@ def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, use
     github = machine(unseeded, python=used_python)
     done = run_github(github, workflow())
 
-    assert {"Reproduce": 1, "Show the verdict": 0}.items() <= done.statuses.items()
+    assert 1 == done.statuses["Reproduce"]
     check_reports(github.artifacts, "different", 1)
+    assert "\n::error file=model.bin,title=mlvc repro%3A different::" in done.log
+    assert done.summary.startswith("## mlvc repro: different\n")
     assert "fix: `mlvc run -n train -i data -o model.bin --seed 0 -- " in done.summary
 
     gitlab = machine(unseeded, python=used_python, name="gitlab")
@@ -311,7 +313,8 @@ def test_data_that_nobody_pushed_fails_the_job_at_once(not_pushed, machine, used
     github = machine(not_pushed, python=used_python)
     done = run_github(github, workflow())
 
-    assert {"Install mlvc": 0, "Everything is on the remote": 1, "Show the verdict": 0} == done.statuses
+    assert {"Install mlvc": 0, "Everything is on the remote": 1} == done.statuses
+    assert "" == done.summary
     for name in ("data/0.csv", "model.bin"):
         assert re.search(rf"missing-object: .*{re.escape(name)}.* is not on the remote", done.log), done.log
     assert [] == os.listdir(github.artifacts)

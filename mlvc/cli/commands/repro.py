@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from mlvc.cli.framework import make_command
+from mlvc.cli.github import tell_github
 from mlvc.cli.records import verdict_lines
 from mlvc.cli.remedy import find_remedy
-from mlvc.cli.render import as_json
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
+from mlvc.cli.reproduced import reproduced_json
 from mlvc.cli.session import session_of
 from mlvc.model.objects import VERDICTS
 from mlvc.verbs.repro import Reproduced, ReproOptions, ReproResult, reproduce
@@ -24,7 +25,7 @@ __all__ = ["command"]
 @make_command(
     "repro",
     "mlvc repro models/model.joblib",
-    "mlvc repro HEAD --engine bubblewrap --report verdict.xml --report verdict.md",
+    "mlvc repro HEAD --engine bubblewrap --report verdict.html --report verdict.xml",
     "mlvc repro models/model.joblib --diagnose full --vary all",
     "mlvc repro models/model.joblib --against work",
 )
@@ -80,7 +81,9 @@ def command(
     reports: Annotated[
         list[Path] | None,
         typer.Option(
-            "--report", metavar="FILE", help="Write a report: .json, .md, or .xml for JUnit. Repeatable."
+            "--report",
+            metavar="FILE",
+            help="Write a report: .html, .json, .md, or .xml for JUnit. Repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -111,9 +114,10 @@ def command(
         ),
         session.stream(to_stderr=True) if session.verbose else drop,
     )
-    answer = {"verdict": result.verdict, "runs": [_json(item) for item in result.runs]}
+    answer = {"verdict": result.verdict, "runs": [reproduced_json(item) for item in result.runs]}
     for path in reports or ():
         write_report(path, answer)
+    tell_github(session.environment, answer, session.stderr)
     session.answer(lambda: answer, _all_lines(result))
     raise typer.Exit(0 if _is_as_good(result, accept) else 1)
 
@@ -135,18 +139,3 @@ def _lines(item: Reproduced) -> Iterator[str]:
     first, *rest = verdict_lines(item.verdict, remedy=lambda cause: find_remedy(item.run, cause))
     yield f"run {item.run.id.short}{'' if item.run.name is None else ' ' + item.run.name}: {first}"
     yield from rest
-
-
-def _json(item: Reproduced) -> dict[str, Any]:
-    verdict = as_json(item.verdict)
-    return {
-        "id": str(item.run.id),
-        "name": item.run.name,
-        "verdict_id": None if item.verdict_id is None else str(item.verdict_id),
-        **{key: value for key, value in verdict.items() if key not in {"run", "outputs", "diagnosis"}},
-        "outputs": verdict["outputs"],
-        "diagnosis": [
-            {**as_json(cause), "fix": cause.fix or find_remedy(item.run, cause)}
-            for cause in item.verdict.diagnosis
-        ],
-    }

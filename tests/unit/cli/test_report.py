@@ -1,5 +1,6 @@
 """Reports of a reproduction, without a repository. GitHub's own renderer reads the Markdown."""
 
+import json
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -13,57 +14,10 @@ from mlvc.cli.markdown import as_markdown
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.errors import UsageError
 from mlvc.fsio import FileUnreadableError
+from tests.support.answers import HOSTILE, answer, finding, output, place, run
 
 EXTENSIONS = ["table", "autolink", "strikethrough", "tasklist"]
 OUR_TAGS = {"h2", "h3", "p", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
-HOSTILE = [
-    "a | b | c",
-    "a \\| b \\\\| c",
-    "`</code><img src=x onerror=alert(1)>`",
-    "``` ` `` ````",
-    "[click](https://evil.example) ![x](https://evil.example/x.png)",
-    "https://evil.example www.evil.example me@evil.example",
-    "<script>alert(1)</script> <!-- ",
-    "one\n\n# two\r\n| x |\n|---|\u2028\u2029\x85three",
-    "@everyone #1 ~~gone~~ **bold** - [ ] task",
-    "abc\u202egnp.exe\u200b",
-    "&lt;b&gt; &#124; \\`",
-    "\ud800\x00\x1b[31m\ufffe",
-    " ",
-    "`",
-    "\\",
-    "x" * 5000,
-]
-
-
-def output(path="model.bin", verdict="identical", detail=""):
-    return {
-        "path": path,
-        "verdict": verdict,
-        "recorded": "b3:" + 64 * "0",
-        "reproduced": None,
-        "detail": detail,
-    }
-
-
-def run(*outputs, verdict="different", name="train", diagnosis=()):
-    return {
-        "id": "b3:" + 64 * "1",
-        "name": name,
-        "verdict": verdict,
-        "exit_code": 1,
-        "duration_ms": 1500,
-        "outputs": list(outputs),
-        "diagnosis": list(diagnosis),
-    }
-
-
-def finding(detail="two runs disagree", fix="mlvc run --seed 0 -- true"):
-    return {"cause": "nondeterminism", "detail": detail, "fix": fix}
-
-
-def answer(*runs, verdict="different"):
-    return {"verdict": verdict, "runs": list(runs)}
 
 
 class Page(HTMLParser):
@@ -145,13 +99,38 @@ def test_junit_can_be_parsed_whatever_a_name_or_message_holds(tmp_path, text):
     assert 1 == len(ElementTree.parse(tmp_path / "v.xml").getroot())
 
 
+def test_every_report_names_the_places_that_differ(tmp_path):
+    """With what was measured of each, and the rule that ignores it."""
+    measured = place(
+        differing=12, total=512, norm="3.1e-07", largest="0.002", ulps=4, recorded="0.5", reproduced="0.25"
+    )
+    ignored = place("$._stop_words_id", "value", rule="sklearn.stop-words-id")
+    told = answer(run(output("m.bin", "different", "2 places", [measured, ignored])))
+    for name in ("v.xml", "v.md", "v.json", "v.html"):
+        write_report(tmp_path / name, told)
+
+    failure = ElementTree.parse(tmp_path / "v.xml").find(".//failure").text
+    assert [
+        "2 places",
+        "  layer1.weight: numeric, 0.5 -> 0.25, 12 of 512 elements, norm-wise 3.1e-07, largest 0.002, 4 ulp",
+        "  $._stop_words_id: value, ignored by sklearn.stop-words-id",
+    ] == failure.splitlines()
+    for name in ("v.md", "v.html"):
+        text = (tmp_path / name).read_text()
+        for fact in ("layer1.weight", "3.1e-07", "0.002", "0.25", "512", "sklearn.stop-words-id"):
+            assert fact in text, (name, fact)
+    (item,) = json.loads((tmp_path / "v.json").read_text())["runs"]
+    assert 512 == item["outputs"][0]["differences"][0]["total"]
+    assert "0123456789abcdef" == item["record"]["code"]["sha"]
+
+
 def test_markdown_has_the_verdict_first_then_the_table_then_the_fix():
     """What is wrong stands above what is right."""
     page = Page(
         as_markdown(
             answer(
                 run(output("a"), output("b", "different", "3 of 5 lines"), diagnosis=[finding()]),
-                run(output("c"), verdict="identical", name=None),
+                run(output("c"), verdict="identical", name=None, number=1 << 250),
             )
         )
     )
@@ -161,7 +140,7 @@ def test_markdown_has_the_verdict_first_then_the_table_then_the_fix():
     shown = page.of("code")
     assert ["train", "b", "000000000000", "3 of 5 lines"] == shown[:4]
     assert ["train", "two runs disagree", "mlvc run --seed 0 -- true"] == shown[-3:]
-    assert "111111111111" in shown
+    assert "040000000000" in shown
     assert ["h2", "p", "table"] == [name for name, _ in page.tags if name in {"h2", "p", "table"}][:3]
 
 
@@ -176,18 +155,22 @@ def check_harmless(text):
     page = Page(
         as_markdown(
             answer(
-                run(output(text, "different", text), name=text, diagnosis=[finding(text, text), finding()])
+                run(
+                    output(text, "different", text, [place(text, recorded=text, reproduced=text, rule=text)]),
+                    name=text,
+                    diagnosis=[finding(text, text), finding()],
+                )
             )
         )
     )
 
     assert OUR_TAGS >= {name for name, _ in page.tags}, page.tags
     assert not [attributes for _, attributes in page.tags if attributes]
-    # Two rows of six cells: the headings and the output; one finding with a fix below the other.
-    assert (2, 6, 6) == (page.count("tr"), page.count("th"), page.count("td"))
+    # Headings and the output in six cells, headings and the place in eight; one finding with a fix below the other.
+    assert (4, 6 + 8, 6 + 8) == (page.count("tr"), page.count("th"), page.count("td"))
     assert 4 == page.count("li")
-    # Run, output, id and detail in the table; run, detail and fix of each finding.
-    assert 4 + 2 * 3 == page.count("code")
+    # Run, output, id and detail; run, output, place, two values and the rule; run, detail and fix of each finding.
+    assert 4 + 6 + 2 * 3 == page.count("code")
     assert "mlvc run --seed 0 -- true" == page.of("code")[-1]
 
 
@@ -227,7 +210,7 @@ def test_report_of_an_unknown_kind_is_refused_before_anything_runs(tmp_path, nam
     with pytest.raises(UsageError, match="unknown kind of report") as refused:
         check_report_name(tmp_path / name)
 
-    assert "use one of .json, .md, .xml" == refused.value.hint
+    assert "use one of .html, .json, .md, .xml" == refused.value.hint
 
 
 def test_report_into_no_directory_is_refused_before_anything_runs(tmp_path):

@@ -1,0 +1,392 @@
+"""A reproduction as one HTML page: verdict, lineage, differences and findings, for a browser or a printer.
+
+The page asks nothing of the network and has no script; its policy forbids both, whatever stands in it.
+Names and messages come from whoever wrote the branch: each is made visible, shortened and escaped, and stands in text
+content alone. However many runs and outputs there are, the page stays small: the worst are shown, the rest counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from mlvc.cli.drawing import STYLE, Bar, Node, draw_bars, draw_graph
+from mlvc.cli.render import command_line, plural, visible
+from mlvc.cli.reproduced import by_gravity, short_id, title_of, tone_of
+
+__all__ = ["as_html"]
+
+_SAME = "identical"
+_LONGEST_CELL = 120
+_LONGEST_LINE = 1000
+_MOST_RUNS = 20
+_MOST_ROWS = 60
+_MOST_FINDINGS = 12
+_MOST_DRAWN_RUNS = 16
+_MOST_DRAWN = 8
+"""Boxes of one kind at one run."""
+_MOST_PLOTTED_OUTPUTS = 12
+"""On the whole page."""
+_MOST_PLACES = 24
+_DECADES = 16
+"""How far the scale of relative errors reaches down: that of float64 is 2e-16."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_PAGE_STYLE = """\
+:root { color-scheme: light dark; --ink: #1b1f24; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff;
+  --good: #1a7f37; --fair: #9a6700; --bad: #c21c2c; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
+h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+code, dd { overflow-wrap: anywhere; } code { font-size: 0.9em; }
+.good { color: var(--good); } .fair { color: var(--fair); } .bad { color: var(--bad); }
+.faint, caption, figcaption { color: var(--faint); }
+table { border-collapse: collapse; margin: 0.75rem 0; font-size: 0.9rem; }
+caption { text-align: left; padding-bottom: 0.25rem; }
+th, td { border: 1px solid var(--line); padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem; }
+dt { color: var(--faint); } dd { margin: 0; }
+figure { margin: 1rem 0; min-width: 0; } .row { display: flex; flex-wrap: wrap; gap: 0 2rem; }
+.scroll { overflow-x: auto; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117;
+    --good: #3fb950; --fair: #d29922; --bad: #ff7b72; }
+}
+@media print {
+  main { max-width: none; padding: 0; } body, table { font-size: 10px; }
+  .scroll { overflow: visible; } svg { max-width: 100%; height: auto; }
+  figure, tr, li { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
+}
+"""
+
+
+def as_html(answer: Mapping[str, Any]) -> bytes:
+    """Returns the answer of `mlvc repro` as a page of bounded length."""
+    return ("\n".join(_page(answer)) + "\n").encode()
+
+
+def _page(answer: Mapping[str, Any]) -> Iterator[str]:
+    verdict, runs = answer["verdict"], by_gravity(answer["runs"])
+    same = sum(run["verdict"] == _SAME for run in runs)
+    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>mlvc repro: {escape(verdict)}</title>\n<style>\n{_PAGE_STYLE}{STYLE}</style>\n</head>"
+    yield f'<body>\n<main>\n<h1>mlvc repro: <span class="{tone_of(verdict)}">{escape(verdict)}</span></h1>'
+    yield f"<p>{same} of {plural(len(runs), 'run')} gave identical outputs.</p>"
+    yield from _summary(runs)
+    yield from _lineage(answer["runs"])
+    plots = _Plots()
+    for number, run in enumerate(runs[:_MOST_RUNS]):
+        yield from _run(run, number, plots)
+    if len(runs) > _MOST_RUNS:
+        yield _rest(len(runs) - _MOST_RUNS, "run")
+    yield "</main>\n</body>\n</html>"
+
+
+class _Plots:
+    """Counts the outputs whose differences are drawn, over all runs."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_PLOTTED_OUTPUTS
+
+    def take(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if len(runs) < 2:
+        return
+    rows = [
+        (
+            _code(title_of(run)),
+            _verdict(run["verdict"]),
+            f"{sum(item['verdict'] == _SAME for item in run['outputs']):,} of {len(run['outputs']):,}",
+            _text(run["engine"]),
+        )
+        for run in runs[:_MOST_ROWS]
+    ]
+    yield _table("Runs, the worst first", ("run", "verdict", "identical outputs", "engine"), rows)
+    if len(runs) > _MOST_ROWS:
+        yield _rest(len(runs) - _MOST_ROWS, "run")
+
+
+# -------------------------------------------------------------------------------------------------- lineage
+
+
+def _lineage(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields how the outputs came from code, data and environment; a repetition of a run is drawn once."""
+    unique: dict[str, Mapping[str, Any]] = {}
+    for run in by_gravity(runs):
+        unique.setdefault(run["id"], run)
+    order = {run_id: number for number, run_id in enumerate(dict.fromkeys(run["id"] for run in runs))}
+    drawn = sorted(list(unique.values())[:_MOST_DRAWN_RUNS], key=lambda run: order[run["id"]])
+    nodes: dict[str, Node] = {}
+    edges: list[tuple[str, str]] = []
+    for run in drawn:
+        for node, edge in _tied(run):
+            # Data that one run makes and another reads is one box, and its verdict is what there is to say.
+            if node.key not in nodes or not nodes[node.key].tone:
+                nodes[node.key] = node
+            edges += edge
+    names = {key: f"{node.kind} {node.label}" for key, node in nodes.items()}
+    rows = [(_code(names[cause]), _code(names[effect])) for cause, effect in dict.fromkeys(edges)]
+    yield "<h2>From code, data and environment to outputs</h2>"
+    described = "; ".join(
+        f"run {title_of(run)}: {run['verdict']}, {plural(len(run['record']['inputs']), 'input')},"
+        f" {plural(len(run['outputs']), 'output')}"
+        for run in drawn
+    )
+    picture = draw_graph(
+        list(nodes.values()), edges, key="lineage", title="Lineage of the outputs", description=described
+    )
+    yield _figure(picture, "Thick red: not reproduced. Dashed: other bytes, the same content or close to it.")
+    yield _table("The same as a table", ("from", "to"), rows[: 2 * _MOST_ROWS])
+    if len(unique) > len(drawn):
+        yield _rest(len(unique) - len(drawn), "run")
+
+
+def _tied(run: Mapping[str, Any]) -> Iterator[tuple[Node, list[tuple[str, str]]]]:
+    record, key = run["record"], f"run {run['id']}"
+    code, environment = record["code"], record["environment"]
+    edited = "with uncommitted changes" if code["dirty"] else f"tree {short_id(code['tree'])}"
+    yield Node(f"code {code['tree']}", "code", short_id(code["sha"]) or "no commit yet", edited), []
+    sources = [f"code {code['tree']}"]
+    if environment is not None:
+        sources.append(f"environment {environment}")
+        yield Node(sources[-1], "environment", short_id(environment)), []
+    for entry in record["inputs"][:_MOST_DRAWN]:
+        sources.append(f"data {entry['path']} {entry['id']}")
+        yield Node(sources[-1], "data", entry["path"], short_id(entry["id"])), []
+    if len(record["inputs"]) > _MOST_DRAWN:
+        sources.append(f"more inputs {run['id']}")
+        yield Node(sources[-1], "data", _more(len(record["inputs"]) - _MOST_DRAWN, "input")), []
+    node = Node(key, "run", title_of(run), run["verdict"], tone_of(run["verdict"]))
+    yield node, [(source, key) for source in sources]
+    outputs = by_gravity(run["outputs"])
+    for item in outputs[:_MOST_DRAWN]:
+        made = f"data {item['path']} {item['recorded']}"
+        yield Node(made, "output", item["path"], item["verdict"], tone_of(item["verdict"])), [(key, made)]
+    if len(outputs) > _MOST_DRAWN:
+        made, worst = f"more outputs {run['id']}", outputs[_MOST_DRAWN]["verdict"]
+        label = _more(len(outputs) - _MOST_DRAWN, "output")
+        detail = worst if worst == _SAME else f"{worst} at worst"
+        yield Node(made, "output", label, detail, tone_of(worst)), [(key, made)]
+
+
+# ---------------------------------------------------------------------------------------------------- a run
+
+
+def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
+    yield f"<section>\n<h2>Run {_code(title_of(run))}: {_verdict(run['verdict'])}</h2>"
+    yield from _findings(run["diagnosis"])
+    yield from _outputs(run, number, plots)
+    yield "<h3>How it was executed</h3>"
+    yield _facts(_execution(run))
+    extra = run["extra_files"]
+    if extra:
+        yield f"<h3>Written besides the outputs</h3>\n<ul>{_items(map(_code, extra[:_MOST_ROWS]))}</ul>"
+        if len(extra) > _MOST_ROWS:
+            yield _rest(len(extra) - _MOST_ROWS, "file")
+    yield "</section>"
+
+
+def _findings(diagnosis: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not diagnosis:
+        return
+    yield "<h3>What may explain it</h3>\n<ul>"
+    for finding in diagnosis[:_MOST_FINDINGS]:
+        fix = "" if finding["fix"] is None else f"<br>fix: {_code(finding['fix'], _LONGEST_LINE)}"
+        yield f"<li><strong>{_text(finding['cause'])}</strong>: {_text(finding['detail'], _LONGEST_LINE)}{fix}</li>"
+    yield "</ul>"
+    if len(diagnosis) > _MOST_FINDINGS:
+        yield _rest(len(diagnosis) - _MOST_FINDINGS, "finding")
+
+
+def _outputs(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
+    outputs = by_gravity(run["outputs"])
+    if not outputs:
+        yield f"<p>The run has no outputs; its command ended with {run['exit_code']}.</p>"
+        return
+    rows = [
+        (
+            _code(item["path"]),
+            _verdict(item["verdict"]),
+            _code(short_id(item["recorded"])),
+            _code(short_id(item["reproduced"])),
+            _text(item["detail"]),
+        )
+        for item in outputs[:_MOST_ROWS]
+    ]
+    yield _table(
+        "Outputs, the worst first", ("output", "verdict", "recorded", "reproduced", "what differs"), rows
+    )
+    if len(outputs) > _MOST_ROWS:
+        yield _rest(len(outputs) - _MOST_ROWS, "output")
+    for place, item in enumerate(outputs):
+        if item["differences"] and plots.take():
+            yield from _differences(item, f"run{number}-output{place}")
+
+
+def _differences(output: Mapping[str, Any], key: str) -> Iterator[str]:
+    places = output["differences"][:_MOST_PLACES]
+    yield f'<h3>Where {_code(output["path"])} differs</h3>\n<div class="row">'
+    errors = [item for item in places if item["norm"]]
+    if errors:
+        bars = [Bar(_place(item), _on_scale(item["norm"]), item["norm"], _tone(item)) for item in errors]
+        ticks = [(1 - decade / _DECADES, f"1e-{decade}" if decade else "1") for decade in range(0, 17, 4)]
+        yield _figure(
+            _bars(bars, f"{key}-errors", f"Relative error, norm-wise, in {output['path']}", ticks),
+            "Norm-wise relative error of each place, on a logarithmic scale.",
+        )
+    counted = [item for item in places if item["total"]]
+    if counted:
+        bars = [
+            Bar(
+                _place(item),
+                item["differing"] / item["total"],
+                f"{item['differing']:,} of {item['total']:,}",
+                _tone(item),
+            )
+            for item in counted
+        ]
+        ticks = [(0, "none"), (0.5, "half"), (1, "all")]
+        yield _figure(
+            _bars(bars, f"{key}-shares", f"Share of elements that differ in {output['path']}", ticks),
+            "Share of the elements that differ.",
+        )
+    yield "</div>"
+    headings = (
+        "place",
+        "kind",
+        "recorded",
+        "reproduced",
+        "type",
+        "differing",
+        "of",
+        "norm-wise",
+        "largest",
+        "ulp",
+        "ignored by",
+    )
+    rows = [
+        (
+            _code(_place(item)),
+            _text(item["nature"]),
+            _code(item["recorded"]),
+            _code(item["reproduced"]),
+            _text(item["dtype"]),
+            _count(item["differing"]),
+            _count(item["total"]),
+            _text(item["norm"]),
+            _text(item["largest"]),
+            _count(item["ulps"]),
+            _code(item["rule"]),
+        )
+        for item in places
+    ]
+    yield f'<div class="scroll">{_table("Places that differ, the gravest first", headings, rows)}</div>'
+    if len(output["differences"]) > _MOST_PLACES:
+        yield _rest(len(output["differences"]) - _MOST_PLACES, "place")
+
+
+def _bars(bars: Sequence[Bar], key: str, title: str, ticks: Sequence[tuple[float, str]]) -> str:
+    described = "; ".join(f"{bar.label}: {bar.text}" for bar in bars)
+    return draw_bars(bars, key=key, title=title, description=described, ticks=ticks)
+
+
+def _place(difference: Mapping[str, Any]) -> str:
+    return difference["where"] or "(the whole file)"
+
+
+def _tone(difference: Mapping[str, Any]) -> str:
+    if difference["rule"] or difference["nature"] == "container":
+        return "good"
+    return "fair" if difference["nature"] in {"order", "numeric"} else "bad"
+
+
+def _on_scale(norm: str) -> float:
+    """Returns where a relative error stands between 1e-16 and 1; what is no number is the worst."""
+    try:
+        error = float(norm)
+    except ValueError:
+        return 1.0
+    if math.isnan(error):
+        return 1.0
+    return 0.0 if error <= 0 else 1 + min(math.log10(error), 0.0) / _DECADES
+
+
+def _execution(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    record = run["record"]
+    yield "run", _code(run["id"])
+    if run["verdict_id"] is not None:
+        yield "verdict", _code(run["verdict_id"])
+    yield "command", _code(command_line(record["argv"]), _LONGEST_LINE)
+    yield "engine", _text(run["engine"] + ("" if run["isolated"] else ", not isolated"))
+    if run["base"] is not None:
+        yield "base", _code(run["base"]["reference"])
+    seed = "" if record["seed"] is None else f", seed {record['seed']}"
+    threads = f", {plural(record['threads'], 'thread')}" if record["threads"] else ""
+    yield "profile", _text(f"{record['profile']}{threads}{seed}")
+    yield "recorded", _text(f"{record['started']} on {_machine(record['host'])}")
+    yield "reproduced", _text(f"{run['started']} on {_machine(run['host'])}")
+    yield "command ended with", f"{run['exit_code']} after {run['duration_ms'] / 1000:.1f} s"
+
+
+def _machine(host: Mapping[str, str]) -> str:
+    known = [host[name] for name in ("cpu_model", "os", "gpu_driver") if name in host]
+    return ", ".join(known) or "a machine that is not known"
+
+
+# ----------------------------------------------------------------------------------------------------- HTML
+
+
+def _text(text: str, longest: int = _LONGEST_CELL) -> str:
+    return escape(visible(text, longest))
+
+
+def _code(text: str, longest: int = _LONGEST_CELL) -> str:
+    return f"<code>{_text(text, longest)}</code>" if text else ""
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _verdict(verdict: str) -> str:
+    return f'<span class="{tone_of(verdict)}">{escape(verdict)}</span>'
+
+
+def _items(items: Iterable[str]) -> str:
+    return "".join(f"<li>{item}</li>" for item in items)
+
+
+def _facts(facts: Iterable[tuple[str, str]]) -> str:
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in facts)}</dl>"
+
+
+def _figure(picture: str, caption: str) -> str:
+    return (
+        f'<figure><div class="scroll" tabindex="0">{picture}</div><figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a table whose first column names its rows; cells are HTML already."""
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    body = "\n".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return f"<table><caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+
+
+def _more(count: int, noun: str) -> str:
+    return f"{count:,} more {noun}{'' if count == 1 else 's'}"
+
+
+def _rest(count: int, noun: str) -> str:
+    return f'<p class="faint">And {_more(count, noun)}: the JSON report has {"it" if count == 1 else "them"}.</p>'
