@@ -64,6 +64,11 @@ def annotate(answer: Mapping[str, Any]) -> Iterator[str]:
             )
         )
         yield f"::{level} file={_property(output['path'])},title={_property(title)}::{_message(told)}"
+    for missed in answer["not_executed"][:_MOST]:
+        told = visible(
+            f"run {title_of(missed)} could not be executed: {missed['error']['message']}", _LONGEST
+        )
+        yield f"::error title=mlvc repro::{_message(told)}"
     if len(found) > _MOST:
         yield f"::notice title=mlvc repro::{len(found) - _MOST} more are in the job's summary"
 

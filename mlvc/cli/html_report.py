@@ -14,7 +14,7 @@ from typing import Any
 
 from mlvc.cli.drawing import STYLE, Bar, Node, draw_bars, draw_graph
 from mlvc.cli.render import command_line, plural, visible
-from mlvc.cli.reproduced import by_gravity, short_id, title_of, tone_of
+from mlvc.cli.reproduced import by_gravity, short_id, title_of, tone_of, unproven_text
 
 __all__ = ["as_html"]
 
@@ -76,6 +76,7 @@ def _page(answer: Mapping[str, Any]) -> Iterator[str]:
     yield f"<title>mlvc repro: {escape(verdict)}</title>\n<style>\n{_PAGE_STYLE}{STYLE}</style>\n</head>"
     yield f'<body>\n<main>\n<h1>mlvc repro: <span class="{tone_of(verdict)}">{escape(verdict)}</span></h1>'
     yield f"<p>{same} of {plural(len(runs), 'run')} gave identical outputs.</p>"
+    yield from _not_executed(answer["not_executed"])
     yield from _summary(runs)
     yield from _lineage(answer["runs"])
     plots = _Plots()
@@ -95,6 +96,22 @@ class _Plots:
     def take(self) -> bool:
         self.left -= 1
         return self.left >= 0
+
+
+def _not_executed(missed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not missed:
+        return
+    rows = [
+        (
+            _code(title_of(item)),
+            _text(item["error"]["message"], _LONGEST_LINE),
+            _text(item["error"]["hint"] or ""),
+        )
+        for item in missed[:_MOST_ROWS]
+    ]
+    yield _table("Runs that could not be executed", ("run", "error", "hint"), rows)
+    if len(missed) > _MOST_ROWS:
+        yield _rest(len(missed) - _MOST_ROWS, "run")
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -182,6 +199,7 @@ def _tied(run: Mapping[str, Any]) -> Iterator[tuple[Node, list[tuple[str, str]]]
 
 def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
     yield f"<section>\n<h2>Run {_code(title_of(run))}: {_verdict(run['verdict'])}</h2>"
+    yield from _unproven(run["unproven"])
     yield from _findings(run["diagnosis"])
     yield from _outputs(run, number, plots)
     yield "<h3>How it was executed</h3>"
@@ -192,6 +210,19 @@ def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
         if len(extra) > _MOST_ROWS:
             yield _rest(len(extra) - _MOST_ROWS, "file")
     yield "</section>"
+
+
+def _unproven(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not inputs:
+        return
+    items = (
+        f"{_code(item['path'])}: {_text(unproven_text(item['verdict']))}, run {_code(short_id(item['run']))}"
+        for item in inputs[:_MOST_ROWS]
+    )
+    yield "<h3>Stands on inputs that were not reproduced</h3>"
+    yield f"<p>It was executed with the recorded ones.</p>\n<ul>{_items(items)}</ul>"
+    if len(inputs) > _MOST_ROWS:
+        yield _rest(len(inputs) - _MOST_ROWS, "input")
 
 
 def _findings(diagnosis: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlvc.cli.render import plural, visible
-from mlvc.cli.reproduced import by_gravity, measured, short_id, title_of
+from mlvc.cli.reproduced import by_gravity, measured, short_id, title_of, unproven_text
 
 __all__ = ["as_markdown"]
 
@@ -44,9 +44,26 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{same} of {plural(len(runs), 'run')} gave identical outputs."
     yield ""
+    yield from _warnings(answer)
     yield from _table(runs)
     yield from _places(runs)
     yield from _findings(runs)
+
+
+def _warnings(answer: Mapping[str, Any]) -> Iterator[str]:
+    lines = [
+        f"- {_name(item)} could not be executed: {_span(item['error']['message'], _LONGEST_LINE)}"
+        for item in answer["not_executed"]
+    ]
+    lines += [
+        f"- {_name(run)} stands on {_span(item['path'], _LONGEST_CELL)}, which was not reproduced:"
+        f" {unproven_text(item['verdict'])}, run `{short_id(item['run'])}`"
+        for run in answer["runs"]
+        for item in run["unproven"]
+    ]
+    yield from lines
+    if lines:
+        yield ""
 
 
 def _table(runs: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -111,9 +128,13 @@ def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "### What may explain it"
     yield ""
     for run, finding in found:
-        yield f"- {_span(title_of(run), _LONGEST_CELL)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
+        yield f"- {_name(run)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
         if finding["fix"] is not None:
             yield f"  - fix: {_span(finding['fix'], _LONGEST_LINE)}"
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    return _span(title_of(run), _LONGEST_CELL)
 
 
 def _cell(text: str) -> str:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from mlvc import fsio
 from mlvc.cli.html_report import as_html
 from mlvc.cli.markdown import as_markdown
-from mlvc.cli.reproduced import measured
+from mlvc.cli.reproduced import measured, unproven_text
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
@@ -53,6 +53,12 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
             if verdict != _SAME:
                 failure = ElementTree.SubElement(case, "failure", message=verdict)
                 failure.text = _xml("\n".join([detail, *_causes(run)]))
+    for missed in answer["not_executed"]:
+        name = _xml(missed["name"] or missed["id"])
+        suite = ElementTree.SubElement(suites, "testsuite", name=name, tests="1", errors="1")
+        case = ElementTree.SubElement(suite, "testcase", classname=missed["id"], name=_COMMAND)
+        error = ElementTree.SubElement(case, "error", message=missed["error"]["code"])
+        error.text = _xml(missed["error"]["message"])
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
 
@@ -75,6 +81,8 @@ def _told(output: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _causes(run: Mapping[str, Any]) -> Iterator[str]:
+    for item in run["unproven"]:
+        yield f"stands on {item['path']}, which was not reproduced: {unproven_text(item['verdict'])}"
     for finding in run["diagnosis"]:
         yield f"{finding['cause']}: {finding['detail']}"
         if finding["fix"] is not None:

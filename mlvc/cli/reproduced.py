@@ -8,12 +8,37 @@ from typing import Any
 from mlvc.cli.remedy import find_remedy
 from mlvc.cli.render import as_json, plural
 from mlvc.model.objects import VERDICTS, Run
-from mlvc.verbs.repro import Reproduced
+from mlvc.verbs.repro import Reproduced, ReproResult
 
-__all__ = ["by_gravity", "measured", "reproduced_json", "short_id", "title_of", "tone_of"]
+__all__ = [
+    "by_gravity",
+    "measured",
+    "reproduced_json",
+    "result_json",
+    "short_id",
+    "title_of",
+    "tone_of",
+    "unproven_text",
+]
 
 _ID_DIGITS = 12
 _TONES = {"identical": "good", "equivalent": "fair", "close": "fair"}
+
+
+def result_json(result: ReproResult) -> dict[str, Any]:
+    """Returns the answer of `mlvc repro`."""
+    return {
+        "verdict": result.verdict,
+        "runs": [reproduced_json(item) for item in result.runs],
+        "not_executed": [
+            {
+                "id": str(item.run.id),
+                "name": item.run.name,
+                "error": {"code": item.error.code, "message": item.error.message, "hint": item.error.hint},
+            }
+            for item in result.not_executed
+        ],
+    }
 
 
 def reproduced_json(item: Reproduced) -> dict[str, Any]:
@@ -25,6 +50,7 @@ def reproduced_json(item: Reproduced) -> dict[str, Any]:
         "verdict_id": None if item.verdict_id is None else str(item.verdict_id),
         **{key: value for key, value in verdict.items() if key not in {"run", "outputs", "diagnosis"}},
         "record": _record(item.run),
+        "unproven": as_json(item.unproven),
         "outputs": verdict["outputs"],
         "diagnosis": [
             {**as_json(cause), "fix": cause.fix or find_remedy(item.run, cause)}
@@ -67,6 +93,11 @@ def short_id(object_id: str | None) -> str:
 def title_of(run: Mapping[str, Any]) -> str:
     """Returns a run's name, or the start of its id."""
     return run["name"] or short_id(run["id"])
+
+
+def unproven_text(verdict: str | None) -> str:
+    """Returns how an input compares that was not reproduced."""
+    return "its run could not be executed" if verdict is None else verdict
 
 
 def measured(difference: Mapping[str, Any]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mlvc.errors import UsageError
-from mlvc.model.ids import VerdictId
+from mlvc.model.ids import RunId, VerdictId
+from mlvc.model.names import encode_name
 from mlvc.model.objects import VERDICTS, Base, Run, Verdict
 from mlvc.ports import Engine, LogSink
 from mlvc.repo import Repo
@@ -14,8 +18,12 @@ from mlvc.repro.diagnose.factors import KINDS
 from mlvc.repro.reproduce import Inquiry
 from mlvc.repro.reproduce import reproduce as execute_and_compare
 from mlvc.repro.rerun import Conditions
+from mlvc.verbs.orders import Answer, Order, Workers
 from mlvc.verbs.recipe import find_recipe
+from mlvc.verbs.remote import list_remotes
+from mlvc.verbs.spread import NotExecuted, by_workers, one_by_one
 from mlvc.verbs.target import runs_of_target
+from mlvc.verbs.upstream import Chain, Unproven, find_chain, unproven_inputs
 from mlvc.verbs.workshop import choose_engine, find_system_engine, open_workshop
 
 __all__ = ["ReproOptions", "ReproResult", "Reproduced", "reproduce"]
@@ -34,6 +42,7 @@ class ReproOptions:
         vary: Kinds of variation to try, separated by commas; `all` for every one, empty for none.
         against: What to execute in the place of each run: `work` for the work tree as it is, or another run.
         tolerance: The largest relative error that counts as rounding, in place of those of the settings.
+        upstream: Whether to execute the runs that made the inputs too, all the way up.
     """
 
     targets: tuple[str, ...] = ()
@@ -44,15 +53,24 @@ class ReproOptions:
     vary: str = ""
     against: str | None = None
     tolerance: float | None = None
+    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduced:
-    """One reproduction of one run; its verdict is stored unless something else was executed in the run's place."""
+    """One reproduction of one run.
+
+    Attributes:
+        run: What was reproduced.
+        verdict_id: The id of the verdict, which is stored; None where something else was executed in the run's place.
+        verdict: How it compares.
+        unproven: Inputs that were not reproduced upstream; the run got the recorded ones.
+    """
 
     run: Run
     verdict_id: VerdictId | None
     verdict: Verdict
+    unproven: tuple[Unproven, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +79,97 @@ class ReproResult:
 
     Attributes:
         verdict: The worst.
-        runs: One for each run and repetition, in the order of execution.
+        runs: One for each run and repetition, upstream ones first.
+        not_executed: Runs that could not be executed.
     """
 
     verdict: str
     runs: tuple[Reproduced, ...]
+    not_executed: tuple[NotExecuted, ...] = ()
 
 
-def reproduce(repo: Repo, options: ReproOptions, log: LogSink) -> ReproResult:
+def reproduce(repo: Repo, options: ReproOptions, log: LogSink, workers: Workers | None = None) -> ReproResult:
     """Executes each run again, stores a verdict for each, and returns them.
+
+    A run that cannot be executed does not keep the others from it. An interrupt keeps the verdicts that are there.
+
+    Args:
+        repo: Has the runs.
+        options: What the user asked for.
+        log: Receives the commands' output while they run; nothing where workers execute them.
+        workers: Execute the runs, several at a time; None for one after the other, here.
 
     Raises:
         TargetMissingError: A target is unknown or no run made it.
         EngineUnavailableError: Nothing here can isolate the command.
-        MlvcError: A run cannot be started here: a missing object, no base image, too few CPUs, no wheel.
+        MlvcError: No run could be executed here: a missing object, no base image, too few CPUs, no wheel. It is the
+            first run's error; those of the others were warned of.
     """
     inquiry = _inquiry(options)
     targets: tuple[str | None, ...] = options.targets or (None,)
     runs = {run.id: run for target in targets for run in runs_of_target(repo, target)}
-    reproduced: list[Reproduced] = []
-    for run in runs.values():
-        reproduced += _reproduce_run(repo, run, options, inquiry, log)
+    chain = find_chain(repo, runs.values()) if options.upstream else Chain(list(runs.values()))
+
+    if workers is None:
+        done, failed = one_by_one(
+            chain.runs, lambda run: _reproduce_run(repo, run, options, inquiry, log), repo.reporter
+        )
+    else:
+        done, failed = by_workers(
+            chain.runs,
+            lambda run: _order(repo, run, options).encode(),
+            lambda run, answer: _take(repo, run, options, Answer.decode(answer)),
+            workers,
+            repo.reporter,
+        )
+    if not done:
+        for other in failed[1:]:
+            repo.reporter.warn(f"run {other.run.id.short} could not be executed: {other.error.message}")
+        raise failed[0].error
+    return _result(chain, done, failed)
+
+
+def _result(
+    chain: Chain, done: Mapping[RunId, Sequence[Reproduced]], failed: Sequence[NotExecuted]
+) -> ReproResult:
+    verdicts = {run_id: [item.verdict for item in items] for run_id, items in done.items()}
+    reproduced = []
+    for run in chain.runs:
+        run_id = run.id
+        unproven = unproven_inputs(chain.makers.get(run_id, ()), verdicts)
+        reproduced += [dataclasses.replace(item, unproven=unproven) for item in done.get(run_id, ())]
     worst = max((item.verdict.verdict for item in reproduced), key=VERDICTS.index)
-    return ReproResult(worst, tuple(reproduced))
+    return ReproResult(worst, tuple(reproduced), tuple(failed))
+
+
+def _order(repo: Repo, run: Run, options: ReproOptions) -> Order:
+    remotes = [entry for entry in list_remotes(repo) if entry.is_default]
+    # Experiments and variations change the number of threads; they get all CPUs.
+    is_bound = options.diagnose != "full" and not options.vary
+    return Order(
+        root=encode_name(os.fsencode(repo.root)),
+        project_id=repo.config.project_id,
+        remote_url=remotes[0].url if remotes else None,
+        run=str(run.id),
+        cpus=run.threads if is_bound else 0,
+        options=dataclasses.asdict(dataclasses.replace(options, targets=(), upstream=False)),
+    )
+
+
+def _take(repo: Repo, run: Run, options: ReproOptions, answer: Answer) -> Sequence[Reproduced]:
+    """Stores what a worker answered; where it worked on this very store, that is there already."""
+    for warning in answer.warnings:
+        repo.reporter.warn(f"run {run.name or run.id.short}: {warning}")
+    if answer.error is not None:
+        raise answer.error
+    if options.against is not None:
+        return [Reproduced(run, None, verdict) for verdict, _ in answer.verdicts]
+    with repo.store.writer() as writer:
+        for verdict, log in answer.verdicts:
+            if log is not None:
+                writer.add_blob(log)
+            writer.add_object(verdict)
+    return [Reproduced(run, verdict.id, verdict) for verdict, _ in answer.verdicts]
 
 
 def _inquiry(options: ReproOptions) -> Inquiry:
@@ -94,6 +180,11 @@ def _inquiry(options: ReproOptions) -> Inquiry:
     """
     if options.times < 1:
         raise UsageError("--times must be at least 1")
+    if options.upstream and options.against is not None:
+        raise UsageError(
+            "--upstream and --against exclude each other",
+            hint="--against says nothing about the run's own inputs",
+        )
     kinds = tuple(word.strip() for word in options.vary.split(",") if word.strip())
     unknown = [kind for kind in kinds if kind not in {*KINDS, "all"}]
     if unknown:
@@ -116,7 +207,7 @@ def _inquiry(options: ReproOptions) -> Inquiry:
 
 def _reproduce_run(
     repo: Repo, run: Run, options: ReproOptions, inquiry: Inquiry, log: LogSink
-) -> list[Reproduced]:
+) -> Sequence[Reproduced]:
     recipe = None if options.against is None else find_recipe(repo, run, options.against)
     engine, base = choose_engine(repo, options.engine, recipe or run)
 

@@ -9,7 +9,7 @@ from mlvc.model.objects import Code, Difference, OutputVerdict, Run, Verdict
 from mlvc.model.tree import Kind
 from mlvc.verbs.repro import Reproduced
 
-__all__ = ["HOSTILE", "answer", "finding", "output", "place", "run"]
+__all__ = ["HOSTILE", "answer", "finding", "missed", "output", "place", "run"]
 
 HOSTILE = [
     "a | b | c",
@@ -55,6 +55,7 @@ def run(
     diagnosis: Any = (),
     inputs: Any = (),
     number: int = 1,
+    unproven: Any = (),
     **fields: Any,
 ) -> dict[str, Any]:
     """Returns one run of an answer; `inputs` are pairs of a path and a byte that its id is made of."""
@@ -77,10 +78,15 @@ def run(
         duration_ms=1500,
         **fields,
     )
-    item = reproduced_json(Reproduced(recorded, VerdictId(b"\x05" * 32), told))
+    item = reproduced_json(Reproduced(recorded, VerdictId(b"\x05" * 32), told, tuple(unproven)))
     # Foreign text that no stored record could hold, such as half a surrogate pair, must not break a report either.
     return {**item, "id": f"b3:{number:064x}", "name": name, "diagnosis": list(diagnosis)}
 
 
-def answer(*runs: dict[str, Any], verdict: str = "different") -> dict[str, Any]:
-    return {"verdict": verdict, "runs": list(runs)}
+def missed(message: str = "too few CPUs", name: str | None = "big") -> dict[str, Any]:
+    error = {"code": "too-few-cpus", "message": message, "hint": message}
+    return {"id": f"b3:{99:064x}", "name": name, "error": error}
+
+
+def answer(*runs: dict[str, Any], verdict: str = "different", missed: Any = ()) -> dict[str, Any]:
+    return {"verdict": verdict, "runs": list(runs), "not_executed": list(missed)}

@@ -14,8 +14,9 @@ from mlvc.cli.records import verdict_lines
 from mlvc.cli.remedy import find_remedy
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
-from mlvc.cli.reproduced import reproduced_json
+from mlvc.cli.reproduced import result_json, unproven_text
 from mlvc.cli.session import session_of
+from mlvc.cli.workers import choose_workers
 from mlvc.model.objects import VERDICTS
 from mlvc.verbs.repro import Reproduced, ReproOptions, ReproResult, reproduce
 
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @make_command(
     "repro",
     "mlvc repro models/model.joblib",
+    "mlvc repro models/model.joblib --upstream --jobs 2",
     "mlvc repro HEAD --engine bubblewrap --report verdict.html --report verdict.xml",
     "mlvc repro models/model.joblib --diagnose full --vary all",
     "mlvc repro models/model.joblib --against work",
@@ -78,6 +80,17 @@ def command(
         Literal["identical", "equivalent", "close"],
         typer.Option(metavar="VERDICT", help="Exit 0 if every output is at least that good."),
     ] = "identical",
+    upstream: Annotated[
+        bool,
+        typer.Option("--upstream", help="Execute the runs that made the inputs too, all the way up."),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Execute so many runs at a time, each on its own CPUs.")
+    ] = 1,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Execute the runs on a Dask cluster: tcp://HOST:PORT."),
+    ] = None,
     reports: Annotated[
         list[Path] | None,
         typer.Option(
@@ -90,6 +103,7 @@ def command(
     """Runs a record again in isolation, and compares the outputs.
 
     Code, inputs and environment come from the record alone, without network.
+    Every run gets the recorded inputs, also where a run upstream gave others.
     Exit 0 only if every output is identical, or as good as --accept says, also where something was varied.
     With -v the command's own output is shown on stderr.
     """
@@ -100,25 +114,35 @@ def command(
     def drop(data: bytes, *, is_error: bool) -> None:
         """The verdict keeps the log; a person sees it only on demand."""
 
-    result = reproduce(
-        open_repository(session),
-        ReproOptions(
-            tuple(targets or ()),
-            engine=engine,
-            times=times,
-            diagnose=diagnose,
-            budget=budget,
-            vary=vary,
-            against=against,
-            tolerance=tolerance,
-        ),
-        session.stream(to_stderr=True) if session.verbose else drop,
-    )
-    answer = {"verdict": result.verdict, "runs": [reproduced_json(item) for item in result.runs]}
+    with choose_workers(jobs, executor) as workers:
+        result = reproduce(
+            open_repository(session),
+            ReproOptions(
+                tuple(targets or ()),
+                engine=engine,
+                times=times,
+                diagnose=diagnose,
+                budget=budget,
+                vary=vary,
+                against=against,
+                tolerance=tolerance,
+                upstream=upstream,
+            ),
+            session.stream(to_stderr=True) if session.verbose else drop,
+            workers,
+        )
+    answer = result_json(result)
     for path in reports or ():
         write_report(path, answer)
     tell_github(session.environment, answer, session.stderr)
     session.answer(lambda: answer, _all_lines(result))
+    if result.not_executed:
+        if not session.json:
+            for missed in result.not_executed:
+                session.fail(
+                    missed.error.code, f"run {missed.run.id.short}: {missed.error.message}", missed.error.hint
+                )
+        raise typer.Exit(2)
     raise typer.Exit(0 if _is_as_good(result, accept) else 1)
 
 
@@ -135,7 +159,9 @@ def _all_lines(result: ReproResult) -> Iterator[str]:
     yield result.verdict
 
 
-def _lines(item: Reproduced) -> Iterator[str]:
-    first, *rest = verdict_lines(item.verdict, remedy=lambda cause: find_remedy(item.run, cause))
-    yield f"run {item.run.id.short}{'' if item.run.name is None else ' ' + item.run.name}: {first}"
+def _lines(told: Reproduced) -> Iterator[str]:
+    first, *rest = verdict_lines(told.verdict, remedy=lambda cause: find_remedy(told.run, cause))
+    yield f"run {told.run.id.short}{'' if told.run.name is None else ' ' + told.run.name}: {first}"
     yield from rest
+    for item in told.unproven:
+        yield f"  stands on {item.path}, which was not reproduced: {unproven_text(item.verdict)}, run {item.run.short}"

@@ -10,11 +10,14 @@ from cmarkgfm.cmark import Options
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlvc.cli.github import annotate
 from mlvc.cli.markdown import as_markdown
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.errors import UsageError
 from mlvc.fsio import FileUnreadableError
-from tests.support.answers import HOSTILE, answer, finding, output, place, run
+from mlvc.model.ids import RunId
+from mlvc.verbs.upstream import Unproven
+from tests.support.answers import HOSTILE, answer, finding, missed, output, place, run
 
 EXTENSIONS = ["table", "autolink", "strikethrough", "tasklist"]
 OUR_TAGS = {"h2", "h3", "p", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
@@ -86,6 +89,27 @@ def test_junit_shows_a_failed_command_whose_outputs_tell_nothing(tmp_path, outpu
         suite[-1][0].get("message"),
         suite[-1][0].text + "\n",
     )
+
+
+def test_every_report_says_what_a_run_stands_on_and_what_was_not_executed(tmp_path):
+    """What was not reproduced upstream is no verdict on the run, and still the reader's business."""
+    stands = run(
+        output("a"), verdict="identical", unproven=[Unproven("mid.csv", RunId(b"\x01" * 32), "different")]
+    )
+    told = answer(stands, missed=[missed("too few CPUs <&>", name=None)])
+    for name in ("v.xml", "v.md", "v.html"):
+        write_report(tmp_path / name, told)
+
+    root = ElementTree.parse(tmp_path / "v.xml").getroot()
+    error = root.find(".//error")
+    assert ("too-few-cpus", "too few CPUs <&>") == (error.get("message"), error.text)
+    for name, message in (("v.md", "too few CPUs <&>"), ("v.html", "too few CPUs &lt;&amp;&gt;")):
+        text = (tmp_path / name).read_text()
+        assert message in text
+        assert "mid.csv" in text
+        assert "010101010101" in text
+    (line,) = annotate(told)
+    assert "::error title=mlvc repro::run 000000000000 could not be executed: too few CPUs <&>" == line
 
 
 @pytest.mark.parametrize("text", HOSTILE)
