@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from mlvc import fsio
 from mlvc.cli.markdown import as_markdown
 from mlvc.cli.render import visible
-from mlvc.cli.reproduced import by_gravity, title_of, tone_of
+from mlvc.cli.reproduced import by_gravity, cause_text, title_of, tone_of
 
 __all__ = ["annotate", "tell_github"]
 
@@ -55,7 +55,7 @@ def annotate(answer: Mapping[str, Any]) -> Iterator[str]:
     for run, output in found[:_MOST]:
         level = "warning" if tone_of(output["verdict"]) == "fair" else "error"
         title = f"mlvc repro: {output['verdict']}"
-        causes = [f"{item['cause']}: {item['detail']}" for item in run["diagnosis"]]
+        causes = [f"{cause_text(item)}: {item['detail']}" for item in run["diagnosis"]]
         told = "\n".join(
             visible(line, _LONGEST)
             for line in (

@@ -33,6 +33,11 @@ _MOST_PLACES = 24
 _DECADES = 16
 """How far the scale of relative errors reaches down: that of float64 is 2e-16."""
 
+_STATUSES = {
+    "confirmed": "What explains it, confirmed by an experiment",
+    "likely": "What may explain it",
+    "untested": "What was not tested",
+}
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _PAGE_STYLE = """\
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff;
@@ -202,6 +207,7 @@ def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
     yield from _unproven(run["unproven"])
     yield from _findings(run["diagnosis"])
     yield from _outputs(run, number, plots)
+    yield from _variations(run["variations"])
     yield "<h3>How it was executed</h3>"
     yield _facts(_execution(run))
     extra = run["extra_files"]
@@ -226,15 +232,38 @@ def _unproven(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _findings(diagnosis: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not diagnosis:
-        return
-    yield "<h3>What may explain it</h3>\n<ul>"
-    for finding in diagnosis[:_MOST_FINDINGS]:
-        fix = "" if finding["fix"] is None else f"<br>fix: {_code(finding['fix'], _LONGEST_LINE)}"
-        yield f"<li><strong>{_text(finding['cause'])}</strong>: {_text(finding['detail'], _LONGEST_LINE)}{fix}</li>"
-    yield "</ul>"
+    """Yields what is confirmed, then what is likely, then what was not tested."""
+    shown = diagnosis[:_MOST_FINDINGS]
+    for status, heading in _STATUSES.items():
+        items = [_finding(item) for item in shown if item["status"] == status]
+        if items:
+            yield f"<h3>{heading}</h3>\n<ul>{_items(items)}</ul>"
     if len(diagnosis) > _MOST_FINDINGS:
         yield _rest(len(diagnosis) - _MOST_FINDINGS, "finding")
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    told = f"<strong>{_text(finding['cause'])}</strong>: {_text(finding['detail'], _LONGEST_LINE)}"
+    if finding["experiment"]:
+        told += f"<br>experiment: {_text(finding['experiment'], _LONGEST_LINE)}"
+    if finding["fix"] is not None:
+        told += f"<br>fix: {_code(finding['fix'], _LONGEST_LINE)}"
+    return told
+
+
+def _variations(variations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not variations:
+        return
+    rows = [
+        (
+            _text(item["factor"]),
+            _verdict(item["verdict"]) if item["verdict"] else "not tried",
+            _text(item["detail"], _LONGEST_LINE),
+        )
+        for item in variations[:_MOST_ROWS]
+    ]
+    yield "<h3>How it behaves elsewhere</h3>"
+    yield _table("One thing changed on purpose in each re-run", ("changed", "verdict", "detail"), rows)
 
 
 def _outputs(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:

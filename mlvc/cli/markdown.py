@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlvc.cli.render import plural, visible
-from mlvc.cli.reproduced import by_gravity, measured, short_id, title_of, unproven_text
+from mlvc.cli.reproduced import by_gravity, cause_text, measured, short_id, title_of, unproven_text
 
 __all__ = ["as_markdown"]
 
@@ -128,7 +128,7 @@ def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "### What may explain it"
     yield ""
     for run, finding in found:
-        yield f"- {_name(run)} {finding['cause']}: {_span(finding['detail'], _LONGEST_LINE)}"
+        yield f"- {_name(run)} {cause_text(finding)}: {_span(finding['detail'], _LONGEST_LINE)}"
         if finding["fix"] is not None:
             yield f"  - fix: {_span(finding['fix'], _LONGEST_LINE)}"
 

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from mlvc import fsio
 from mlvc.cli.html_report import as_html
 from mlvc.cli.markdown import as_markdown
-from mlvc.cli.reproduced import measured, unproven_text
+from mlvc.cli.reproduced import cause_text, measured, unproven_text
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
@@ -84,7 +84,7 @@ def _causes(run: Mapping[str, Any]) -> Iterator[str]:
     for item in run["unproven"]:
         yield f"stands on {item['path']}, which was not reproduced: {unproven_text(item['verdict'])}"
     for finding in run["diagnosis"]:
-        yield f"{finding['cause']}: {finding['detail']}"
+        yield f"{cause_text(finding)}: {finding['detail']}"
         if finding["fix"] is not None:
             yield f"fix: {finding['fix']}"
 

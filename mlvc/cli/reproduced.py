@@ -12,6 +12,7 @@ from mlvc.verbs.repro import Reproduced, ReproResult
 
 __all__ = [
     "by_gravity",
+    "cause_text",
     "measured",
     "reproduced_json",
     "result_json",
@@ -98,6 +99,12 @@ def title_of(run: Mapping[str, Any]) -> str:
 def unproven_text(verdict: str | None) -> str:
     """Returns how an input compares that was not reproduced."""
     return "its run could not be executed" if verdict is None else verdict
+
+
+def cause_text(finding: Mapping[str, Any]) -> str:
+    """Returns the cause of a finding, with how sure it is where it is not just likely."""
+    status = finding["status"]
+    return finding["cause"] if status == "likely" else f"{finding['cause']} ({status})"
 
 
 def measured(difference: Mapping[str, Any]) -> str:

@@ -44,8 +44,11 @@ def output(
     return OutputVerdict(path, verdict, f"b3:{64 * '0'}", None, detail, tuple(differences))
 
 
-def finding(detail: str = "two runs disagree", fix: str = "mlvc run --seed 0 -- true") -> dict[str, Any]:
-    return {"cause": "nondeterminism", "detail": detail, "fix": fix}
+def finding(
+    detail: str = "two runs disagree", fix: str = "mlvc run --seed 0 -- true", **fields: str
+) -> dict[str, Any]:
+    told = {"cause": "nondeterminism", "detail": detail, "fix": fix, "status": "likely", "experiment": ""}
+    return {**told, **fields}
 
 
 def run(

@@ -99,7 +99,7 @@ def full(text):
         ),
         output(text + "2", "close", text, [place(text, "value", recorded=text, reproduced=text, rule=text)]),
         name=text,
-        diagnosis=[finding(text, text)],
+        diagnosis=[finding(text, text), finding(text, text, status="confirmed", experiment=text)],
         inputs=[("in", 1)],
         extra_files=(text,),
         host={"cpu_model": text, "os": text},
@@ -266,6 +266,30 @@ def test_ten_thousand_equal_outputs_are_a_few_lines():
     page = Page(answer(run(*[output(f"out/{n}.npy") for n in range(10_000)], verdict="identical")))
 
     assert len(page.document) < 40_000
+
+
+def test_findings_say_how_sure_they_are():
+    """Confirmed first, by which experiment; then likely; then what was not tested."""
+    told = run(
+        output("a", "different"),
+        diagnosis=[
+            finding("c", status="untested"),
+            finding("b"),
+            finding("a", status="confirmed", experiment="re-run 3 with one thread gave the recorded bytes"),
+        ],
+    )
+    told["variations"] = [{"factor": "hash-seed", "verdict": "", "detail": "no time"}]
+    page = Page(answer(told))
+
+    headings = [text for text in page.of("h3") if not text.startswith(("Where", "How it was"))]
+    assert [
+        "What explains it, confirmed by an experiment",
+        "What may explain it",
+        "What was not tested",
+        "How it behaves elsewhere",
+    ] == headings
+    assert "experiment: re-run 3 with one thread gave the recorded bytes" in page.document
+    assert "<td>not tried</td>" in page.document
 
 
 def test_run_without_outputs_says_how_the_command_ended():
