@@ -132,3 +132,36 @@ class Lineage:
 
     runs: tuple[RunRow, ...]
     edges: tuple[LineageEdge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What something reached.
+
+    Attributes:
+        data: The ids of the blobs and trees, as text: where it began, the trees around it, and all that was made of it.
+        runs: The runs that read some of it, or made it; the oldest first.
+        paths: Where commits track some of it.
+    """
+
+    data: frozenset[str]
+    runs: tuple[RunRow, ...]
+    paths: tuple[PathRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """What one commit changed.
+
+    Attributes:
+        code_sha: The git commit.
+        base: The commit that the changes are told against; None where they are all that it tracks.
+        parents: The commits before it.
+        changes: By path, the id of what stands there as text, None where nothing does any more; and the run that
+            made it, as text.
+    """
+
+    code_sha: str
+    base: CommitId | None
+    parents: tuple[CommitId, ...]
+    changes: Mapping[str, tuple[str | None, str | None]]

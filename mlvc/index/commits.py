@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from mlvc.index import schema
-from mlvc.index.answers import CommitRow, PathRow
+from mlvc.index.answers import CommitChanges, CommitRow, PathRow
 from mlvc.index.intake import batches
 from mlvc.index.rows import key_text
 from mlvc.model.ids import CommitId, EnvironmentId, ObjectId
@@ -22,7 +22,7 @@ from mlvc.model.ids import CommitId, EnvironmentId, ObjectId
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["all_commits", "commits_by_sha", "paths_holding"]
+__all__ = ["all_changes", "all_commits", "commits_by_sha", "paths_holding"]
 
 
 def commits_by_sha(connection: Connection, project: str, shas: Collection[str]) -> Mapping[str, CommitId]:
@@ -68,7 +68,47 @@ def all_commits(connection: Connection, project: str) -> Sequence[CommitRow]:
     return sorted(found, key=lambda commit: moment(commit.time), reverse=True)
 
 
-def paths_holding(connection: Connection, project: str, data_ids: Collection[ObjectId]) -> list[PathRow]:
+def all_changes(connection: Connection, project: str) -> Mapping[CommitId, CommitChanges]:
+    """Returns what each commit changed."""
+    table, changed, parents, names = (
+        schema.commits,
+        schema.commit_changes,
+        schema.commit_parents,
+        schema.names,
+    )
+    by_commit: dict[int, dict[str, tuple[str | None, str | None]]] = defaultdict(dict)
+    before: dict[int, list[CommitId]] = defaultdict(list)
+    own = table.c.project == project
+    query = (
+        select(changed.c.commit_number, names.c.name, changed.c.data_id, changed.c.run)
+        .join(table, table.c.number == changed.c.commit_number)
+        .join(names, names.c.number == changed.c.path_number)
+        .where(own)
+    )
+    for number, path, data_id, run in connection.execute(query):
+        by_commit[number][path] = (data_id, run)
+    of_parents = (
+        select(parents.c.commit_number, parents.c.parent)
+        .join(table, table.c.number == parents.c.commit_number)
+        .where(own)
+        .order_by(parents.c.position)
+    )
+    for number, parent in connection.execute(of_parents):
+        before[number].append(CommitId.parse(parent))
+    return {
+        CommitId.parse(row.id): CommitChanges(
+            row.code_sha,
+            None if row.base is None else CommitId.parse(row.base),
+            tuple(before[row.number]),
+            by_commit[row.number],
+        )
+        for row in connection.execute(select(table).where(own))
+    }
+
+
+def paths_holding(
+    connection: Connection, project: str, data_ids: Collection[ObjectId | str]
+) -> list[PathRow]:
     """Returns where commits track exactly one of the data, sorted by path and commit."""
     commits, changes, names = schema.commits, schema.commit_changes, schema.names
     found: list[PathRow] = []

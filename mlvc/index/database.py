@@ -9,16 +9,28 @@ from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from mlvc import fsio
 from mlvc.index import schema
-from mlvc.index.answers import CommitRow, DistributionRow, Lineage, PathRow, RunEntry, RunRow, VerdictRow
-from mlvc.index.commits import all_commits, commits_by_sha, paths_holding
+from mlvc.index.answers import (
+    CommitChanges,
+    CommitRow,
+    DistributionRow,
+    Impact,
+    Lineage,
+    PathRow,
+    RunEntry,
+    RunRow,
+    VerdictRow,
+)
+from mlvc.index.commits import all_changes, all_commits, commits_by_sha, paths_holding
+from mlvc.index.impact import data_beginning, impact
 from mlvc.index.intake import batches, delete_objects, find_known, note_pack, take_in, taken
 from mlvc.index.lineage import trace
 from mlvc.index.runs import name_number, runs_by_id, runs_where, runs_with, verdicts_of
 from mlvc.index.sqlite import SqliteFile
 from mlvc.index.storage import Database
 from mlvc.index.table import entries_where, versions_in
+from mlvc.index.trees import take_in_trees
 from mlvc.index.versions import environments_with, parse_specifier
-from mlvc.model.ids import BlobId, CommitId, ObjectId, PackId, PlanId, RunId, TreeId
+from mlvc.model.ids import BlobId, CommitId, EnvironmentId, ObjectId, PackId, PlanId, RunId, TreeId
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +147,11 @@ class MetadataIndex:
         with self._database.reading() as connection:
             return all_commits(connection, self._project)
 
+    def changes(self) -> Mapping[CommitId, CommitChanges]:
+        """Returns what each commit changed."""
+        with self._database.reading() as connection:
+            return all_changes(connection, self._project)
+
     def run_rows(
         self, *, name: str | None = None, status: str | None = None, limit: int | None = None
     ) -> Sequence[RunRow]:
@@ -220,6 +237,11 @@ class MetadataIndex:
         with self._database.reading() as connection:
             return paths_holding(connection, self._project, [data_id])
 
+    def paths_with_ids(self, data_ids: Collection[str]) -> Sequence[PathRow]:
+        """Returns where commits track exactly one of the data, given as text; sorted by path."""
+        with self._database.reading() as connection:
+            return paths_holding(connection, self._project, sorted(data_ids))
+
     def environments_with(self, package: str, specifier: str = "") -> Sequence[DistributionRow]:
         """Returns the environments in which a distribution has a version, sorted by environment.
 
@@ -233,6 +255,42 @@ class MetadataIndex:
         versions = parse_specifier(specifier)
         with self._database.reading() as connection:
             return environments_with(connection, self._project, package, versions)
+
+    def impact(
+        self, reporter: Reporter, *, data: Collection[ObjectId] = (), runs: Collection[RunId] = ()
+    ) -> Impact:
+        """Returns everything that some data and some runs reached: runs, what they made, and where commits track it.
+
+        The first call reads every tracked directory; later ones what is new of them.
+
+        Raises:
+            IntegrityError: A tree is damaged.
+        """
+        self._take_in_trees(reporter)
+        with self._database.reading() as connection:
+            return impact(
+                connection, self._project, [str(each) for each in data], [str(each) for each in runs]
+            )
+
+    def find_data(self, reporter: Reporter, digits: str) -> Sequence[str]:
+        """Returns the ids of the blobs and trees that begin so, as text, at most two of them."""
+        self._take_in_trees(reporter)
+        with self._database.reading() as connection:
+            return data_beginning(connection, self._project, digits)
+
+    def runs_in_environments(self, environments: Collection[EnvironmentId]) -> Sequence[RunRow]:
+        """Returns the runs that ran in one of the environments, the newest first."""
+        found: list[RunRow] = []
+        for batch in batches([str(environment) for environment in environments]):
+            found += self._runs(schema.runs.c.environment.in_(batch))
+        return sorted(found, key=lambda row: row.started, reverse=True)
+
+    def _take_in_trees(self, reporter: Reporter) -> None:
+        absent = take_in_trees(self._database, self._store, self._project, reporter)
+        if absent:
+            reporter.warn(
+                f"{absent} directories are not here, so files below them are not found: see `mlvc fetch`"
+            )
 
     def lineage(self, targets: Sequence[BlobId | TreeId]) -> Lineage:
         """Returns what the targets were made from, all the way up, and what was made from them, all the way down."""

@@ -16,7 +16,7 @@ from mlvc.model.tree import Kind
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Table
 
-__all__ = ["trace"]
+__all__ = ["runs_with_data", "trace"]
 
 
 def trace(
@@ -46,7 +46,7 @@ def _follow(connection: Connection, project: str, data: set[str], enter: Table, 
     seen = set(data)
     frontier = set(data)
     while frontier:
-        entered = set(_with_data(connection, project, enter, frontier)) - runs
+        entered = set(runs_with_data(connection, project, enter, frontier)) - runs
         runs |= entered
         frontier = {
             data_id
@@ -57,16 +57,19 @@ def _follow(connection: Connection, project: str, data: set[str], enter: Table, 
     return runs
 
 
-def _with_data(
+def runs_with_data(
     connection: Connection, project: str, table: Table, data_ids: Collection[str]
 ) -> Iterator[int]:
+    """Yields the numbers of the runs that have one of the data in `table`."""
     runs = schema.runs
     for batch in batches(data_ids):
-        yield from connection.scalars(
-            select(table.c.run_number)
+        query = (
+            select(table.c.run_number, runs.c.project)
             .join(runs, runs.c.number == table.c.run_number)
-            .where(table.c.data_id.in_(batch), runs.c.project == project)
+            .where(table.c.data_id.in_(batch))
         )
+        # Asked for in the query, the project would lead SQLite to go through all runs of it.
+        yield from (row.run_number for row in connection.execute(query) if row.project == project)
 
 
 def _of_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import BlobId, RunId, TreeId
@@ -11,6 +12,9 @@ from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit, Run
 from mlvc.repo import Repo
 from mlvc.verbs.target import find_tracked, resolve_target
+
+if TYPE_CHECKING:
+    from mlvc.index.answers import LineageEdge, PathRow, RunRow
 
 __all__ = ["LineageResult", "Made", "lineage"]
 
@@ -42,9 +46,19 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class LineageResult:
-    """The targets, each with its ancestry and its uses."""
+    """The targets, each with its ancestry and its uses, and all of that as a graph.
+
+    Attributes:
+        targets: Each with what it was made from.
+        runs: Every run on the way up and down, across commits, the oldest first.
+        edges: What these runs read and made.
+        tracked: Where commits track the targets and what was made of them.
+    """
 
     targets: tuple[Made, ...]
+    runs: tuple[RunRow, ...]
+    edges: tuple[LineageEdge, ...]
+    tracked: tuple[PathRow, ...]
 
 
 def lineage(repo: Repo, target: str) -> LineageResult:
@@ -56,7 +70,15 @@ def lineage(repo: Repo, target: str) -> LineageResult:
     """
     entries = _entries(repo, target)
     repo.index.catch_up(repo.reporter)
-    return LineageResult(tuple(_with_uses(repo, _origin(repo, entry, set())) for entry in entries))
+    ids = list(dict.fromkeys(entry.id for entry in entries))
+    graph = repo.index.lineage(ids)
+    below = {str(data_id) for data_id in ids} | {str(edge.data) for edge in graph.edges if edge.made}
+    return LineageResult(
+        tuple(_with_uses(repo, _origin(repo, entry, set())) for entry in entries),
+        graph.runs,
+        graph.edges,
+        tuple(repo.index.paths_with_ids(below)),
+    )
 
 
 def _entries(repo: Repo, target: str) -> Sequence[TrackedPath]:
@@ -100,5 +122,9 @@ def _with_uses(repo: Repo, made: Made) -> Made:
 
 
 def _users(repo: Repo, data_id: BlobId | TreeId) -> tuple[Run, ...]:
-    found = (repo.store.read_object(run_id) for run_id in repo.index.runs_by_input(data_id))
+    found = (
+        repo.store.read_object(run_id)
+        for run_id in repo.index.runs_by_input(data_id)
+        if repo.store.has_object(run_id)  # A colleague's may not be fetched.
+    )
     return tuple(run for run in found if isinstance(run, Run))

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.render import command_line, indented, tracked_json
+from mlvc.cli.graphs import Graph, Node, graph_dot, graph_svg
+from mlvc.cli.render import as_json, command_line, indented, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.model.objects import Run
-from mlvc.verbs.lineage import Made, lineage
+from mlvc.verbs.lineage import LineageResult, Made, lineage
 
 __all__ = ["command"]
 
 
-@make_command("lineage", "mlvc lineage models/model.joblib", "mlvc lineage HEAD --json")
+@make_command(
+    "lineage",
+    "mlvc lineage models/model.joblib",
+    "mlvc lineage HEAD --json",
+    "mlvc lineage data --format svg",
+)
 def command(
     context: typer.Context,
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A tracked path, a run, a commit or a revision.")
     ],
+    form: Annotated[
+        Literal["dot", "svg"] | None, typer.Option("--format", help="Draw it: for Graphviz, or as a picture.")
+    ] = None,
 ) -> None:
     """Shows what something was made from, and what was made from it.
 
@@ -30,10 +39,35 @@ def command(
     """
     session = session_of(context)
     result = lineage(open_repository(session), target)
+    if form is not None:
+        drawn = graph_dot(_graph(result)) if form == "dot" else graph_svg(_graph(result))
+        session.bytes_out.write("".join(f"{line}\n" for line in drawn).encode())
+        return
     session.answer(
-        lambda: {"targets": [_json(made) for made in result.targets]},
+        lambda: {
+            "targets": [_json(made) for made in result.targets],
+            "runs": [as_json(run) for run in result.runs],
+            "edges": [as_json(edge) for edge in result.edges],
+            "tracked": [as_json(row) for row in result.tracked],
+        },
         (line for made in result.targets for line in _lines(made)),
     )
+
+
+def _graph(result: LineageResult) -> Graph:
+    """Returns data and runs as nodes; the same bytes under two paths are one node."""
+    labels = {str(made.entry.id): made.entry.name for made in result.targets}
+    labels.update((str(edge.data), edge.path) for edge in result.edges)
+    nodes = [Node(key, f"{name} {key[3:11]}", is_run=False) for key, name in labels.items()]
+    nodes += [
+        Node(str(run.id), f"{run.name or command_line(run.argv)} {run.id.short[:8]}", is_run=True)
+        for run in result.runs
+    ]
+    arrows = [
+        (str(edge.run), str(edge.data)) if edge.made else (str(edge.data), str(edge.run))
+        for edge in result.edges
+    ]
+    return Graph(tuple(nodes), tuple(dict.fromkeys(arrows)))
 
 
 def _lines(made: Made) -> Iterator[str]:

@@ -1,0 +1,171 @@
+"""Pictures as text: graphs as DOT and SVG, metrics as SVG. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape, quoteattr
+
+__all__ = ["Graph", "Node", "graph_dot", "graph_svg", "plot_svg"]
+
+_COLUMN, _ROW, _BOX_WIDTH, _BOX_HEIGHT = 260, 60, 210, 40
+_LONGEST_LABEL = 30
+_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
+_PANEL_WIDTH, _PANEL_HEIGHT, _MARGIN = 640, 200, 60
+_HEAD = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
+    'font-family="sans-serif" font-size="12">'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A box.
+
+    Attributes:
+        key: Tells it from others.
+        label: What stands in it.
+        is_run: Whether it is a run; else it is data.
+    """
+
+    key: str
+    label: str
+    is_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Boxes, and arrows from what was first to what came of it."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+def graph_dot(graph: Graph) -> Iterator[str]:
+    """Yields the lines of the graph in the language of Graphviz."""
+    yield "digraph lineage {"
+    yield "  rankdir=LR;"
+    for node in graph.nodes:
+        shape = "box" if node.is_run else "ellipse"
+        yield f"  {_dot(node.key)} [label={_dot(node.label)}, shape={shape}];"
+    for start, end in graph.edges:
+        yield f"  {_dot(start)} -> {_dot(end)};"
+    yield "}"
+
+
+def _dot(text: str) -> str:
+    # In a quoted text of DOT a backslash begins an escape, and only the quote must have one.
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+
+def graph_svg(graph: Graph) -> Iterator[str]:
+    """Yields the lines of a picture: from left to right, each box after all that lead to it."""
+    ranks = _ranks(graph)
+    rows: dict[int, int] = {}
+    places: dict[str, tuple[int, int]] = {}
+    for node in graph.nodes:
+        rank = ranks[node.key]
+        row = rows.get(rank, 0)
+        rows[rank] = row + 1
+        places[node.key] = (20 + rank * _COLUMN, 20 + row * _ROW)
+    width = 20 + (max(rows, default=0) + 1) * _COLUMN
+    yield _HEAD.format(width, 20 + max(rows.values(), default=0) * _ROW)
+    yield '<defs><marker id="to" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
+    yield '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
+    for start, end in graph.edges:
+        (x1, y1), (x2, y2) = places[start], places[end]
+        begin, arrive, half = x1 + _BOX_WIDTH, x2, _BOX_HEIGHT // 2
+        middle = (begin + arrive) // 2
+        yield (
+            f'<path d="M{begin},{y1 + half} C{middle},{y1 + half} {middle},{y2 + half} {arrive},{y2 + half}" '
+            'fill="none" stroke="#555" marker-end="url(#to)"/>'
+        )
+    for node in graph.nodes:
+        x, y = places[node.key]
+        fill, corner = ("#dbe9f6", 4) if node.is_run else ("#f4f1de", 18)
+        label = node.label if len(node.label) <= _LONGEST_LABEL else node.label[: _LONGEST_LABEL - 1] + "…"
+        yield (
+            f'<g><title>{_xml(node.label)}</title><rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" '
+            f'rx="{corner}" fill="{fill}" stroke="#555"/>'
+            f'<text x="{x + _BOX_WIDTH // 2}" y="{y + 25}" text-anchor="middle">{_xml(label)}</text></g>'
+        )
+    yield "</svg>"
+
+
+def _ranks(graph: Graph) -> Mapping[str, int]:
+    """Returns how far from a beginning each node is; an arrow that closes a circle counts for nothing."""
+    after: dict[str, list[str]] = {node.key: [] for node in graph.nodes}
+    waiting = dict.fromkeys(after, 0)
+    for start, end in graph.edges:
+        after[start].append(end)
+        waiting[end] += 1
+    ranks = dict.fromkeys(after, 0)
+    ready = [key for key, count in waiting.items() if count == 0]
+    left = [key for key, count in waiting.items() if count]
+    done: set[str] = set()
+    while ready or left:
+        if not ready:
+            # What is left leads in a circle: one of it goes first.
+            ready = [next(key for key in left if key not in done)]
+        key = ready.pop()
+        if key in done:
+            continue
+        done.add(key)
+        for end in after[key]:
+            if end in done:
+                continue
+            ranks[end] = max(ranks[end], ranks[key] + 1)
+            waiting[end] -= 1
+            if waiting[end] == 0:
+                ready.append(end)
+        left = [key for key in left if key not in done]
+    return ranks
+
+
+def plot_svg(labels: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
+    """Yields the lines of a picture: one panel for each metric, with the runs from left to right."""
+    height = _MARGIN + len(series) * (_PANEL_HEIGHT + _MARGIN)
+    yield _HEAD.format(_PANEL_WIDTH + 2 * _MARGIN, height)
+    for index, (name, values) in enumerate(series.items()):
+        yield from _panel(
+            name, labels, values, _MARGIN + index * (_PANEL_HEIGHT + _MARGIN), _COLOURS[index % len(_COLOURS)]
+        )
+    yield "</svg>"
+
+
+def _panel(
+    name: str, labels: Sequence[str], values: Sequence[float | None], top: int, colour: str
+) -> Iterator[str]:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    span = high - low or 1.0
+    step = _PANEL_WIDTH / max(len(labels) - 1, 1)
+    points = [
+        (_MARGIN + number * step, top + _PANEL_HEIGHT - (value - low) / span * _PANEL_HEIGHT, value)
+        for number, value in enumerate(values)
+        if value is not None and math.isfinite(value)
+    ]
+    yield f'<text x="{_MARGIN}" y="{top - 10}" font-weight="bold">{_xml(name)}</text>'
+    yield (
+        f'<rect x="{_MARGIN}" y="{top}" width="{_PANEL_WIDTH}" height="{_PANEL_HEIGHT}" fill="none" stroke="#bbb"/>'
+    )
+    for text, place in ((high, top + 4), (low, top + _PANEL_HEIGHT + 4)):
+        yield f'<text x="{_MARGIN - 6}" y="{place}" text-anchor="end">{text:.4g}</text>'
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+    yield f'<polyline points={quoteattr(line)} fill="none" stroke="{colour}" stroke-width="2"/>'
+    for x, y, value in points:
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{json.dumps(value)}</title></circle>'
+    for number, label in enumerate(labels):
+        place_x = f"{_MARGIN + number * step:.1f}"
+        yield f'<text x="{place_x}" y="{top + _PANEL_HEIGHT + 20}" text-anchor="middle">{_xml(label[:16])}</text>'
+
+
+def _xml(text: str) -> str:
+    """Returns a text as XML has it; control characters, which it has not, as their pictures."""
+    return escape("".join(_shown(text)))
+
+
+def _shown(text: str) -> Iterable[str]:
+    return (chr(0x2400 + ord(char)) if ord(char) < 0x20 else char for char in text)

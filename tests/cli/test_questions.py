@@ -1,0 +1,173 @@
+"""Lineage, impact, comparison, blame and names, as a user asks for them."""
+
+import shutil
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from mlvc.model.ids import BlobId
+from tests.support.command import Mlvc
+
+TRAIN = (
+    "import sys, mlvc; mlvc.log_metric('mae', float(sys.argv[1])); open('model', 'w').write(sys.argv[1])\n"
+)
+
+
+@pytest.fixture(scope="module")
+def first_trained(first_project, tmp_path_factory):
+    """What `trained` starts from: made once, because it takes many processes of mlvc."""
+    folder = tmp_path_factory.mktemp("trained") / "repo"
+    shutil.copytree(first_project, folder, symlinks=True)
+    run = Mlvc(cwd=folder)
+    (folder / "train.py").write_text(TRAIN)
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    for number in ("10", "9"):
+        run("run", "-n", f"train{number}", "-i", "data", "-o", "model", "--", "python", "train.py", number)
+        run("commit", "-m", f"model {number}")
+    run(
+        "run",
+        "-n",
+        "report",
+        "-i",
+        "model",
+        "-o",
+        "report <1>",
+        "--",
+        "sh",
+        "-c",
+        "cat model model > 'report <1>'",
+    )
+    return folder
+
+
+@pytest.fixture
+def trained(first_trained, git_repo):
+    """A first model, a second one, and a report on the second; everything but that committed."""
+    shutil.rmtree(git_repo)
+    shutil.copytree(first_trained, git_repo, symlinks=True)
+    return git_repo
+
+
+def test_impact_of_a_file_in_a_directory(trained, run_mlvc):
+    """Every run that read it or something made of it, what commits track, and the names of that."""
+    run_mlvc("tag", "churn@1.0", "HEAD", "--path", "model")
+    run_mlvc("tag", "churn#production", "churn@1.0")
+
+    answer = run_mlvc("impact", "data/table.csv", "--json").json()
+
+    assert ["train10", "train9", "report"] == [run["name"] for run in answer["runs"]]
+    assert {"data": 3, "model": 2} == {
+        path: sum(item["path"] == path for item in answer["paths"]) for path in ("data", "model")
+    }
+    assert ["churn@1.0", "churn#production"] == [item["name"] for item in answer["names"]]
+    by_id = run_mlvc("impact", BlobId.of(b"a,b\n1,2\n").hex[:12], "--json").json()
+    assert answer == by_id
+    text = run_mlvc("impact", "data/table.csv").stdout
+    assert "alias   churn#production  model" in text
+
+
+def test_impact_of_a_package(trained, run_mlvc):
+    """Runs of environments with one of the versions; a version that nobody had is no answer."""
+    first = run_mlvc("env", "lock", "--json").json()["distributions"][0]
+
+    found = run_mlvc("impact", f"{first['name']}=={first['version']}", "--json").json()
+
+    assert {"train10", "train9"} <= {run["name"] for run in found["runs"]}
+    done = run_mlvc("impact", f"{first['name']}<0.0.0.dev0", check=2)
+    assert "no recorded environment has" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "what", ["nothing/here", "0123456789abcdef", "pandas<about 1", "%'\"; DROP TABLE runs", "\n"]
+)
+def test_impact_of_nothing(trained, run_mlvc, what):
+    """One error."""
+    done = run_mlvc("impact", what, check=2)
+
+    assert 1 == done.stderr.count("error:")
+
+
+def test_lineage_as_graphs(trained, run_mlvc):
+    """Text, JSON, DOT and SVG name the same runs."""
+    answer = run_mlvc("lineage", "model", "--json").json()
+    dot = run_mlvc("lineage", "model", "--format", "dot").stdout
+    picture = ElementTree.fromstring(run_mlvc("lineage", "model", "--format", "svg").stdout)
+    titles = [item.text for item in picture.iter("{http://www.w3.org/2000/svg}title")]
+
+    assert ["train9", "report"] == [run["name"] for run in answer["runs"]]
+    assert {("data", False), ("model", True), ("model", False), ("report <1>", True)} == {
+        (edge["path"], edge["made"]) for edge in answer["edges"]
+    }
+    for name in ("train9", "report", "data", "report <1>"):
+        assert any(title.startswith(name) for title in titles)
+        assert f'label="{name} ' in dot
+    assert 4 == dot.count(" -> ")
+    assert {"model"} == {item["path"] for item in answer["tracked"]}
+
+
+def test_compare(trained, run_mlvc):
+    """What differs comes first; the picture has a panel for each metric."""
+    answer = run_mlvc("compare", "train10", "train9", "--json", "--plot", "m.svg").json()
+    differing = {
+        (line["section"], line["name"]): line["values"] for line in answer["lines"] if line["differs"]
+    }
+
+    assert ["10.0", "9.0"] == differing["metrics", "mae"]
+    assert ("data", "output model") in differing
+    assert ("data", "input data") not in differing
+    for section in ("code", "data", "environment", "run"):
+        told = [line["differs"] for line in answer["lines"] if line["section"] == section]
+        assert sorted(told, reverse=True) == told
+    picture = ElementTree.parse(trained / "m.svg").getroot()
+    assert ["10.0", "9.0"] == [item.text for item in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert "the picture is SVG" in run_mlvc("compare", "train9", "train10", "--plot", "m.png", check=2).stderr
+    assert "two runs" in run_mlvc("compare", "train9", check=2).stderr
+
+
+def test_blame(trained, run_mlvc, git):
+    """The commit and run of each path's content, through a merge to the side that brought it."""
+    first, second, third = git("log", "--format=%H", "--reverse").split()
+    run_mlvc("commit", "-m", "report")
+    git("checkout", "-q", "-b", "side", third)
+    run_mlvc("checkout")
+    (trained / "side").write_text("side")
+    run_mlvc("add", "side")
+    side = run_mlvc("commit", "-m", "side", "--json").json()["code_sha"]
+    git("checkout", "-q", "main")
+    git("merge", "-q", "--no-edit", "side", check=False)
+    run_mlvc("checkout")
+    run_mlvc("commit", "-m", "merge", check=False)
+
+    found = {item["path"]: item for item in run_mlvc("blame", "--json").json()["paths"]}
+
+    assert (first, third, side) == tuple(found[path]["code_sha"] for path in ("data", "model", "side"))
+    assert run_mlvc("show", "train9", "--json").json()["id"] == found["model"]["run"]
+    assert second not in {item["code_sha"] for item in found.values()}
+    (trained / "data" / "table.csv").write_text("edited")
+    run_mlvc("add", "data")
+    assert [None] == [item["code_sha"] for item in run_mlvc("blame", "data", "--json").json()["paths"]]
+    assert "is not tracked" in run_mlvc("blame", "nothing", check=2).stderr
+
+
+def test_names(trained, run_mlvc, git):
+    """A version is given once; an alias moves and remembers; both are revisions, and travel with git."""
+    run_mlvc("tag", "churn@1.0", "HEAD~1", "--path", "model")
+    run_mlvc("tag", "churn@1.1", "--path", "model")
+    run_mlvc("tag", "churn#production", "churn@1.0")
+    moved = run_mlvc("tag", "churn#production", "churn@1.1", "-m", "better", "--json").json()
+
+    old, new = git("rev-parse", "HEAD~1").strip(), git("rev-parse", "HEAD").strip()
+    assert (new, old, "model") == (moved["code_sha"], moved["moved_from"], "model")
+    models = {item["name"]: item for item in run_mlvc("models", "churn", "--json").json()["models"]}
+    assert {"churn@1.0": 10, "churn@1.1": 9, "churn#production": 9} == {
+        name: item["metrics"]["mae"] for name, item in models.items()
+    }
+    assert [old] == [item["code_sha"] for item in models["churn#production"]["history"]]
+    assert new == run_mlvc("show", "churn#production", "--json").json()["code_sha"]
+    assert "10" == run_mlvc("cat", "churn@1.0:model").stdout
+    assert "tag\n" == git("cat-file", "-t", "churn@1.0")
+    assert "there is a tag" in run_mlvc("tag", "churn@1.0", check=2).stderr
+    for name in ("churn", "a b@1", "@1", "x@y..z", "-x@1", "x@1\n", "x@" + "9" * 5000):
+        assert 2 == run_mlvc("tag", "--", name, check=2).exit
+    assert "does not track" in run_mlvc("tag", "x@1", "--path", "nothing", check=2).stderr
