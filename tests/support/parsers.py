@@ -9,8 +9,15 @@ As a program it feeds one of them for ever, guided by the branches it takes, wit
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
+import pickle
+import struct
 import sys
+import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +32,8 @@ from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.objects import Code, Commit, Run, decode_object
 from mlvc.model.tree import Kind, TreeEntry, decode_tree, encode_tree
 from mlvc.ports import RecordKind
+from mlvc.repro.compare.files import compare_windows
+from mlvc.repro.compare.windows import Unpacked, Window
 from mlvc.store.contents import check_record
 from mlvc.store.pack import (
     PACK_HEADER_BYTES,
@@ -167,6 +176,56 @@ PARSERS = {
             encode_tree([TreeEntry(name, Kind.FILE, _BLOB, 1) for name in (b"a", b"b", b"\xffx")]),
         ],
     ),
+}
+
+
+def _comparing(name: str, *examples: bytes) -> Parser:
+    """Compares any bytes with an example, in both directions."""
+
+    def parse(data: bytes) -> None:
+        with Unpacked(Path(tempfile.gettempdir()), most_bytes=1 << 20) as unpacked:
+            for pair in ((examples[0], data), (data, examples[0])):
+                before, after = (Window.of(io.BytesIO(item)) for item in pair)
+                compare_windows(before, after, unpacked, name=name)
+
+    return Parser(parse, examples)
+
+
+def _zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", "[1.5, 2.5]")
+        archive.writestr("b/c", "text\n" * 50)
+    return buffer.getvalue()
+
+
+def _tarred() -> bytes:
+    info = tarfile.TarInfo("a.json")
+    info.size = 3
+    return info.tobuf() + b"[1]".ljust(512, b"\0") + bytes(1024)
+
+
+_PICKLED = {"a": [1.5, -2, "text", b"bytes", None, (True, {1, 2})], "b": 1 << 70}
+_HEADER = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1)}"
+_TENSORS = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+PARSERS |= {
+    "compare-csv": _comparing("a.csv", b"name,price\na,1.5\nb,2\n", b"price\n1\n"),
+    "compare-gzip": _comparing("a.gz", gzip.compress(b"[1, 2]"), zlib.compress(b"text")),
+    "compare-json": _comparing("a.json", b'{"a": [1.5, {"b": null}], "c": "d"}'),
+    "compare-lightgbm": _comparing("a.txt", b"tree\nversion=v4\n\nTree=0\nleaf_value=1.5 2\n\n[a: 1]\n"),
+    "compare-npy": _comparing(
+        "a.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(_HEADER)) + _HEADER + bytes(16)
+    ),
+    "compare-pickle": _comparing(
+        "a.pkl", *(pickle.dumps(_PICKLED, protocol) for protocol in (5, 4, 2, 1, 0))
+    ),
+    "compare-safetensors": _comparing("a", struct.pack("<Q", len(_TENSORS)) + _TENSORS + bytes(8)),
+    "compare-tar": _comparing("a.tar", _tarred()),
+    "compare-ubj": _comparing(
+        "a.ubj", b"{L" + struct.pack(">q", 1) + b"a[$d#L" + struct.pack(">q", 2) + bytes(8) + b"}"
+    ),
+    "compare-yaml": _comparing("a.yaml", b"a: &x [1, 2.5]\nb: *x\n"),
+    "compare-zip": _comparing("a.zip", _zipped()),
 }
 
 
