@@ -8,7 +8,7 @@ import pytest
 from mlvc.repo import Repo
 from tests.support.reporter import RecordingReporter
 
-NEEDING = ("env.python", "remote.endpoint", "store.path")
+NEEDING = ("env.python", "index.url", "remote.endpoint", "store.path")
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def hostile(project, git, tmp_path, marker):
     with (project / "mlvc.toml").open("a") as settings:
         settings.write(
             f'\n[env]\npython = "{evil}"\n\n[store]\npath = "{tmp_path}/stolen"\n'
+            '\n[index]\nurl = "postgresql://127.0.0.1:9/x"\n'
             '\n[remote]\nurl = "s3://models/x"\nendpoint = "http://127.0.0.1:9"\n'
         )
     git("add", "-A")
@@ -142,7 +143,8 @@ def test_own_settings_need_no_trust(hostile, home, tmp_path):
     path = home / ".config" / "mlvc" / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(
-        '[env]\npython = "/usr/bin/python3"\n\n[store]\npath = "/srv/mlvc"\n'
+        '[env]\npython = "/usr/bin/python3"\n\n[index]\nurl = "postgresql://me@localhost/x"\n'
+        '\n[store]\npath = "/srv/mlvc"\n'
         '\n[remote]\nendpoint = "https://s3.example.org"\n'
     )
     reporter = RecordingReporter()
