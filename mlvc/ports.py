@@ -433,6 +433,7 @@ class Execution:
         base: The Docker image to run on; engines without images ignore it.
         hide: Absolute paths that must look empty inside.
         timeout_s: Kill it after so long; None for never.
+        gpus: Whether the command gets the GPUs of this machine.
     """
 
     argv: tuple[bytes, ...]
@@ -444,6 +445,7 @@ class Execution:
     base: Base | None = None
     hide: tuple[str, ...] = ()
     timeout_s: float | None = None
+    gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True)

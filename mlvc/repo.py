@@ -246,6 +246,7 @@ class Repo:
             image_base=own.image_base or shared.image_base,
             repro_memory_mb=own.repro_memory_mb or shared.repro_memory_mb,
             remote_url=own.remote_url or remote_url,
+            run_tracer=own.run_tracer or shared.run_tracer,
             remote_default=own.remote_default or shared.remote_default,
             index_url=own.index_url or trusted.index_url,
             remote_endpoint=own.remote_endpoint or trusted.remote_endpoint,

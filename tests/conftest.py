@@ -6,6 +6,7 @@ MLVC_TESTS_REQUIRE_DOCKER, and then an engine that does not answer is a failure.
 """
 
 import os
+import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -27,6 +28,7 @@ REQUIREMENTS = {
     "sandbox": "bubblewrap",
     "s3": "s3_server",
     "postgres": "postgres_server",
+    "strace": "strace",
 }
 
 settings.register_profile(
@@ -144,6 +146,27 @@ def frameworks_python() -> Path:
         if os.environ.get("MLVC_TESTS_REQUIRE_FRAMEWORKS") == "1":
             pytest.fail(f"the frameworks are required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """A strace that can watch something here."""
+    done = (
+        subprocess.run(
+            ["strace", "-D", "-f", "--seccomp-bpf", "-e", "trace=execve", "-o", os.devnull, "true"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if shutil.which("strace")
+        else None
+    )
+    if done is None or done.returncode:
+        reason = "strace is not installed" if done is None else done.stderr.strip()
+        if os.environ.get("MLVC_TESTS_REQUIRE_STRACE") == "1":
+            pytest.fail(f"strace is required here: {reason}")
+        pytest.skip(f"{NOT_TESTED}{reason}")
+    return "strace"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 # run.sh [PYTEST ARGUMENTS]: lint, types, layers and every test, on a machine with Python 3.11+ and git.
 #
 # Makes its environment in .cache/ (git ignores it). Where no container engine answers and the machine is
-# Debian-like and ours (root), it installs docker.io and runs dockerd for as long as the tests last; where
+# Debian-like and ours (root), it installs docker.io (and strace) and runs dockerd for as long as the tests last; where
 # that does not work, the tests that need an engine are reported as not tested, never as passed.
 # Exits 0 only if every step passed.
 set -uo pipefail
@@ -135,6 +135,15 @@ if install_xfs; then
     export MLVC_TESTS_REQUIRE_XFS=1
 else
     echo "no XFS image can be mounted here"
+fi
+
+if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && ! command -v strace >/dev/null; then
+    echo "installing strace ..."
+    { timeout 120 apt-get -qq update && timeout 200 apt-get -qq install -y --no-install-recommends strace; } \
+        >"$cache/apt.log" 2>&1 || tail -n 5 "$cache/apt.log"
+fi
+if command -v strace >/dev/null; then
+    export MLVC_TESTS_REQUIRE_STRACE=1
 fi
 
 # The servers' programs are among the development dependencies, so their absence is a mistake.

@@ -7,6 +7,7 @@ Guide: docs/reference/engines.md
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.resources
 import json
 import os
@@ -40,6 +41,7 @@ _PROC_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 _PROC_HIDDEN = ("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/scsi", "/proc/timer_list")
 # How libraries count cores and read cache sizes; a container sees it too.
 _SYS = "/sys/devices/system"
+_GPU_DEVICES = "/dev/nvidia*"
 
 _ISOLATION = (
     "--unshare-all",
@@ -201,7 +203,7 @@ def _options(execution: Execution, files: dict[str, int], status_fd: int) -> lis
         "--json-status-fd",
         str(status_fd),
     ]
-    options += _system_options(files)
+    options += _system_options(files, gpus=execution.gpus)
     opened: set[str] = set()
     mounted: list[str] = []
     for mount in execution.mounts:
@@ -221,7 +223,7 @@ def _options(execution: Execution, files: dict[str, int], status_fd: int) -> lis
     return encoded
 
 
-def _system_options(files: dict[str, int]) -> list[str]:
+def _system_options(files: dict[str, int], *, gpus: bool) -> list[str]:
     """Returns what stands in for a base image: the system directories of this machine and generated files."""
     options = ["--ro-bind", "/usr", "/usr"]
     for path in _SYSTEM_LINKS:
@@ -241,7 +243,10 @@ def _system_options(files: dict[str, int]) -> list[str]:
             options += ["--tmpfs", path, "--remount-ro", path]
         elif os.path.exists(path):
             options += ["--ro-bind", "/dev/null", path]
-    options += ["--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
+    options += ["--dev", "/dev"]
+    for path in sorted(glob.glob(_GPU_DEVICES)) if gpus else ():
+        options += ["--dev-bind-try", path, path]
+    options += ["--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
     options += ["--perms", "1777", "--tmpfs", "/tmp", "--dir", "/home", "--dir", "/root", "--dir", "/var"]  # noqa: S108
     return options
 

@@ -166,6 +166,9 @@ class DockerEngine:
                 memswap_limit=None if execution.memory_mb is None else f"{execution.memory_mb}m",
                 ulimits=[docker.types.Ulimit(name="core", soft=0, hard=0)],
                 labels=[_LABEL],
+                device_requests=[docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
+                if execution.gpus
+                else None,
                 log_config=docker.types.LogConfig(type="none"),
             )
         except docker.errors.ImageNotFound as exc:

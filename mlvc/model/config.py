@@ -15,6 +15,9 @@
     [repro]
     memory_mb = 8192
 
+    [run]
+    tracer = "auto"          # auto | strace | audit-hook
+
     [remote]
     url = "s3://bucket/path"
     default = "team"
@@ -55,10 +58,12 @@ __all__ = ["NEEDS_TRUST", "TOLERATED", "Config", "Ignored", "decode_config"]
 Untracked = Literal["safe", "all", "none"]
 Verify = Literal["always", "once"]
 Link = Literal["none", "hardlink"]
+Tracer = Literal["auto", "strace", "audit-hook"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "code_untracked": get_args(Untracked),
     "checkout_verify": get_args(Verify),
     "checkout_link": get_args(Link),
+    "run_tracer": get_args(Tracer),
 }
 TOLERATED = ("float64", "float32", "float16", "bfloat16")
 """The element types that have a bound."""
@@ -90,6 +95,8 @@ class Config:
         env_python: The interpreter for `env`, `commit` and `status`.
         image_base: The Docker image that a reproduction runs on.
         repro_memory_mb: The memory limit of a reproduction; None sets none.
+        run_tracer: Who watches a command that runs on this machine: `strace` always, never, or (the
+            default) where it is no Python.
         remote_url: Where the project's data is, for whoever has added no remote.
         remote_default: The name of the remote that is used where none is named.
         index_url: The PostgreSQL database of the index; None for a file of its own.
@@ -108,6 +115,7 @@ class Config:
     env_python: str | None = None
     image_base: str | None = None
     repro_memory_mb: int | None = None
+    run_tracer: Tracer | None = None
     remote_url: str | None = None
     remote_default: str | None = None
     index_url: str | None = None
@@ -127,6 +135,7 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("env", "python"): ("env_python", str),
     ("image", "base"): ("image_base", str),
     ("repro", "memory_mb"): ("repro_memory_mb", int),
+    ("run", "tracer"): ("run_tracer", str),
     ("remote", "url"): ("remote_url", str),
     ("remote", "default"): ("remote_default", str),
     ("index", "url"): ("index_url", str),

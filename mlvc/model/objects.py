@@ -229,6 +229,8 @@ class Observed:
         listed: Directories whose entries were asked for.
         executed: Programs that were started.
         libraries: Shared libraries of the system that were loaded.
+        packages: The package of the system, and its version, that each of them comes from, where that is known.
+        strace_alone: Those of `reads` and `failed_opens` that strace saw and the audit hook did not.
     """
 
     tracer: str = ""
@@ -240,6 +242,8 @@ class Observed:
     listed: tuple[str, ...] = ()
     executed: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    strace_alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,8 @@ class Run(StoredObject):
         base: The image, where the run was recorded in a container.
         engine: `none`, `bubblewrap` or `docker`.
         variables: Environment variables that change numbers, and those that the user declared, as they were set.
+        other_variables: Of the variables that were passed on and are not recorded, digests that only the clone
+            that made them can compare; empty in an engine, which passes none on.
         secrets: Names of the variables that were passed on and never recorded.
         profile: `strict`, `portable` or `none`.
         pins: The variables that the profile set.
@@ -281,6 +287,9 @@ class Run(StoredObject):
         log: Standard output and error as one blob.
         log_bytes: Its length.
         author: Name and address, as git has them.
+        repeats: How often the command was executed again right away, to see whether it repeats.
+        gpus: The GPUs of the machine, if the command loaded the driver's library; a reproduction gets those it has.
+        unstable_outputs: Outputs that had other bytes then, or were missing; all of them where it then failed.
     """
 
     type_name = "run"
@@ -299,6 +308,7 @@ class Run(StoredObject):
     base: Base | None = None
     engine: str = "none"
     variables: Mapping[str, str] = field(default_factory=dict)
+    other_variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     profile: str = "strict"
     pins: Mapping[str, str] = field(default_factory=dict)
@@ -320,6 +330,9 @@ class Run(StoredObject):
     log: BlobId | None = None
     log_bytes: int = 0
     author: str = ""
+    gpus: tuple[str, ...] = ()
+    repeats: int = 0
+    unstable_outputs: tuple[str, ...] = ()
 
     @property
     def id(self) -> RunId:

@@ -64,6 +64,7 @@ class Workshop:
         clock: Tells when it started.
         reporter: Told of progress, and warned of what cannot match.
         policy: What does not count when outputs are compared, and what counts as rounding.
+        gpus: The models of this machine's GPUs.
     """
 
     reader: ObjectReader
@@ -76,6 +77,7 @@ class Workshop:
     runtime: Path
     clock: Clock
     reporter: Reporter
+    gpus: tuple[str, ...] = ()
     capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
     build_trial: Callable[[Path, Environment, Engine, Base | None, str], BuiltEnvironment] | None = None
     policy: Policy = Policy()  # noqa: RUF009  # it is frozen
@@ -109,6 +111,7 @@ class Executed:
         cpus: How many CPUs it could use.
         missing_libraries: System libraries that the engine's base lacks.
         before: The project's files before the command.
+        execution: What was executed; another command may be, in the same place.
     """
 
     where: Place
@@ -118,6 +121,7 @@ class Executed:
     cpus: int
     missing_libraries: tuple[str, ...]
     before: Mapping[bytes, Stamp]
+    execution: Execution
 
     @property
     def log(self) -> Path:
@@ -185,6 +189,7 @@ def executed(
             argv=(*tweaks.wrapper, *execution.argv),
             cpus=cpus,
             memory_mb=memory_mb,
+            gpus=bool(run.gpus and shop.gpus),
         )
         before = snapshot(where.outer_project)
         began = shop.clock.now()
@@ -200,7 +205,7 @@ def executed(
                 interrupted = True
         started = began.isoformat(timespec="microseconds")
         count = len(cpus) if cpus is not None else os.cpu_count() or 1
-        yield Executed(where, result, interrupted, started, count, missing, before)
+        yield Executed(where, result, interrupted, started, count, missing, before, execution)
 
 
 def _allowed_cpus() -> Collection[int]:
@@ -237,6 +242,9 @@ def _preflight(
             " would use fewer threads and give other numbers",
             hint=f"use a machine with {run.threads} CPUs, or record the run with --threads {usable}",
         )
+    if run.gpus and run.gpus != shop.gpus:
+        here = ", ".join(shop.gpus) or "no GPU"
+        shop.reporter.warn(f"the run used {', '.join(run.gpus)}, and this machine has {here}")
     if environment is None:
         return ()
     missing = tuple(shop.missing_libraries(environment, engine, base))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Observed
@@ -86,8 +86,9 @@ def observed(trace: Trace, known: Known) -> Observed:
     `reads` leaves out the system's, the environment's and temporary files; `undeclared` are the regular files of the
     project or the home directory that are neither code nor declared nor written by the command itself.
     """
-    if not trace.processes:
+    if not trace.tracers:
         return Observed()
+    known = replace(known, environment=[*known.environment, *trace.prefixes])
     read = trace.reads - trace.writes
     own = [path for path in read if not known.is_environment(path)]
     theirs = [path for path in own if not known.is_system(path)]
@@ -107,8 +108,13 @@ def observed(trace: Trace, known: Known) -> Observed:
         if not known.is_environment(path) and not known.is_system(path)
     ]
     listed = [path for path in trace.listed if not known.is_environment(path) and not known.is_system(path)]
+    libraries = [
+        path
+        for path in trace.libraries
+        if not known.is_environment(path) and not path.startswith(b"/etc/ld.so.")
+    ]
     return Observed(
-        tracer="audit-hook",
+        tracer=", ".join(trace.tracers),
         reads=_names(theirs, known),
         undeclared=_names(undeclared, known),
         failed_opens=_names(absent, known),
@@ -116,7 +122,8 @@ def observed(trace: Trace, known: Known) -> Observed:
         system_reads=_names(system, known),
         listed=_names(listed, known),
         executed=_names(trace.executed, known),
-        libraries=_names([path for path in trace.libraries if not known.is_environment(path)], known),
+        libraries=_names({os.path.realpath(path) for path in libraries}, known),
+        strace_alone=_names(trace.alone & {*theirs, *absent} if len(trace.tracers) > 1 else (), known),
     )
 
 

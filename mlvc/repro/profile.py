@@ -6,16 +6,20 @@ fixes nothing. None of them seeds: only `seed` does. Measurements behind the lis
 
 from __future__ import annotations
 
+import hmac
+import os
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
 from mlvc.errors import UsageError
+from mlvc.model.names import encode_name
 
 __all__ = [
     "NUMERIC_VARIABLES",
     "PROFILES",
     "THREAD_VARIABLES",
     "SecretVariableError",
+    "digest_rest",
     "is_numeric",
     "pins",
     "refuse_secrets",
@@ -53,6 +57,7 @@ NUMERIC_VARIABLES = (
     "NUMBA_*",
     "NUMEXPR_*",
     "NVIDIA_TF32_OVERRIDE",
+    "NVPL_*",
     "OMP_*",
     "ONEDNN_*",
     "OPENBLAS_*",
@@ -95,6 +100,9 @@ _IRRELEVANT = (
     "TF_VAR_*",
     "TF_WORKSPACE",
 )
+# What every shell sets anew.
+_EVER_CHANGING = ("_", "OLDPWD", "PWD", "SHLVL")
+_DIGITS = 16
 _SECRET = ("*TOKEN*", "*SECRET*", "*PASSWORD*", "*KEY*")
 
 _STRICT = {
@@ -216,6 +224,24 @@ def select_variables(
                 f"the value of {name} is not UTF-8, so it cannot be recorded", hint=f"unset {name}"
             ) from None
     return selected
+
+
+def digest_rest(environment: Mapping[str, str], recorded: Collection[str], key: bytes) -> dict[str, str]:
+    """Returns digests of the variables that are passed on and not recorded, so that a change of one can be found.
+
+    They are keyed, because the value of a short secret could be guessed from a plain one; what looks like a secret
+    has none at all.
+
+    Args:
+        environment: The caller's variables.
+        recorded: Names whose values the record has, or that are secrets by the user's own word.
+        key: Known to this clone alone.
+    """
+    return {
+        encode_name(os.fsencode(name)): hmac.new(key, os.fsencode(value), "sha256").hexdigest()[:_DIGITS]
+        for name, value in sorted(environment.items())
+        if name not in recorded and name not in _EVER_CHANGING and not _matches(name.upper(), _SECRET)
+    }
 
 
 def unset(profile: str) -> Collection[str]:

@@ -28,6 +28,7 @@ class Process:
         pid: Its number, as it saw it itself.
         parent: Its parent's.
         locale: The locale that it started with.
+        prefixes: Directories of its interpreter and its packages.
         loaded: What was in force after each import of a numerical library, in order.
         exit: What was in force at its end; None where it was killed or ended by `os._exit`.
         ended: In which line of the trace it ended.
@@ -39,6 +40,7 @@ class Process:
     loaded: list[Mapping[str, Any]] = field(default_factory=list)
     exit: Mapping[str, Any] | None = None
     ended: int = 0
+    prefixes: tuple[bytes, ...] = ()
 
     @property
     def is_numerical(self) -> bool:
@@ -61,6 +63,9 @@ class Trace:
         executed: Programs that were started.
         libraries: Shared libraries that were mapped at the end of a process.
         reports: Each process.
+        prefixes: Directories of the interpreters and packages of the processes.
+        tracers: Who watched.
+        alone: Paths that only the last one of them saw.
     """
 
     reads: frozenset[bytes] = frozenset()
@@ -73,6 +78,9 @@ class Trace:
     executed: frozenset[bytes] = frozenset()
     libraries: frozenset[bytes] = frozenset()
     reports: tuple[Process, ...] = ()
+    prefixes: frozenset[bytes] = frozenset()
+    tracers: tuple[str, ...] = ()
+    alone: frozenset[bytes] = frozenset()
 
 
 def read_trace(path: Path) -> Trace:
@@ -114,6 +122,8 @@ def read_trace(path: Path) -> Trace:
         executed=frozenset(paths["execute"]),
         libraries=frozenset(libraries),
         reports=reports,
+        prefixes=frozenset(path for process in reports for path in process.prefixes),
+        tracers=("audit-hook",) if reports else (),
     )
 
 
@@ -125,15 +135,20 @@ def _take_report(process: Process, report: Mapping[str, Any], number: int) -> li
             parent, locale = report.get("parent"), report.get("locale")
             process.parent = parent if isinstance(parent, int) else 0
             process.locale = locale if isinstance(locale, str) else process.locale
+            process.prefixes += tuple(_encoded(report.get("prefixes")))
         case "loaded" if isinstance(facts, dict):
             process.loaded.append(facts)
         case "exit" if isinstance(facts, dict):
             mapped = facts.pop("mapped", ())
             process.exit = facts
             process.ended = number
-            names = mapped if isinstance(mapped, list) else ()
-            return [name.encode("utf-8", "surrogateescape") for name in names if isinstance(name, str)]
+            return _encoded(mapped)
     return []
+
+
+def _encoded(names: object) -> list[bytes]:
+    found = names if isinstance(names, list) else ()
+    return [name.encode("utf-8", "surrogateescape") for name in found if isinstance(name, str)]
 
 
 def _effective(reports: tuple[Process, ...]) -> dict[str, str]:

@@ -75,8 +75,47 @@ def _numpy_digests() -> dict[str, str]:
     }
 
 
+def _torch_digests() -> dict[str, str]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    functional = torch.nn.functional
+    f64 = torch.tensor(_inputs(_N * _N), dtype=torch.float64).reshape(_N, _N)
+    f32 = f64.float()
+    positive = f32.abs() + 1e-3
+    image = f32.reshape(1, 4, _N // 2, _N // 2)
+    generator = torch.Generator().manual_seed(7)
+    results = {
+        "sgemm": f32 @ f32,
+        "dgemm": f64 @ f64,
+        "sqrt32": positive.sqrt(),
+        "rsqrt32": positive.rsqrt(),
+        "exp32": f32.exp(),
+        "tanh32": f32.tanh(),
+        "sum32": f32.sum(),
+        "softmax": functional.softmax(f32, dim=1),
+        "conv2d": functional.conv2d(image, f32[:72].reshape(-1)[: 8 * 4 * 9].reshape(8, 4, 3, 3)),
+        "layer_norm": functional.layer_norm(f32, (_N,)),
+        "normal": torch.randn(1000, generator=generator),
+        "uniform": torch.rand(1000, generator=generator),
+    }
+    return {
+        f"torch.{name}": _digest(bytes(value.contiguous().view(-1).view(torch.uint8).tolist()))
+        for name, value in results.items()
+    }
+
+
+def _random_digests() -> dict[str, str]:
+    import random
+
+    generator = random.Random(7)  # noqa: S311  # its stream is what is asked for
+    values = [generator.gauss(0, 1) for _ in range(1000)]
+    return {"random.gauss": _digest(b"".join(struct.pack("<d", x) for x in values))}
+
+
 def _fingerprint() -> dict[str, str]:
-    return {**_math_digests(), **_numpy_digests()}
+    return {**_math_digests(), **_random_digests(), **_numpy_digests(), **_torch_digests()}
 
 
 def _dispatch() -> list[str]:

@@ -19,7 +19,6 @@ import sys
 from typing import Any
 
 __all__ = [
-    "gpu_facts",
     "joblib_facts",
     "mapped_files",
     "numexpr_facts",
@@ -230,11 +229,3 @@ def joblib_facts() -> dict[str, Any] | None:
     """Returns how many processes joblib would start; None where it is not loaded."""
     joblib = sys.modules.get("joblib")
     return None if joblib is None else {"version": joblib.__version__, "cpus": joblib.cpu_count()}
-
-
-def gpu_facts() -> dict[str, Any] | None:
-    """Returns which driver library of a GPU this process has loaded; None where it has none."""
-    drivers = [
-        os.path.basename(path) for path in mapped_files() if os.path.basename(path).startswith("libcuda.so")
-    ]
-    return {"driver": drivers[0]} if drivers else None

@@ -9,7 +9,7 @@ What it does is chosen by variables that `mlvc run` and `mlvc repro` set:
 
 The trace has one JSON object a line, each written at once, so that what a process did is known however it ends:
 
-    {"pid", "event": "start", "parent", "locale"}
+    {"pid", "event": "start", "parent", "locale", "prefixes"}
     {"pid", "event": "read" | "write" | "absent" | "list" | "execute", "path": hexadecimal digits}
     {"pid", "event": "connect", "to": "host:port"}
     {"pid", "event": "loaded", "facts"}     right after a numerical library was imported
@@ -94,7 +94,7 @@ class _Trace:
         self.seen: set[tuple[str, bytes | str]] = set()
         # The threads whose events are this script's own doing.
         self.busy: set[int] = set()
-        self.tell("start", parent=os.getppid(), locale=_locale())
+        self.tell("start", parent=os.getppid(), locale=_locale(), prefixes=[sys.prefix, sys.base_prefix])
 
     def tell(self, event: str, **facts: Any) -> None:
         """Appends one line; the file is opened anew for each, because the program may close what it did not open."""
@@ -272,7 +272,6 @@ def _loaded() -> dict[str, Any]:
             _add(facts, "torch", _libraries.torch_facts)
             _add(facts, "numexpr", _libraries.numexpr_facts)
             _add(facts, "joblib", _libraries.joblib_facts)
-            _add(facts, "gpu", _libraries.gpu_facts)
     return facts
 
 

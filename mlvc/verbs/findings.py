@@ -18,7 +18,7 @@ from mlvc.repro.pins import IGNORED, OVERRIDDEN, PinIgnoredError, judge
 from mlvc.repro.trace import Trace
 from mlvc.verbs.run import Prepared
 
-__all__ = ["UndeclaredInputsError", "effective", "refusals", "refuse", "warn", "what_is_known"]
+__all__ = ["UndeclaredInputsError", "effective", "refusals", "refuse", "uses_gpu", "warn", "what_is_known"]
 
 _MOST_LISTED = 10
 
@@ -53,6 +53,11 @@ def effective(trace: Trace, run: Run) -> dict[str, str]:
     """
     judged = judge({**run.variables, **run.pins}, trace.reports)
     return {**trace.effective, **({"pins": json.dumps(judged, sort_keys=True)} if judged else {})}
+
+
+def uses_gpu(trace: Trace) -> bool:
+    """Returns whether a process had loaded the library of a GPU's driver."""
+    return any(os.path.basename(path).startswith(b"libcuda.so") for path in trace.libraries)
 
 
 def refusals(run: Run, *, strict_inputs: bool) -> Sequence[MlvcError]:
@@ -101,6 +106,9 @@ def warn(repo: Repo, run: Run) -> None:
         # A pin that was ignored is an error, unless the command failed anyway.
         if run.exit_code != 0 or name not in run.pins:
             repo.reporter.warn(f"{name}={asked[name]} was not in force: {why}")
+    if run.unstable_outputs:
+        listed = "\n".join(f"  {name}" for name in run.unstable_outputs[:_MOST_LISTED])
+        repo.reporter.warn(f"executed again, the command did not make the same bytes:\n{listed}")
     if run.code.omitted:
         names = "\n".join(f"  {item.replace(chr(9), ': ')}" for item in run.code.omitted[:_MOST_LISTED])
         repo.reporter.note(f"untracked files left out of the recorded code:\n{names}")

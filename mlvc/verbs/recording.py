@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,11 @@ from mlvc.repro.runtime_files import lay_runtime
 from mlvc.repro.trace import Trace, read_trace
 from mlvc.repro.values import MOST_BYTES, ValuesUnreadableError, decode_values, read_log, read_values
 from mlvc.verbs.add import tracked_parent
-from mlvc.verbs.findings import effective, refusals, refuse, warn, what_is_known
+from mlvc.verbs.findings import effective, refusals, refuse, uses_gpu, warn, what_is_known
 from mlvc.verbs.numerics import fingerprint
+from mlvc.verbs.owners import find_owners
 from mlvc.verbs.run import Prepared
+from mlvc.verbs.watching import run_watched
 from mlvc.verbs.workshop import open_workshop
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
@@ -69,6 +71,7 @@ class _Outcome:
         trace: What it reported of itself.
         values: Where it logged parameters and metrics.
         metrics: What the metrics files say.
+        place: What an engine executed, in whose place more can be; None for this machine.
         outputs: Where an engine left the outputs that exist; None where they are in the work tree already.
     """
 
@@ -80,6 +83,7 @@ class _Outcome:
     values: Path
     metrics: Mapping[str, str]
     outputs: tuple[TrackedPath, ...] | None = None
+    place: Execution | None = None
 
 
 def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
@@ -96,7 +100,11 @@ def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
         return _restore(repo, prepared, prepared.cached)
     where = _in_engine if prepared.engine.isolated else _on_host
     with where(repo, prepared, log) as outcome:
-        run = _record(repo, prepared, outcome)
+        outputs = _capture(repo, prepared, outcome)
+        unstable = None
+        if prepared.options.verify and outcome.result.exit_code == 0:
+            unstable = _unstable(repo, prepared, outputs, log)
+        run = _record(repo, prepared, outcome, outputs, unstable)
     if run.exit_code == 0:
         refuse(run, strict_inputs=prepared.options.strict_inputs)
     return RunResult(run, run.exit_code)
@@ -114,17 +122,16 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
                 log(data, is_error=is_error)
 
             try:
-                result = prepared.engine.run(
-                    Execution(
-                        argv=tuple(decode_name(argument) for argument in prepared.run.argv),
-                        directory=os.path.realpath(repo.cwd),
-                        variables=_variables(repo, prepared, scratch),
-                        # As many as a reproduction will have: some libraries count them, whatever they are told.
-                        cpus=_cpus(prepared.run),
-                    ),
-                    keep,
+                result, trace = run_watched(
+                    repo,
+                    prepared.run,
+                    prepared.engine,
+                    _execution(repo, prepared, scratch),
+                    scratch=scratch,
+                    log=keep,
                 )
             except KeyboardInterrupt:
+                trace = read_trace(scratch / "trace")
                 elapsed = repo.clock.now() - started
                 result = EngineResult(_INTERRUPTED, round(elapsed.total_seconds() * 1000))
                 interrupted = True
@@ -133,7 +140,7 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
             interrupted,
             started.isoformat(timespec="microseconds"),
             scratch / "log",
-            read_trace(scratch / "trace"),
+            trace,
             scratch / "values",
             _metrics(repo, prepared, lambda name: read_values(repo.cwd / name), result.exit_code),
         )
@@ -187,16 +194,33 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 values=done.values,
                 metrics=_metrics(repo, prepared, read_metrics, done.result.exit_code),
                 outputs=tuple(outputs),
+                place=done.execution,
             )
 
 
-def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
-    """Captures what the command left, stores the run, and, if it finished, writes the lock."""
+def _record(
+    repo: Repo,
+    prepared: Prepared,
+    outcome: _Outcome,
+    outputs: Sequence[TrackedPath],
+    unstable: tuple[str, ...] | None,
+) -> Run:
+    """Stores the run and, if it finished, writes the lock; `unstable` is None where it was not executed again."""
     logged_params, logged_metrics = read_log(outcome.values)
     run = prepared.run
+    seen = observed(outcome.trace, what_is_known(repo, prepared))
+    packages = {} if run.base is not None else find_owners(repo, map(decode_name, seen.libraries))
+    numbers = (
+        {}
+        if prepared.environment is None or outcome.interrupted
+        else fingerprint(repo, prepared.environment, run, prepared.engine, outcome.place)
+    )
     with repo.editing():
         with repo.store.writer() as writer:
-            outputs = _outputs(repo, prepared, outcome, writer)
+            if outcome.outputs is not None:
+                repo.worktree.materialise(
+                    {entry.path: entry for entry in outputs}, {}, force=True, writer=writer
+                )
             changed = _changed_inputs(repo, run, writer) if outcome.outputs is None else ()
             with outcome.log.open("rb") as file:
                 log_id, log_bytes = writer.add_stream(file)
@@ -208,19 +232,20 @@ def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
                 duration_ms=outcome.result.duration_ms,
                 exit_code=outcome.result.exit_code,
                 changed_inputs=changed,
-                outputs=outputs,
+                outputs=tuple(outputs),
                 missing_outputs=tuple(
                     encode_name(path) for path in prepared.output_paths if path not in present
                 ),
                 params={**run.params, **logged_params},
                 metrics={**outcome.metrics, **logged_metrics},
                 effective=effective(outcome.trace, run),
-                observed=observed(outcome.trace, what_is_known(repo, prepared)),
-                fingerprint={}
-                if prepared.environment is None or prepared.engine.isolated
-                else fingerprint(repo, prepared.environment, {**run.variables, **run.pins}),
+                observed=dataclasses.replace(seen, packages=packages),
+                fingerprint=numbers,
+                gpus=run.gpus if uses_gpu(outcome.trace) else (),
                 log=log_id,
                 log_bytes=log_bytes,
+                repeats=0 if unstable is None else 1,
+                unstable_outputs=unstable or (),
             )
             if run.exit_code == 0 and not refusals(run, strict_inputs=prepared.options.strict_inputs):
                 run = dataclasses.replace(run, status="finished")
@@ -234,18 +259,48 @@ def _record(repo: Repo, prepared: Prepared, outcome: _Outcome) -> Run:
     return run
 
 
-def _outputs(
-    repo: Repo, prepared: Prepared, outcome: _Outcome, writer: ObjectWriter
-) -> tuple[TrackedPath, ...]:
-    if outcome.outputs is None:
-        tracked = repo.read_lock().entries
+def _capture(repo: Repo, prepared: Prepared, outcome: _Outcome) -> tuple[TrackedPath, ...]:
+    """Returns the outputs, which are stored then."""
+    if outcome.outputs is not None:
+        return outcome.outputs
+    tracked = repo.read_lock().entries
+    with repo.editing(), repo.store.writer() as writer:
         return tuple(
             repo.worktree.capture(path, writer, tracked.get(path))
             for path in prepared.output_paths
             if repo.worktree.exists(path)
         )
-    repo.worktree.materialise({entry.path: entry for entry in outcome.outputs}, {}, force=True, writer=writer)
-    return outcome.outputs
+
+
+def _unstable(
+    repo: Repo, prepared: Prepared, outputs: Sequence[TrackedPath], log: LogSink
+) -> tuple[str, ...]:
+    """Executes the command again and returns which outputs have other bytes then.
+
+    One after the other, because two at once would share the CPUs that one of them was pinned to. In an engine the
+    place is a new one; on this machine the outputs are first put back to what they were before the run, and in the
+    end to what the first execution made.
+    """
+    isolated = prepared.engine.isolated
+    first = {entry.path: entry for entry in outputs}
+    if not isolated:
+        _put(repo, prepared.before, first)
+    where = _in_engine if isolated else _on_host
+    with where(repo, prepared, log) as again:
+        second = {entry.path: entry for entry in _capture(repo, prepared, again)}
+        failed = again.result.exit_code != 0
+    if not isolated:
+        _put(repo, first, second)
+    return tuple(
+        entry.name
+        for path, entry in sorted({**second, **first}.items())
+        if failed or path not in first or path not in second or first[path].id != second[path].id
+    )
+
+
+def _put(repo: Repo, wanted: Mapping[bytes, TrackedPath], there: Mapping[bytes, TrackedPath]) -> None:
+    with repo.editing(), repo.store.writer() as writer:
+        repo.worktree.materialise(wanted, there, force=True, writer=writer)
 
 
 def _changed_inputs(repo: Repo, run: Run, writer: ObjectWriter) -> tuple[TrackedPath, ...]:
@@ -302,8 +357,15 @@ def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
     return RunResult(cached, cached.exit_code, cached=True)
 
 
-def _cpus(run: Run) -> tuple[int, ...] | None:
-    return choose_cpus(run.threads, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+def _execution(repo: Repo, prepared: Prepared, scratch: Path) -> Execution:
+    run = prepared.run
+    return Execution(
+        argv=tuple(decode_name(argument) for argument in run.argv),
+        directory=os.path.realpath(repo.cwd),
+        variables=_variables(repo, prepared, scratch),
+        # As many as a reproduction will have: some libraries count them, whatever they are told.
+        cpus=choose_cpus(run.threads, os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    )
 
 
 def _variables(repo: Repo, prepared: Prepared, scratch: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mlvc import fsio
 from mlvc.engines.host import HostEngine
 from mlvc.env.probe import find_interpreter, find_python
 from mlvc.errors import MlvcError, UsageError
@@ -20,15 +21,18 @@ from mlvc.model.objects import Environment, Run
 from mlvc.ports import Engine, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.host import host_facts
-from mlvc.repro.profile import pins, refuse_secrets, select_variables, unset
+from mlvc.repro.profile import digest_rest, pins, refuse_secrets, select_variables, unset
 from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
 from mlvc.verbs.captured import capture_environment
+from mlvc.verbs.gpus import find_gpus
 from mlvc.verbs.numerics import numpy_dispatch
 from mlvc.verbs.workshop import choose_engine
 from mlvc.worktree.ignore import add_ignore
 
 __all__ = ["InputMissingError", "Prepared", "RunOptions", "prepare"]
+
+_KEY_BYTES = 32
 
 
 class InputMissingError(MlvcError):
@@ -56,6 +60,7 @@ class RunOptions:
         engine: `none`, `bubblewrap` or `docker`.
         cached: Whether a successful run of the same plan may stand in for this one.
         strict_inputs: Whether a run that read undeclared files counts as failed.
+        verify: Whether to execute the command a second time and compare.
     """
 
     argv: tuple[str, ...]
@@ -72,6 +77,7 @@ class RunOptions:
     engine: str = "none"
     cached: bool = False
     strict_inputs: bool = False
+    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Prepared:
         output_paths: Repository-relative paths of the declared outputs.
         options: What was asked for.
         ignored: Those of them that `.gitignore` names only because of this run.
+        before: What stood at the outputs; it is in the store.
         engine: What executes the command, and for Docker on which image.
         cached: A recorded run whose outputs stand in, if `--cached` found one.
     """
@@ -93,6 +100,7 @@ class Prepared:
     output_paths: tuple[bytes, ...]
     options: RunOptions
     ignored: tuple[bytes, ...]
+    before: Mapping[bytes, TrackedPath]
     engine: Engine
     cached: Run | None = None
 
@@ -122,7 +130,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     with repo.editing(), repo.store.writer() as writer:
         inputs = tuple(repo.worktree.capture(path, writer) for path in input_paths)
         # Promise 5: what the command may overwrite must be in an object before it starts.
-        repo.worktree.save_existing(output_paths, writer)
+        before = repo.worktree.save_existing(output_paths, writer)
         # Before the code is captured, of which `.gitignore` is a part: the same command again is the same plan.
         ignored = _ignore(repo, output_paths, lock.entries)
         code = repo.code.capture(
@@ -135,6 +143,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     for name in options.params_files:
         params.update(read_values(repo.cwd / name))
     inputs = tuple(dataclasses.replace(entry, run=_made_by(entry, lock.entries)) for entry in inputs)
+    gpus = find_gpus(repo)
     pinned = _pins(repo, options, threads, code.sha, environment)
     run = Run(
         plan=PlanId(bytes(32)),
@@ -150,6 +159,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         variables=select_variables(
             repo.environment, options.variables, pinned=[*pinned, *unset(options.profile)]
         ),
+        other_variables=_other_variables(repo, options, pinned),
         secrets=options.secrets,
         profile=options.profile,
         pins=pinned,
@@ -158,7 +168,9 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         params=params,
         params_files=options.params_files,
         metrics_files=options.metrics_files,
-        host=host_facts(),
+        host={**host_facts(), **gpus.facts()},
+        # Until the command ends and says whether it used them.
+        gpus=gpus.names,
         name=options.name,
         author=repo.code.author(),
     )
@@ -168,7 +180,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         run = dataclasses.replace(run, base=base)
     run = run.with_plan()
     cached = _cached(repo, run, output_paths) if options.cached else None
-    return Prepared(run, environment, output_paths, options, ignored, engine, cached)
+    return Prepared(run, environment, output_paths, options, ignored, before, engine, cached)
 
 
 def _ignore(
@@ -229,21 +241,25 @@ def _pins(
     return {name: value for name, value in pinned.items() if name not in options.variables}
 
 
-def _threads(options: RunOptions) -> int:
-    """Returns how many threads to pin.
+def _other_variables(repo: Repo, options: RunOptions, pinned: Mapping[str, str]) -> dict[str, str]:
+    if options.engine != "none":
+        return {}
+    path = repo.common_dir / "variables-key"
+    key = fsio.read_if_there(path)
+    if key is None:
+        key = os.urandom(_KEY_BYTES)
+        fsio.atomic_write(path, key)
+        path.chmod(0o600)
+    recorded = {**select_variables(repo.environment, options.variables), **pinned}
+    return digest_rest(repo.environment, [*recorded, *options.secrets], key)
 
-    Raises:
-        UsageError: More were asked for than there are CPUs: some libraries would take fewer, and others not.
-    """
+
+def _threads(options: RunOptions) -> int:
     if options.profile == "none":
         return 0
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if options.threads is not None and options.threads > usable:
-        raise UsageError(
-            f"--threads {options.threads}: only {usable} CPUs are here, and libraries would use fewer threads",
-            hint=f"--threads {usable}, or another machine",
-        )
-    return usable if options.threads is None else options.threads
+    if options.threads is not None:
+        return options.threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_paths(repo: Repo, inputs: Sequence[bytes], outputs: Sequence[bytes]) -> None:

@@ -17,6 +17,7 @@ from mlvc.repo import Repo
 from mlvc.repro.execute import Workshop
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.verbs.comparing import policy_of
+from mlvc.verbs.gpus import find_gpus
 from mlvc.worktree.worktree import Worktree
 
 __all__ = ["choose_engine", "find_system_engine", "open_workshop"]
@@ -82,6 +83,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None =
         clock=repo.clock,
         reporter=repo.reporter,
         policy=policy_of(repo.config, tolerance),
+        gpus=find_gpus(repo).names,
         capture_present=capture_present,
         build_trial=build_trial,
     )

@@ -1,5 +1,6 @@
 """`mlvc run`, `runs`, `show` and `lineage` as a user runs them; commands that are no Python keep it quick."""
 
+import pathlib
 import signal
 import subprocess
 import sys
@@ -219,9 +220,11 @@ def test_the_shells_kernels_are_on_record_and_portable_replaces_them(project, ru
     assert not last_run(run_mlvc)["variables"].keys() & shell.keys()
 
 
-def test_more_threads_than_cpus_are_refused(project, run_mlvc):
-    """Before anything runs: some libraries would take fewer, and others not."""
-    assert "CPUs are here" in run_mlvc("run", "--threads", "4096", "--", "true", check=125).stderr
+def test_more_threads_than_cpus_are_found_out(project, run_mlvc):
+    """OpenBLAS takes no more than there are CPUs, whatever it is told."""
+    result = watched_run(run_mlvc, "import numpy", "--threads", "4096", check=125)
+
+    assert "OPENBLAS_NUM_THREADS=4096: " in result.stderr
 
 
 def test_undeclared_files_are_listed_with_the_line_that_declares_them(project, home, run_mlvc):
@@ -255,3 +258,162 @@ def test_strict_inputs_fail_on_undeclared_files(project, run_mlvc):
 
     assert "-i extra.csv" in refused.stderr
     assert ["failed", "finished"] == [failed["status"], last_run(run_mlvc)["status"]]
+
+
+def test_verify_says_which_outputs_do_not_repeat(project, run_mlvc):
+    """The work tree and the record have those of the first execution; both started from the same place."""
+    (project / "kept").write_text("old\n")
+    script = (
+        "date +%N > moving; echo same > still; cat kept > copy; echo new >> kept; echo x > twice; rm -f twice"
+    )
+    options = ("-o", "moving", "-o", "still", "-o", "kept", "-o", "copy")
+
+    result = run_mlvc("run", "--json", "--verify", *options, "--", "sh", "-c", script)
+    run = result.json()
+    made = {output["path"]: output["id"] for output in run["outputs"]}
+
+    assert (1, ["moving"]) == (run["repeats"], run["unstable_outputs"])
+    assert "  moving\n" in result.stderr
+    assert run_mlvc("status", "--json").json()["changes"] == []
+    assert ("old\n", "old\nnew\n") == ((project / "copy").read_text(), (project / "kept").read_text())
+    assert {"moving", "still", "kept", "copy"} == made.keys()
+
+
+def test_verify_of_a_run_that_repeats(project, run_mlvc):
+    """The last line says so, and the record."""
+    result = run_mlvc("run", "--verify", "-o", "out", "--", "sh", "-c", "echo 1 > out")
+
+    assert "the same bytes twice" in result.stderr
+    assert (1, []) == (last_run(run_mlvc)["repeats"], last_run(run_mlvc)["unstable_outputs"])
+
+
+def test_verify_of_a_second_execution_that_fails(project, run_mlvc):
+    """Every output is unstable, and that of the first stays."""
+    script = "echo 1 > out; test ! -e left && touch left"
+    run_mlvc("run", "--verify", "-o", "out", "--", "sh", "-c", script)
+
+    assert ["out"] == last_run(run_mlvc)["unstable_outputs"]
+    assert "1\n" == (project / "out").read_text()
+
+
+@pytest.mark.strace
+def test_programs_that_are_no_python_are_watched_too(project, run_mlvc):
+    """What they read, what they did not find, what they renamed, what they started."""
+    (project / ".gitignore").write_text("extra.csv\n")
+    (project / "extra.csv").write_text("1\n")
+    script = "cat extra.csv > tmp; cat absent.csv; mv tmp out; cat out"
+
+    result = run_mlvc("run", "-o", "out", "--", "sh", "-c", script)
+    seen = last_run(run_mlvc)["observed"]
+
+    assert "  -i extra.csv\n" in result.stderr
+    assert (["extra.csv"], ["absent.csv"]) == (seen["undeclared"], seen["failed_opens"])
+    assert "strace" == seen["tracer"]
+    assert {"sh", "cat", "mv"} <= {name.rpartition("/")[2] for name in seen["executed"]}
+
+
+@pytest.mark.strace
+def test_a_python_below_a_shell_is_watched_by_both(project, run_mlvc):
+    """The record says what strace alone saw; the interpreter's own files are not listed."""
+    (project / "plain.txt").write_text("1\n")
+    watched_run(run_mlvc, "import os; open('script.py').close(); os.system('cat plain.txt')")
+    seen = last_run(run_mlvc)["observed"]
+
+    assert "audit-hook, strace" == seen["tracer"]
+    assert ["plain.txt", "script.py"] == seen["reads"]
+    assert ["plain.txt"] == seen["strace_alone"]
+
+
+@pytest.mark.strace
+def test_the_setting_decides_who_watches(project, run_mlvc):
+    """`audit-hook` leaves other programs alone; `strace` sees what Python's own hook does not."""
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write('\n[run]\ntracer = "audit-hook"\n')
+    run_mlvc("run", "--", "sh", "-c", "cat train.py")
+
+    assert "" == last_run(run_mlvc)["observed"]["tracer"]
+
+
+@pytest.mark.strace
+def test_a_program_that_strace_disturbs_still_works(project, run_mlvc):
+    """A debugger's call fails below strace: it is run again without, and from then on never with."""
+    script = "import ctypes, sys\nprint('start')\nsys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)\n"
+
+    first = watched_run(run_mlvc, script)
+    second = watched_run(run_mlvc, script)
+
+    assert ("without", False) == ("without" if "without" in first.stderr else "", "strace" in second.stderr)
+    assert "start\n" == second.stdout
+    assert ["finished", "finished"] == [run["status"] for run in run_mlvc("runs", "--json").json()["runs"]]
+
+
+@pytest.mark.strace
+def test_signals_and_background_processes_are_as_without_strace(project, run_mlvc):
+    """A signal ends with 128 + n; what stays in the background is not waited for."""
+    run_mlvc("run", "--", "sh", "-c", "kill -9 $$", check=137)
+    run_mlvc("run", "--", "sh", "-c", "sleep 100 >/dev/null 2>&1 & echo $! > pid", timeout_s=60)
+    (project / "pid").read_text()
+    subprocess.run(["kill", (project / "pid").read_text().strip()], check=True)
+
+
+def test_variables_that_are_not_recorded_leave_a_digest(project, run_mlvc):
+    """A change of one can be found in this clone; its value, and what looks like a secret, cannot."""
+    first, second = (
+        run_mlvc("run", "--json", "--", "true", env={"DATA_PLACE": place, "MY_TOKEN": "hush"}).json()["id"]
+        for place in ("here", "there")
+    )
+    one, two = (run_mlvc("show", name, "--json").json()["other_variables"] for name in (first, second))
+
+    assert {"DATA_PLACE"} == {name for name in one if one[name] != two[name]}
+    assert "MY_TOKEN" not in one
+    assert not {"here", "there", "hush"} & {*one.values(), *two.values()}
+
+
+def a_library():
+    """Any library of the system, to be loaded under another name."""
+    lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    return next(pathlib.Path(line.split()[-1]) for line in lines if "/libm.so" in line or "/libm-" in line)
+
+
+NVIDIA = """#!/bin/sh
+echo asked >> {folder}/asked
+echo 'NVIDIA H200, 550.54.15, 143771 MiB'
+echo 'NVIDIA H200, 550.54.15, 143771 MiB'
+echo 'No devices were found'
+"""
+
+
+def test_gpus_are_facts_about_the_host(project, tmp_path, run_mlvc):
+    """Asked once; a run that did not load the driver's library used none."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(NVIDIA.format(folder=tmp_path))
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}:/usr/bin:/bin"}
+
+    run_mlvc("run", "--", "true", env=path)
+    run_mlvc("run", "--", "true", env=path)
+    run = last_run(run_mlvc)
+
+    assert ("NVIDIA H200, NVIDIA H200", "550.54.15") == (run["host"]["gpu"], run["host"]["gpu_driver"])
+    assert [] == run["gpus"]
+    assert "asked\n" == (tmp_path / "asked").read_text()
+
+
+def test_a_gpu_that_was_used_is_on_record_and_missed(project, tmp_path, run_mlvc):
+    """The driver's library is mapped; a reproduction without that GPU says so before anything runs."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(NVIDIA.format(folder=tmp_path))
+    program.chmod(0o755)
+    (tmp_path / "libcuda.so.1").write_bytes(a_library().read_bytes())
+    script = (
+        f"import ctypes, numpy; ctypes.CDLL({str(tmp_path / 'libcuda.so.1')!r}); open('out', 'w').close()"
+    )
+
+    watched_run(run_mlvc, script, "-o", "out", PATH=f"{program.parent}:/usr/bin:/bin")
+    run = last_run(run_mlvc)
+    repeated = run_mlvc("repro", "--engine", "none", "out", check=False)
+
+    assert ["NVIDIA H200", "NVIDIA H200"] == run["gpus"]
+    assert "the run used NVIDIA H200, NVIDIA H200, and this machine has no GPU" in repeated.stderr

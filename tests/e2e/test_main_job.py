@@ -252,11 +252,40 @@ def test_a_run_recorded_inside_an_engine_reproduces_in_it(project):
         *("run", "--engine", "bubblewrap", "-i", "data", "-o", "models/model.joblib", "--"),
         *(".venv/bin/python", "train.py"),
     )
+    inside, outside = project("runs", "--json").json()["runs"][:2]
     report = project("repro", "--engine", "bubblewrap", "--json", "models/model.joblib").json()
 
     assert (project.cwd / "models/model.joblib").is_file()
     assert "bubblewrap" == project("runs", "--json").json()["runs"][0]["engine"]
     assert "identical" == report["verdict"]
+    # The same numbers, asked in the sandbox.
+    assert "numpy.dgemm" in inside["fingerprint"]
+    assert outside["fingerprint"] == inside["fingerprint"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_kernel_of_the_shell_leaks_neither_in_nor_out(project, engine, request):
+    """One that the record has is there again; one that the shell has only now is not."""
+    (project.cwd / "data").rename(project.cwd / "aside")
+    project("checkout")
+    script = (
+        "import numpy as np; a = np.arange(90000.0).reshape(300, 300) % 7 + 0.1\n"
+        "(a @ a / 3).tofile('models/model.joblib')"
+    )
+    shell = {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_L2_SIZE": "1024"}
+    none = dict.fromkeys(shell)
+    verdicts = []
+    for recorded, repeated in ((shell, none), (none, shell)):
+        project(
+            *("run", "-o", "models/model.joblib", "--", str(project.cwd / ".venv/bin/python"), "-c", script),
+            env=recorded,
+        )
+        verdicts.append(reproduce(project, engine, request, env=repeated)["verdict"])
+        (project.cwd / "mlvc.toml").write_text(
+            (project.cwd / "mlvc.toml").read_text().partition("[image]")[0]
+        )
+
+    assert ["identical", "identical"] == verdicts
 
 
 @pytest.mark.sandbox

@@ -82,6 +82,10 @@ def command(
         bool,
         typer.Option("--strict-inputs", help="Fail if the command reads files that are not declared."),
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Execute it twice, and record whether the outputs are the same."),
+    ] = False,
 ) -> None:
     """Runs a command and records everything it depended on.
 
@@ -110,6 +114,7 @@ def command(
                 engine=engine,
                 cached=cached,
                 strict_inputs=strict_inputs,
+                verify=verify,
             ),
         )
         result = execute(repo, prepared, session.stream(to_stderr=session.json))
@@ -123,6 +128,8 @@ def command(
                 "cached": result.cached,
                 "outputs": [tracked_json(entry) for entry in record.outputs],
                 "missing_outputs": list(record.missing_outputs),
+                "repeats": record.repeats,
+                "unstable_outputs": list(record.unstable_outputs),
             }
         )
     else:
@@ -132,7 +139,8 @@ def command(
 
 
 def _told(record: Run) -> str:
-    return f"run {record.id.short} {record.status}, {plural(len(record.outputs), 'output')} recorded"
+    told = f"run {record.id.short} {record.status}, {plural(len(record.outputs), 'output')} recorded"
+    return told + (", the same bytes twice" if record.repeats and not record.unstable_outputs else "")
 
 
 def _split(assignments: Sequence[str]) -> dict[str, str]:
