@@ -12,7 +12,7 @@ from mlvc.repro.diagnose.factors import ChangeKind, Factor, clamps, variations
 from mlvc.repro.diagnose.preflight import recipe_factors, surroundings
 from mlvc.repro.diagnose.procedure import Case, Conclusion, investigate
 from mlvc.repro.diagnose.report import report_causes
-from mlvc.repro.diagnose.signature import ranked
+from mlvc.repro.diagnose.signature import is_explained, ranked
 from mlvc.repro.diagnose.variation import vary
 from mlvc.repro.execute import Workshop, usable_cpus
 from mlvc.repro.laboratory import Budget, Laboratory, changed_files, environment_of
@@ -100,7 +100,14 @@ def _causes(laboratory: Laboratory, inquiry: Inquiry, reruns: list[Rerun]) -> tu
     agreement = _agreement(reruns, laboratory.shop)
     done = Conclusion(is_repeatable=None if agreement is None else _is_harmless(agreement))
     if inquiry.diagnose == "full":
-        case = Case(first.verdict, groups, _clamps(laboratory), ranked(first.outputs), agreement)
+        case = Case(
+            first.verdict,
+            groups,
+            _clamps(laboratory),
+            ranked(first.outputs),
+            agreement,
+            is_explained(first.outputs),
+        )
         done = laboratory.conduct(investigate(case))
     return report_causes(laboratory.record, first, groups, done)
 

@@ -1,6 +1,16 @@
-"""An S3 server that every command of a test is led to."""
+"""What is made once for many tests: an S3 server's bucket, and a repository with the frameworks' environment."""
 
 import pytest
+
+from tests.support.training import make_repository
+
+
+@pytest.fixture(scope="session")
+def frameworks_repository(frameworks_python, bubblewrap, tmp_path_factory, worker_id):
+    """A repository that has captured and rebuilt the frameworks' environment; all processes of the tests share it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    return make_repository(shared / "frameworks-repository", frameworks_python)
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """`mlvc repro --diagnose full` and `--vary` on small real scripts: the cause is named, and an experiment showed it."""
 
 import contextlib
+import http.server
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
 from tests.support.command import Mlvc
-from tests.support.environments import find_system_python
+from tests.support.environments import find_system_python, install
 
 ENGINES = [
     pytest.param("bubblewrap", marks=pytest.mark.sandbox),
@@ -162,12 +164,12 @@ def test_an_undeclared_file_that_changes_nothing_but_numbers_is_confirmed(boxed)
 
 
 def test_a_number_of_cpus_that_was_recorded_is_confirmed(boxed):
-    """Recorded on one CPU with two threads pinned; here there are two."""
+    """Recorded on one CPU and without pins; here there are more."""
     (boxed.folder / "train.py").write_text(
         "import os\nopen('out.txt', 'w').write(str(len(os.sched_getaffinity(0))))\n"
     )
     with one_cpu():
-        boxed.run("run", "--threads", "2", "-o", "out.txt", "--", ".venv/bin/python", "train.py")
+        boxed.run("run", "--profile", "none", "-o", "out.txt", "--", ".venv/bin/python", "train.py")
 
     assert ["threads"] == confirmed(boxed.why("--diagnose", "full"))
 
@@ -357,3 +359,112 @@ def test_the_causes_are_told_to_a_person(boxed):
     assert "\n    3 re-runs with the generators seeded" in told.stdout
     assert "\n    fix: mlvc run -o out.txt --seed 0" in told.stdout
     assert "re-run 2: with nothing changed" in told.stderr
+
+
+def site_of(project):
+    (site,) = (project.folder / ".venv").glob("lib/python3*/site-packages")
+    return site
+
+
+def test_one_bumped_dependency_among_many_is_named(boxed):
+    """Put back one half after the other; the fix is the line that installs what was recorded."""
+    for number in range(12):
+        install(site_of(boxed), f"part{number}", "1.0", {f"part{number}.py": "RATE = 1\n"})
+    boxed.record("import part7\nopen('out.txt', 'w').write(str(part7.RATE))\n")
+    for number in (2, 5, 7, 11):
+        shutil.rmtree(site_of(boxed) / f"part{number}-1.0.dist-info")
+        install(site_of(boxed), f"part{number}", "1.1", {f"part{number}.py": "RATE = 2\n"})
+
+    found = boxed.why(*AGAINST)
+
+    assert ("different", ["package"]) == (found["verdict"], confirmed(found))
+    assert "part7 was 1.0, and is 1.1" == found["diagnosis"][0]["detail"]
+    assert "uv pip install part7==1.0" == found["diagnosis"][0]["fix"]
+    assert found["reruns"] <= 6
+    built = boxed.folder / ".git" / "mlvc" / "environments"
+    assert 1 == len([path for path in built.iterdir() if (path / "env").is_dir()])
+
+
+def test_a_file_of_the_home_directory_is_named(project, home):
+    """`failed`, with its path: it is no part of the project, and can be no input."""
+    (home / "settings.csv").write_text("1")
+    path = str(home / "settings.csv")
+    project.record(f"open('out.txt', 'w').write(open({path!r}).read())\n")
+
+    found = project.why("--diagnose", "full")
+
+    assert "failed" == found["verdict"]
+    assert "undeclared-input" == found["diagnosis"][0]["cause"]
+    assert path in found["diagnosis"][0]["detail"]
+
+
+def test_a_download_during_training_is_named(project):
+    """`failed`, with the host that the record saw."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        project.record(
+            f"import urllib.request as u\nopen('out.txt', 'wb').write(u.urlopen('http://{host}/').read())\n"
+        )
+        found = project.why("--diagnose", "full")
+        server.shutdown()
+
+    assert "failed" == found["verdict"]
+    assert "network" == found["diagnosis"][0]["cause"]
+    assert host in found["diagnosis"][0]["detail"]
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Serves a number."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"42")
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def test_a_malicious_pickle_is_compared_and_never_executed(boxed, tmp_path):
+    """Whatever it says."""
+    marker = tmp_path / "executed"
+    boxed.record(
+        "import os, pickle, random\n"
+        "class Evil:\n"
+        f"    def __reduce__(self): return os.system, ('touch {marker}',)\n"
+        "open('model.pkl', 'wb').write(pickle.dumps([Evil(), random.random()]))\n",
+        output="model.pkl",
+    )
+
+    found = boxed.why("--diagnose", "full", output="model.pkl")
+
+    assert ["unseeded-random"] == confirmed(found)
+    assert not marker.exists()
+
+
+def test_a_program_that_cannot_be_loaded_is_no_verdict(boxed):
+    """Exit 2 and the library's name, as for everything that could not even be started."""
+    elf = boxed.folder / "tool"
+    shutil.copy("/bin/true", elf)
+    data = elf.read_bytes().replace(b"libc.so.6\0", b"libc.so.9\0")
+    assert b"libc.so.9" in data
+    elf.write_bytes(data)
+    elf.chmod(0o755)
+    subprocess.run(["git", "add", "tool"], cwd=boxed.folder, check=True)
+    boxed.run("run", "--", "./tool", check=127)
+    (failed,) = boxed.run("runs", "--json").json()["runs"]
+
+    refused = boxed.run("repro", failed["id"], "--engine", "bubblewrap", "--json", check=2).json()
+
+    assert "system-library-missing" == refused["error"]["code"]
+    assert "libc.so.9" in refused["error"]["message"]
+
+
+def test_the_note_about_the_engine_is_short(boxed):
+    """Docker's own words are long, and not about the run."""
+    boxed.record("open('out.txt', 'w').write('x')\n")
+
+    told = boxed.run("repro", "out.txt", env={"DOCKER_HOST": "tcp://127.0.0.1:9"})
+
+    assert "engine: bubblewrap, on this system's own files (no Docker engine answers)\n" in told.stderr

@@ -34,6 +34,7 @@ class Case:
         clamps: What can be held, the easiest to mend first.
         order: Causes that the differences speak for, the likeliest first.
         agreement: How earlier re-runs compare with each other, if there were several.
+        is_explained: Whether named rules explain every difference.
     """
 
     verdict: str
@@ -41,6 +42,7 @@ class Case:
     clamps: tuple[Factor, ...]
     order: tuple[str, ...]
     agreement: str | None = None
+    is_explained: bool = False
 
 
 @dataclass(slots=True)
@@ -76,6 +78,9 @@ def investigate(case: Case) -> Steps[Conclusion]:
         if case.verdict == "failed":
             yield from _put_back(case, done, "identical")
             return done
+        if case.is_explained and not any(factor.is_seen for group in case.groups for factor in group):
+            # Nothing is known to be another, and the differences are known not to matter.
+            return done
         agreement = case.agreement
         if agreement is None:
             outcome = yield Experiment()
@@ -86,7 +91,8 @@ def investigate(case: Case) -> Steps[Conclusion]:
         if agreement == "identical":
             yield from _put_back(case, done, "identical")
         elif not done.is_repeatable or case.verdict == "equivalent":
-            yield from _hold(case, done, agreement)
+            if not case.is_explained:
+                yield from _hold(case, done, agreement)
         else:
             yield from _put_back(case, done, "equivalent")
     except BudgetSpentError:

@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mlvc.model.objects import Cause, Difference, OutputVerdict
+from mlvc.repro.compare.policy import RULES
 
-__all__ = ["harmless_causes", "likely_causes", "ranked"]
+__all__ = ["harmless_causes", "is_explained", "likely_causes", "ranked"]
 
 _ROUNDING = 1e-6
 """Norm-wise; sums in another order were measured to stay below it, once, and other data or seeds never."""
 _FEW = 3
 _MOST_NAMED = 3
 
+_REASONS = {rule.name: rule.reason for rule in RULES}
+# What they ignore may come from the clock, or from another version of a library.
+_VAGUE = {"zip.headers", "zip.order", "python.set-order", "compression"}
 _BY_SHAPE = {
     "order": ("hash-seed", "directory-order", "threads"),
     "rounding": (
@@ -63,12 +67,24 @@ def ranked(outputs: Sequence[OutputVerdict]) -> tuple[str, ...]:
     return _BY_SHAPE[_shape(_places(outputs))]
 
 
+def is_explained(outputs: Sequence[OutputVerdict]) -> bool:
+    """Returns whether a rule covers every place that differs, and says by its name alone where that comes from."""
+    return all(
+        output.verdict in {"identical", "equivalent"}
+        and (output.differences or output.verdict == "identical")
+        for output in outputs
+    ) and all(place.rule and place.rule not in _VAGUE for place in _places(outputs))
+
+
 def harmless_causes(outputs: Sequence[OutputVerdict]) -> Iterator[Cause]:
     """Yields one finding for each rule that let differences be ignored, and one for what only wraps the content."""
     places = _places(outputs)
     rules = dict.fromkeys(place.rule for place in places if place.rule)
     for rule in rules:
-        yield _harmless(f"the rule {rule} lets it be ignored", [item for item in places if item.rule == rule])
+        yield _harmless(
+            f"{_REASONS.get(rule, 'what a rule of this project ignores')} (rule {rule})",
+            [item for item in places if item.rule == rule],
+        )
     wrapped = [item for item in places if item.nature == "container" and not item.rule]
     if wrapped:
         yield _harmless("it only wraps the content", wrapped)

@@ -8,11 +8,12 @@ import pytest
 
 from mlvc.model.ids import BlobId, PlanId, TreeId
 from mlvc.model.lock import TrackedPath
-from mlvc.model.objects import Code, Observed, Run, Verdict
+from mlvc.model.objects import Code, Difference, Observed, OutputVerdict, Run, Verdict
 from mlvc.model.tree import Kind
 from mlvc.ports import EngineResult
 from mlvc.repro.diagnose.preflight import surroundings
 from mlvc.repro.diagnose.report import report_causes
+from mlvc.repro.diagnose.signature import is_explained, ranked
 from mlvc.repro.rerun import Rerun
 from mlvc.repro.trace import Trace
 
@@ -196,3 +197,36 @@ def test_a_hostile_log_gives_findings_that_can_be_stored():
     verdict = Verdict(run=RUN.id, verdict="failed", diagnosis=findings)
     assert Verdict.decode(verdict.encode()) == verdict
     assert all(item.detail.isprintable() and len(item.detail) <= 1000 for item in findings)
+
+
+def output(verdict, *places):
+    return OutputVerdict("model.pkl", verdict, "b3:0", "b3:1", "", places)
+
+
+ADDRESS = Difference("$._stop_words_id", "value", "1", "2", rule="sklearn.TfidfVectorizer._stop_words_id")
+HEADERS = Difference("", "container", rule="zip.headers")
+ROUNDED = Difference("$.w", "numeric", dtype="float64", norm="2e-13")
+SHAPE = Difference("$.w", "structure")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([output("equivalent", ADDRESS)], True),
+        ([output("equivalent", ADDRESS), output("identical")], True),
+        ([output("equivalent", ADDRESS, HEADERS)], False),
+        ([output("equivalent")], False),
+        ([output("close", ROUNDED)], False),
+    ],
+)
+def test_a_rule_explains_a_difference_by_its_name(outputs, expected):
+    """But not the headers of a zip, which come from the clock or from another library."""
+    assert expected == is_explained(outputs)
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"), [(ROUNDED, "threads"), (SHAPE, "undeclared-input"), (HEADERS, "undeclared-input")]
+)
+def test_what_the_differences_look_like_ranks_the_causes(place, cause):
+    """Rounding speaks for threads and kernels, structure for other data or seeds."""
+    assert cause == ranked([output("different", place)])[0]
