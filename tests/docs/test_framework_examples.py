@@ -56,18 +56,21 @@ def test_every_project_is_tested():
 @pytest.mark.frameworks
 @pytest.mark.sandbox
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", FRAMEWORKS)
-def test_example_comes_out_the_same(projects, name):
-    """Three commands, and the model that a real framework trained is the same to the byte."""
+@pytest.mark.timeout(900)
+def test_examples_come_out_the_same(projects):
+    """Three commands each, and the model that a real framework trained is the same to the byte."""
     top, call = projects
-    lines = commands(name)
-    assert 3 == len(lines)
-    for line in lines:
-        done = call(line, top / name)
-        assert 0 == done.returncode, done.stderr
-    assert "engine: bubblewrap" in done.stderr
-    assert "identical" == done.stdout.splitlines()[-1]
-    # A model that has learned nothing would be reproducible too.
-    ((metric, value),) = json.loads((top / name / "metrics.json").read_text()).items()
-    assert value > 0.9 if metric == "r2" else 0 < value < {"rmse": 30, "mse": 0.1}[metric]
+    verdicts = {}
+    # One test, because each process that runs tests would capture and rebuild the environment again.
+    for name in FRAMEWORKS:
+        lines = commands(name)
+        assert 3 == len(lines)
+        for line in lines:
+            done = call(line, top / name)
+            assert done.returncode in {0, 1}, done.stderr
+        assert "engine: bubblewrap" in done.stderr
+        verdicts[name] = done.stdout.splitlines()[-1]
+        # A model that has learned nothing would be reproducible too.
+        ((metric, value),) = json.loads((top / name / "metrics.json").read_text()).items()
+        assert value > 0.9 if metric == "r2" else 0 < value < {"rmse": 30, "mse": 0.1}[metric]
+    assert dict.fromkeys(FRAMEWORKS, "identical") == verdicts

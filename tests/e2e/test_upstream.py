@@ -1,5 +1,6 @@
 """`mlvc repro --upstream`: whole chains of runs, here, in several processes, and on a real Dask cluster."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,8 +14,10 @@ import pytest
 
 from mlvc.cli.workers import read_answer, start_worker
 from mlvc.forks import WorkerFailedError
+from mlvc.repo import Repo
 from mlvc.verbs.orders import Order
 from tests.support.command import Mlvc, child_environment
+from tests.support.reporter import RecordingReporter
 
 pytestmark = pytest.mark.sandbox
 
@@ -58,7 +61,20 @@ def git(cwd, *arguments):
 
 def record(run_mlvc, name, inputs, output, script, *options):
     flags = [word for path in inputs for word in ("-i", path)]
-    run_mlvc("run", "-n", name, *options, *flags, "-o", output, "--", "sh", "-c", script)
+    # No Python on the way: to capture and rebuild the environment of these tests would take minutes.
+    bare = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": None}
+    run_mlvc("run", "-n", name, *options, *flags, "-o", output, "--", "sh", "-c", script, env=bare)
+
+
+def widen(git_repo, path):
+    """Makes the run of a tracked path one that was recorded on a machine with 4,000 CPUs."""
+    repo = Repo.open(git_repo, reporter=RecordingReporter(), environment={})
+    lock = repo.read_lock()
+    entry = lock.entries[path.encode()]
+    wide = dataclasses.replace(repo.store.read_object(entry.run), threads=4000).with_plan()
+    with repo.store.writer() as writer:
+        writer.add_object(wide)
+    repo.write_lock(lock.with_entries([dataclasses.replace(entry, run=wide.id)]))
 
 
 def told(done):
@@ -106,7 +122,8 @@ def test_run_that_was_recorded_twice_is_executed_once(chain):
 @pytest.mark.parametrize("options", [(), ("--jobs", "2")])
 def test_run_that_cannot_be_executed_does_not_hide_the_others(chain, git_repo, tmp_path, options):
     """Exit 2, and every verdict and the error are told, in every report; what stands on it says so."""
-    record(chain, "wide", ["mid2"], "far", "cat mid2 > far", "--threads", "4000")
+    record(chain, "wide", ["mid2"], "far", "cat mid2 > far")
+    widen(git_repo, "far")
     record(chain, "last", ["far"], "end", "cat far > end")
     reports = [word for kind in ("html", "md", "xml") for word in ("--report", tmp_path / f"r.{kind}")]
 
@@ -123,9 +140,10 @@ def test_run_that_cannot_be_executed_does_not_hide_the_others(chain, git_repo, t
     assert "error: run " in plain.stderr
 
 
-def test_nothing_that_can_be_executed_is_an_error(chain):
+def test_nothing_that_can_be_executed_is_an_error(chain, git_repo):
     """As without `--upstream`."""
-    record(chain, "wide", [], "far", "echo > far", "--threads", "4000")
+    record(chain, "wide", [], "far", "echo > far")
+    widen(git_repo, "far")
 
     done = chain("repro", "far", "--jobs", "2", *BUBBLEWRAP, check=2)
 
@@ -305,3 +323,17 @@ def test_address_that_is_none_is_refused(chain, address):
 def test_jobs_and_executor_exclude_each_other(chain):
     """Which of the two would count?"""
     assert "exclude each other" in chain("repro", "--jobs", "2", "--executor", "tcp://x:1", check=2).stderr
+
+
+def test_upstream_and_against_exclude_each_other(chain):
+    """What is executed in a run's place says nothing about what made its inputs."""
+    refused = chain("repro", "model", "--upstream", "--against", "work", check=2)
+
+    assert "exclude each other" in refused.stderr
+
+
+def test_processes_store_nothing_about_what_was_executed_in_a_runs_place(chain):
+    """As without `--jobs`: there is no verdict to be found later."""
+    done = chain("repro", "two", "three", "--against", "two", "--jobs", "2", *BUBBLEWRAP, "--json", check=1)
+
+    assert [None, None] == [run["verdict_id"] for run in done.json()["runs"]]
