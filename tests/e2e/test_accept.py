@@ -1,0 +1,23 @@
+"""`mlvc repro --accept` and `--tolerance`: how good is good enough."""
+
+SCRIPT = """
+import pathlib, time
+pathlib.Path("out.json").write_text('{"x": %r}' % (1.0 + (time.time_ns() // 1000 % 1000 + 1) * 1e-13))
+"""
+
+
+def test_accept_and_tolerance(run_mlvc, git_repo):
+    """The exit status follows the one; the verdict follows the other, and keeps the bound that it went by."""
+    run_mlvc("init")
+    (git_repo / "train.py").write_text(SCRIPT)
+    run_mlvc("run", "-o", "out.json", "--", "python", "train.py")
+
+    for options, status, verdict, bound in (
+        (("--accept", "equivalent"), 1, "close", "1e-09"),
+        (("--accept", "close"), 0, "close", "1e-09"),
+        (("--accept", "close", "--tolerance", "0"), 1, "different", "0"),
+    ):
+        done = run_mlvc("repro", "--engine", "none", "--diagnose", "off", "--json", *options, check=status)
+
+        assert verdict == done.json()["verdict"]
+        assert bound == done.json()["runs"][0]["policy"]["float64"]
