@@ -84,7 +84,7 @@ def test_a_number_of_threads_in_a_model(training):
 def test_fewer_cpus_than_there_are_now(training):
     """`close`: OpenBLAS uses as many threads as there are CPUs; `strict` refuses to pin more than that."""
     script = DATA.replace("(400, 60)", "(2000, 300)") + (
-        "from sklearn.decomposition import PCA\njoblib.dump(PCA(20).fit(x), 'model.joblib')\n"
+        "from sklearn.decomposition import PCA\njoblib.dump(PCA(20, svd_solver='full').fit(x), 'model.joblib')\n"
     )
     with one_cpu():
         run = training.record(script, "--profile", "none", outputs=("model.joblib",))
