@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from mlvc import fsio
@@ -134,11 +133,18 @@ def environment_key(environment: Environment, base: Base | None, *, project: str
                 "prefix": interpreter.base_prefix,
                 "project": encode_name(os.fsencode(project)) if has_inner else None,
                 "unowned": None if environment.unowned is None else str(environment.unowned),
-                "uv": metadata.version("uv"),
+                "uv": _uv_version(),
                 "wheels": [[item.wheel_name, item.wheel_sha256] for item in environment.distributions],
             }
         )
     ).hex
+
+
+def _uv_version() -> str:
+    # It takes 30 ms to load, which a run on this machine must not pay.
+    from importlib import metadata  # noqa: PLC0415
+
+    return metadata.version("uv")
 
 
 def build(
