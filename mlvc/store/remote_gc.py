@@ -380,7 +380,9 @@ class _RemoteGc:
         # Without its index a pack does not count, so no reader finds half of one.
         for suffix in (INDEX_SUFFIX, PACK_SUFFIX):
             self._remove([file for file in sorted(doomed) if file.endswith(suffix)], deadline)
-        if left := self.remote.look().files.keys() & set(doomed):
+        now = self.remote.look().files
+        # What a pusher sent again meanwhile is younger than the list.
+        if left := {file for file in doomed if listed.dooms(file, now)}:
             raise RemoteDeniedError(
                 f"the remote {self.remote.url} did not delete {min(left)}",
                 hint="check that your credentials may delete; then repeat",

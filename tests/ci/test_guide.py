@@ -29,7 +29,7 @@ import pathlib
 rows = sorted(path.read_text() for path in pathlib.Path("data").iterdir())
 pathlib.Path("model.bin").write_text("".join(rows))
 """
-UNSEEDED = TRAIN + 'pathlib.Path("model.bin").write_bytes(__import__("os").urandom(8))\n'
+UNSEEDED = TRAIN + 'pathlib.Path("model.bin").write_text(__import__("os").urandom(8).hex())\n'
 UV = [sys.executable, "-m", "uv"]
 SOCKET = "unix:///var/run/docker.sock"
 NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}

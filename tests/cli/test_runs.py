@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import pyarrow.parquet
 import pytest
+
+from tests.support.command import child_environment
 
 
 @pytest.fixture
@@ -46,9 +50,9 @@ def test_formats_say_the_same(runs, run_mlvc):
     """CSV, JSON and Parquet: one row for each run, with numbers as numbers."""
     rows = json.loads(run_mlvc("runs", "--format", "json").stdout)
     lines = list(csv.DictReader(io.StringIO(run_mlvc("runs", "--format", "csv").stdout, newline="")))
-    (runs / "runs.parquet").write_bytes(
-        run_mlvc("runs", "--format", "parquet").stdout.encode("utf-8", "surrogateescape")
-    )
+    with (runs / "runs.parquet").open("wb") as file:
+        command = [sys.executable, "-m", "mlvc", "runs", "--format", "parquet"]
+        subprocess.run(command, cwd=runs, env=child_environment({}), stdout=file, check=True)
     table = pyarrow.parquet.read_table(runs / "runs.parquet").to_pylist()
 
     assert rows == table
