@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlvc.model.ids import BlobId, TreeId
     from mlvc.ports import ObjectWriter
 
-__all__ = ["LARGEST_UNTRACKED_BYTES", "MOST_UNTRACKED_BYTES", "capture_code"]
+__all__ = ["LARGEST_UNTRACKED_BYTES", "MOST_UNTRACKED_BYTES", "capture_code", "looks_secret"]
 
 LARGEST_UNTRACKED_BYTES = 1_000_000
 MOST_UNTRACKED_BYTES = 20_000_000
@@ -101,7 +101,7 @@ def _choose_untracked(
             omitted[path] = "another git repository"
         elif untracked == "all":
             chosen.add(path)
-        elif _looks_secret(path):
+        elif looks_secret(path):
             omitted[path] = "looks like a secret"
         elif size_bytes > LARGEST_UNTRACKED_BYTES:
             omitted[path] = "larger than 1 MB"
@@ -113,7 +113,8 @@ def _choose_untracked(
     return chosen, omitted
 
 
-def _looks_secret(path: bytes) -> bool:
+def looks_secret(path: bytes) -> bool:
+    """Returns whether a file is called as those are that hold secrets."""
     # Directories too: `.env/` and `credentials/` hold what their names say.
     components = os.fsdecode(path).lower().split("/")
     return any(fnmatch.fnmatchcase(name, pattern) for name in components for pattern in _SECRET_NAMES)

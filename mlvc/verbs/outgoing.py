@@ -19,7 +19,14 @@ from mlvc.verbs.remote import list_remotes
 from mlvc.verbs.seen import remember_packs, seen_packs
 from mlvc.verbs.source import index_cache
 
-__all__ = ["DataNotPushedError", "check_blind_push", "check_push"]
+__all__ = [
+    "DataNotPushedError",
+    "check_blind_push",
+    "check_push",
+    "default_remotes",
+    "find_unsent",
+    "name_places",
+]
 
 _NAMED = 5
 _WITHOUT = "`git push --no-verify` goes on without"
@@ -47,26 +54,42 @@ def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None
         FormatError: A lock among those commits cannot be read.
         MlvcError: A remote cannot be used, so that there is no answer.
     """
-    known = list_remotes(repo)
-    remotes = [entry.open() for entry in known if entry.is_default]
-    remotes = remotes or [entry.open() for entry in known]
+    remotes = default_remotes(repo)
     needed = _needed(repo, refs, git_remote, with_commits=not _is_all_seen(repo, remotes))
     if not needed:
         return
     if not remotes:
         raise DataNotPushedError(
-            f"data of these commits is in this clone alone: {_listed(needed)}",
+            f"data of these commits is in this clone alone: {name_places(needed)}",
             hint=f"`mlvc remote add NAME URL`, then `mlvc push`; {_WITHOUT}",
         )
+    unsent = find_unsent(repo, remotes, needed)
+    if unsent:
+        raise DataNotPushedError(
+            f"data of these commits is on no remote: {name_places(unsent)}",
+            hint=f"`mlvc push`, then repeat; {_WITHOUT}",
+        )
+
+
+def default_remotes(repo: Repo) -> Sequence[Remote]:
+    """Returns the default remote; all of them where none is the default."""
+    known = list_remotes(repo)
+    return [entry.open() for entry in known if entry.is_default] or [entry.open() for entry in known]
+
+
+def find_unsent(
+    repo: Repo, remotes: Iterable[Remote], needed: Mapping[ObjectId, str]
+) -> Mapping[ObjectId, str]:
+    """Returns what none of the remotes has; one is asked only if what was last seen of it lacks something.
+
+    Raises:
+        MlvcError: A remote cannot be used, so that there is no answer.
+    """
     lacking = needed
     for remote in remotes:
-        lacking = _lacking_on(repo, remote, lacking)
-        if not lacking:
-            return
-    raise DataNotPushedError(
-        f"data of these commits is on no remote: {_listed(lacking)}",
-        hint=f"`mlvc push`, then repeat; {_WITHOUT}",
-    )
+        if lacking:
+            lacking = _lacking_on(repo, remote, lacking)
+    return lacking
 
 
 def check_blind_push(root: Path, refs: Sequence[OutgoingRef], git_remote: str) -> None:
@@ -151,7 +174,8 @@ def _lacking(repo: Repo, indexes: RemoteIndexes, needed: Mapping[ObjectId, str])
     }
 
 
-def _listed(lacking: Mapping[ObjectId, str]) -> str:
+def name_places(lacking: Mapping[ObjectId, str]) -> str:
+    """Returns the places that need objects, the first of them, for a person."""
     known = set(lacking.values())
     # A directory stands for all below it.
     places = [place for place in dict.fromkeys(lacking.values()) if place.rpartition("/")[0] not in known]

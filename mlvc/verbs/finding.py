@@ -1,0 +1,49 @@
+"""What `mlvc doctor` finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["SEVERITIES", "Finding", "Severity", "facts_of", "some_of"]
+
+Severity = Literal["error", "warning", "hint"]
+SEVERITIES: Sequence[Severity] = ("error", "warning", "hint")
+"""The gravest first."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that would make the next run hard to repeat.
+
+    Attributes:
+        severity: `error`: a secret would leak, or the run could not be repeated; `warning`: it might not be; `hint`:
+            a guess from the sources.
+        code: What kind it is; see docs/guides/runs.md.
+        message: Names the thing.
+        fix: A command, or what to change.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    fix: str
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Returns the first of some names, and how many more there are, for a person."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def facts_of(text: str) -> Mapping[str, Any]:
+    """Returns the JSON object that a record keeps as text; an empty one where it is none: it may be a stranger's."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,242 @@
+"""Looks at Python sources for random generators without a seed and for switches that undo determinism.
+
+It parses and never executes. A name is followed through imports alone, so what it finds are hints: a generator that
+is handed around is not seen, and a call in dead code is. Only what is known to draw is named.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+__all__ = ["GLOBAL_GENERATORS", "Look", "Place", "look_at"]
+
+GLOBAL_GENERATORS: Mapping[str, str] = {
+    "random": "Python's global generator",
+    "numpy": "NumPy's global generator",
+    "torch": "torch's global generator",
+}
+"""How a person calls the generators that a process shares, by the name that a record has."""
+
+_EVERY = frozenset(GLOBAL_GENERATORS)
+_SEEDING: Mapping[str, frozenset[str]] = {
+    "random.seed": frozenset({"random"}),
+    "numpy.random.seed": frozenset({"numpy"}),
+    "torch.manual_seed": frozenset({"torch"}),
+    "torch.random.manual_seed": frozenset({"torch"}),
+    "transformers.set_seed": _EVERY,
+    "transformers.trainer_utils.set_seed": _EVERY,
+    "accelerate.utils.set_seed": _EVERY,
+    "keras.utils.set_random_seed": _EVERY,
+    "tensorflow.keras.utils.set_random_seed": _EVERY,
+    "lightning.seed_everything": _EVERY,
+    "lightning.pytorch.seed_everything": _EVERY,
+    "pytorch_lightning.seed_everything": _EVERY,
+}
+_OWN_GENERATORS = frozenset(
+    {
+        "random.Random",
+        *(
+            f"numpy.random.{name}"
+            for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "RandomState", "SFC64", "SeedSequence")
+        ),
+        "numpy.random.default_rng",
+    }
+)
+_NO_DRAWS = {
+    "random": frozenset({"getstate", "setstate", "seed", "Random", "SystemRandom"}),
+    "numpy.random": frozenset({"Generator", "BitGenerator", "get_state", "set_state", "seed"}),
+}
+_TORCH_DRAWS = frozenset(
+    {
+        *("bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like"),
+        *("randn", "randn_like", "randperm"),
+        *(
+            f"nn.{layer}"
+            for layer in (
+                *("Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "Dropout"),
+                *("Embedding", "GRU", "LSTM", "Linear", "MultiheadAttention", "RNN", "Transformer"),
+                *("TransformerDecoderLayer", "TransformerEncoderLayer"),
+            )
+        ),
+    }
+)
+# Those of scikit-learn that draw with their usual arguments; without `random_state` from NumPy's global generator.
+_SKLEARN_DRAWS = frozenset(
+    {
+        *("AdaBoostClassifier", "AdaBoostRegressor", "BaggingClassifier", "BaggingRegressor"),
+        *("BayesianGaussianMixture", "BernoulliRBM", "DecisionTreeClassifier", "DecisionTreeRegressor"),
+        *("ExtraTreeClassifier", "ExtraTreeRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"),
+        *("FastICA", "GaussianMixture", "GradientBoostingClassifier", "GradientBoostingRegressor"),
+        *("GroupShuffleSplit", "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
+        *("IsolationForest", "KMeans", "LatentDirichletAllocation", "LinearSVC", "MLPClassifier"),
+        *("MLPRegressor", "MiniBatchKMeans", "Nystroem", "PassiveAggressiveClassifier", "RBFSampler"),
+        *("RANSACRegressor", "RandomForestClassifier", "RandomForestRegressor", "RandomizedSearchCV"),
+        *("RepeatedKFold", "RepeatedStratifiedKFold", "SGDClassifier", "SGDRegressor", "ShuffleSplit"),
+        *("StratifiedShuffleSplit", "TSNE", "TruncatedSVD", "make_blobs", "make_classification"),
+        *("make_moons", "make_regression", "permutation_importance", "resample", "shuffle"),
+        "train_test_split",
+    }
+)
+_UNDOING: Mapping[str, bool] = {
+    "torch.backends.cudnn.benchmark": True,
+    "torch.backends.cudnn.deterministic": False,
+}
+"""Switches of torch, each with the value that undoes determinism."""
+_SETTLING = "torch.use_deterministic_algorithms"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line that draws without a seed, or switches something.
+
+    Attributes:
+        line: Counted from 1.
+        what: As a person reads it: `numpy.random.rand()`.
+        generator: One of `GLOBAL_GENERATORS`; None for a generator of the program's own.
+    """
+
+    line: int
+    what: str
+    generator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one source does.
+
+    Attributes:
+        seeds: The global generators that it seeds.
+        draws: Draws without a seed, each of which another file may still seed; sorted by line.
+        undoes: Switches that it sets against determinism.
+        imports_torch: Whether it imports torch.
+        settles_torch: Whether it asks torch for deterministic algorithms.
+    """
+
+    seeds: frozenset[str] = frozenset()
+    draws: tuple[Place, ...] = ()
+    undoes: tuple[Place, ...] = ()
+    imports_torch: bool = False
+    settles_torch: bool = False
+
+
+def look_at(source: bytes) -> Look | None:
+    """Returns what a source does; None where it is no Python that this interpreter can read."""
+    try:
+        with warnings.catch_warnings():
+            # What a stranger's literals look like is no news to whoever asks.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    nodes = list(ast.walk(tree))
+    names = dict(_imported(nodes))
+    calls = [
+        (node, name)
+        for node in nodes
+        if isinstance(node, ast.Call) and (name := _qualified(node.func, names)) is not None
+    ]
+    draws = [
+        Place(node.lineno, f"{name}()", generator) for node, name in calls for generator in _drawn(node, name)
+    ]
+    return Look(
+        seeds=frozenset(
+            generator
+            for node, name in calls
+            if not _is_empty(node)
+            for generator in _SEEDING.get(name, frozenset())
+        ),
+        draws=tuple(sorted(draws, key=lambda place: place.line)),
+        undoes=(
+            *_switches(nodes, names),
+            *(
+                Place(node.lineno, f"{name}(False)")
+                for node, name in calls
+                if name == _SETTLING and _is_off(node)
+            ),
+        ),
+        imports_torch=any(name == "torch" or name.startswith("torch.") for name in names.values()),
+        settles_torch=any(name == _SETTLING and not _is_off(node) for node, name in calls),
+    )
+
+
+def _imported(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
+    """Yields each name that an import binds, with what it stands for."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for item in node.names:
+                top = item.name.partition(".")[0]
+                yield (item.asname, item.name) if item.asname else (top, top)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            for item in node.names:
+                yield item.asname or item.name, f"{node.module}.{item.name}"
+
+
+def _qualified(node: ast.expr, names: Mapping[str, str]) -> str | None:
+    """Returns the whole name of what an expression names by way of an import."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in names:
+        return None
+    return ".".join([names[node.id], *reversed(parts)])
+
+
+def _drawn(node: ast.Call, name: str) -> Iterator[str | None]:
+    """Yields the generator that a call draws from without a seed, None for one that it makes; usually nothing."""
+    module, _, last = name.rpartition(".")
+    if name in _OWN_GENERATORS:
+        if _is_empty(node):
+            yield None
+    elif module in _NO_DRAWS:
+        # Exceptions and the like have names with a capital; what draws has none.
+        if last not in _NO_DRAWS[module] and last.islower():
+            yield module.partition(".")[0]
+    elif name.removeprefix("torch.") in _TORCH_DRAWS and module.startswith("torch"):
+        if not _has_keyword(node, "generator"):
+            yield "torch"
+    elif _draws_from_numpy(module, last) and not _has_keyword(node, "random_state"):
+        yield "numpy"
+
+
+def _draws_from_numpy(module: str, name: str) -> bool:
+    """Returns whether a function of another library draws from NumPy's global generator without `random_state`."""
+    if module.startswith("scipy.stats."):
+        return name == "rvs"
+    return module.partition(".")[0] == "sklearn" and name in _SKLEARN_DRAWS
+
+
+def _is_empty(node: ast.Call) -> bool:
+    """Returns whether a call gives no argument, or None."""
+    values = [*node.args, *(keyword.value for keyword in node.keywords)]
+    return all(isinstance(value, ast.Constant) and value.value is None for value in values)
+
+
+def _has_keyword(node: ast.Call, name: str) -> bool:
+    """Returns whether a call gives, or may give, an argument that is not None."""
+    return any(
+        keyword.arg is None
+        or (
+            keyword.arg == name
+            and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
+        )
+        for keyword in node.keywords
+    )
+
+
+def _is_off(node: ast.Call) -> bool:
+    values = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
+    return any(isinstance(value, ast.Constant) and value.value is False for value in values)
+
+
+def _switches(nodes: list[ast.AST], names: Mapping[str, str]) -> Iterator[Place]:
+    for node in nodes:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+            continue
+        for target in node.targets:
+            name = _qualified(target, names)
+            if name is not None and name in _UNDOING and node.value.value is _UNDOING[name]:
+                yield Place(node.lineno, f"{name} = {node.value.value}")

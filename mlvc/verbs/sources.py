@@ -1,0 +1,82 @@
+"""The code that the next run would record, read once and never executed: what it draws from, and what it gives away."""
+
+from __future__ import annotations
+
+import os
+import stat
+from fnmatch import fnmatchcase
+
+from mlvc.code.snapshot import LARGEST_UNTRACKED_BYTES, looks_secret
+from mlvc.model.lock import Lock
+from mlvc.repo import LOCK_NAME, Repo
+from mlvc.verbs.leaks import find_credentials
+from mlvc.verbs.seeding import Look, look_at
+
+__all__ = ["Sources", "is_data"]
+
+_TESTS = ("test_*.py", "*_test.py", "conftest.py")
+
+
+class Sources:
+    """The code that a run would record, read once.
+
+    Attributes:
+        files: Paths of git and untracked ones that would be recorded, without tracked data.
+        changed: Those of them that differ from HEAD.
+        looks: What each Python source does; tests and virtual environments are left out.
+        credentials: Files that hold credentials: the path, the line and the kind.
+    """
+
+    def __init__(self, repo: Repo, lock: Lock) -> None:
+        self._root = repo.root
+        untracked = set(repo.code.untracked_files())
+        if repo.config.code_untracked == "none":
+            left_out = untracked
+        elif repo.config.code_untracked == "all":
+            left_out = set()
+        else:
+            left_out = {path for path in untracked if looks_secret(path)}
+        self.files = [
+            path
+            for path in sorted({*repo.code.tracked_below(b""), *untracked} - left_out)
+            if not is_data(path, lock) and path != LOCK_NAME
+        ]
+        self.changed = sorted(set(self.files).intersection(repo.code.changed_files()))
+        self.looks: dict[bytes, Look] = {}
+        self.credentials: list[tuple[bytes, int, str]] = []
+        marks = (path.rpartition(b"/") for path in self.files)
+        installed = tuple(directory + b"/" for directory, _, name in marks if name == b"pyvenv.cfg")
+        for path in self.files:
+            source = self._contents(path)
+            self.credentials += [(path, line, kind) for line, kind in find_credentials(source)]
+            if not path.startswith(installed):
+                self._look_at(path, source)
+
+    def _look_at(self, path: bytes, source: bytes) -> None:
+        name = os.fsdecode(path.rpartition(b"/")[2])
+        if name.endswith(".py") and not any(fnmatchcase(name, pattern) for pattern in _TESTS):
+            look = look_at(source)
+            if look is not None:
+                self.looks[path] = look
+
+    def _contents(self, path: bytes) -> bytes:
+        """Returns a small regular file's bytes, else none; never waits at a pipe or follows a link."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            with open(os.open(os.fsencode(self._root) + b"/" + path, flags), "rb") as file:
+                facts = os.fstat(file.fileno())
+                if stat.S_ISREG(facts.st_mode) and facts.st_size <= LARGEST_UNTRACKED_BYTES:
+                    return file.read(LARGEST_UNTRACKED_BYTES)
+        except OSError:
+            # Deleted, a link, a directory: `mlvc run` says what it cannot record.
+            pass
+        return b""
+
+
+def is_data(path: bytes, lock: Lock) -> bool:
+    """Returns whether a path is tracked data, or lies below it."""
+    while path:
+        if path in lock.entries:
+            return True
+        path = path.rpartition(b"/")[0]
+    return False

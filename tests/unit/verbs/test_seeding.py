@@ -1,0 +1,101 @@
+"""What sources draw without a seed, read and never executed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlvc.verbs.seeding import Look, look_at
+
+
+def drawn(source):
+    return [(place.line, place.what, place.generator) for place in look_at(source.encode()).draws]
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "generator"),
+    [
+        ("import random\nrandom.random()", "random.random()", "random"),
+        ("from random import choice as pick\npick([1])", "random.choice()", "random"),
+        ("import random\nrandom.Random(None)", "random.Random()", None),
+        ("import numpy as np\nnp.random.rand(2)", "numpy.random.rand()", "numpy"),
+        ("from numpy import random as r\nr.shuffle([1])", "numpy.random.shuffle()", "numpy"),
+        ("import numpy.random\nnumpy.random.default_rng()", "numpy.random.default_rng()", None),
+        ("from numpy.random import RandomState\nRandomState(seed=None)", "numpy.random.RandomState()", None),
+        ("import torch\ntorch.randn(2)", "torch.randn()", "torch"),
+        ("import torch.nn as nn\nnn.Linear(1, 2)", "torch.nn.Linear()", "torch"),
+        ("from sklearn.cluster import KMeans\nKMeans(2)", "sklearn.cluster.KMeans()", "numpy"),
+        (
+            "from sklearn.cluster import KMeans\nKMeans(2, random_state=None)",
+            "sklearn.cluster.KMeans()",
+            "numpy",
+        ),
+        ("from scipy import stats\nstats.norm.rvs()", "scipy.stats.norm.rvs()", "numpy"),
+    ],
+)
+def test_draws_without_a_seed(source, what, generator):
+    """Under whatever name the import binds."""
+    assert [(2, what, generator)] == drawn(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import random\nrandom.Random(1).random()",
+        "import random\nrandom.seed(1)\nrandom.getstate()",
+        "import random\nrandom.SystemRandom()",
+        "import numpy as np\nnp.random.default_rng(seed=0)",
+        "import numpy as np\nnp.random.Generator(np.random.PCG64(1))",
+        "import torch\ntorch.zeros(2)\ntorch.nn.ReLU()",
+        "import torch\ntorch.randn(2, generator=g)",
+        "from sklearn.cluster import KMeans\nKMeans(2, random_state=0)\nKMeans(**options)",
+        "from sklearn.linear_model import LinearRegression\nLinearRegression()",
+        "from .random import choice\nchoice([1])",
+        "def random(): ...\nrandom.random()",
+        "import mine.random\nmine.random.random()",
+    ],
+)
+def test_draws_with_a_seed_or_none_at_all(source):
+    """A seed, a generator that is handed in, arguments that are not known, and names of the project's own."""
+    assert [] == drawn(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "seeds"),
+    [
+        ("import random\nrandom.seed(1)", {"random"}),
+        ("import random\nrandom.seed()\nrandom.seed(None)", set()),
+        ("from numpy.random import seed\nseed(SEED)", {"numpy"}),
+        ("import torch\ntorch.manual_seed(1)", {"torch"}),
+        ("from transformers import set_seed\nset_seed(1)", {"random", "numpy", "torch"}),
+        ("import lightning as L\nL.seed_everything(1)", {"random", "numpy", "torch"}),
+    ],
+)
+def test_seeds(source, seeds):
+    """A seed that is nothing seeds nothing."""
+    assert seeds == look_at(source.encode()).seeds
+
+
+def test_switches_of_torch():
+    """Those that undo determinism, and those that ask for it."""
+    source = (
+        b"import torch\n"
+        b"torch.backends.cudnn.deterministic = True\n"
+        b"torch.backends.cudnn.benchmark = True\n"
+        b"torch.backends.other = None\n"
+        b"torch.use_deterministic_algorithms(False)\n"
+    )
+    look = look_at(source)
+
+    assert ["torch.backends.cudnn.benchmark = True", "torch.use_deterministic_algorithms(False)"] == [
+        place.what for place in look.undoes
+    ]
+    assert (True, False) == (look.imports_torch, look.settles_torch)
+    assert look_at(
+        b"from torch import *\nimport torch\ntorch.use_deterministic_algorithms(mode=True)"
+    ).settles_torch
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_a_look_or_nothing(source):
+    """Whatever stands in a file, nothing is raised."""
+    assert isinstance(look_at(source), Look | None)
