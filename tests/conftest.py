@@ -43,17 +43,21 @@ settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(config, items):
-    """A marker brings the fixture that it stands for; deep tests run only under the deep profile."""
+    """A marker brings the fixture that it stands for; deep tests and trainings run only where they are asked for."""
     for item in items:
         for marker, fixture in REQUIREMENTS.items():
             if item.get_closest_marker(marker) and fixture not in item.fixturenames:
                 # Not in place: the list is shared by all parametrisations of a test.
                 item.fixturenames = [*item.fixturenames, fixture]
+    left_out = set()
     if config.getoption("--hypothesis-profile") != "deep":
-        deep = [item for item in items if item.get_closest_marker("deep")]
-        if deep:
-            config.hook.pytest_deselected(items=deep)
-            items[:] = [item for item in items if item not in deep]
+        left_out.add("deep")
+    if "training" not in config.getoption("-m"):
+        left_out.add("training")
+    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -10,7 +10,12 @@ import pytest
 
 from tests.support.training import Training, confirmed
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.sandbox, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.sandbox,
+    pytest.mark.training,
+    pytest.mark.timeout(900),
+]
 
 DATA = """\
 import joblib, numpy as np
