@@ -185,10 +185,12 @@ class _Gc:
                 self._put_off()
                 doomed = []
         with translate_os_errors(f"write to the store {self.layout.directory}"):
-            written = self._rewrite(doomed)
+            written = {index.info.id for index in self._rewrite(doomed)}
             write_unreached(self.layout, self.since)
+            # A pack is named by its contents: what remains of one may be what another already is.
+            doomed = [index for index in doomed if index.info.id not in written]
             if doomed:
-                self._delete(doomed, {index.info.id for index in (*before, *written)})
+                self._delete(doomed, written | {index.info.id for index in before})
                 write_unreached(self.layout, self.since)
         return self.result
 
@@ -384,14 +386,34 @@ class _Gc:
         result.removed = ()
 
     def _still_doomed(self, doomed: list[PackIndex], due: dict[PackId, bytes]) -> list[PackIndex]:
-        """Leaves out the packs in which something is needed after all, until what stays is closed again."""
+        """Leaves out the packs in which something is needed after all, until what stays is closed again.
+
+        That is what was marked meanwhile, or is marked and in no pack that stays.
+        """
         while True:
-            spared = [index for index in doomed if bytes(self.marks.of(index)) != due[index.info.id]]
+            going = {index.info.id for index in doomed}
+            spared = [
+                index
+                for index in doomed
+                if bytes(self.marks.of(index)) != due[index.info.id] or self._is_last(index, going)
+            ]
             if not spared:
                 return doomed
             doomed = [index for index in doomed if index not in spared]
             for index in spared:
                 self._spare(index)
+
+    def _is_last(self, index: PackIndex, going: set[PackId]) -> bool:
+        """Returns whether a pack holds something that is needed or kept, and only packs that go hold that."""
+        marks = self.marks.of(index)
+        return any(
+            all(
+                copy.info.id in going
+                for copy, _, _ in self.catalog.find_all(entry.digest, entry.kind, entry.part)
+            )
+            for number, entry in enumerate(self.catalog.iter_entries(index))
+            if marks[number]
+        )
 
 
 def _size(entry: Entry) -> int:

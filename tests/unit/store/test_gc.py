@@ -473,13 +473,13 @@ def test_one_gc_waits_for_another_and_says_so(store):
 # ----------------------------------------------------------------------------------------- several copies
 
 
-def brought(store, *contents):
+def brought(store, *contents, also=b""):
     """Puts packs of another store into this one, as a pull does; each holds one of the contents and something else."""
     other = LocalStore.create(store.layout.directory.with_name("other"))
     for number, data in enumerate(contents):
         with other.writer() as writer:
             writer.add_blob(data)
-            writer.add_blob(bytes([number]) * 50)
+            writer.add_blob(also or bytes([number]) * 50)
     for path in other.layout.packs.iterdir():
         shutil.copy(path, store.layout.packs / path.name)
     return [bytes([number]) * 50 for number in range(len(contents))]
@@ -506,6 +506,23 @@ def test_of_several_copies_one_stays(store):
     assert [shared, *rest] == [reopened(store).read_blob(root) for root in roots]
     assert_sound(store)
     assert 0 == gc(store, roots, keep_s=KEEP_S).packs_deleted
+
+
+def test_what_remains_may_be_a_pack_that_is_there(store):
+    """Promise 6: of a pack that shrinks to what another pack is, that other one stays."""
+    shared = random.Random(1).randbytes(20_000)
+    rest = random.Random(2).randbytes(20_000)
+    blob = add_blob(store, shared)
+    brought(store, shared, also=rest)
+    assert 2 == len(copies(store, blob))
+
+    done = gc(store, [blob])
+
+    assert (1, 1) == (done.packs_deleted, len(copies(store, blob)))
+    assert shared == reopened(store).read_blob(blob)
+    assert not has(store, BlobId.of(rest))
+    assert_sound(store)
+    assert 0 == gc(store, [blob]).packs_deleted
 
 
 def test_the_copy_that_stays_is_a_good_one(store):

