@@ -14,6 +14,7 @@ import errno
 import functools
 import io
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -97,6 +98,10 @@ class _Raw(io.RawIOBase):
 class MlvcFile(io.BufferedReader):
     """A tracked file that is open for reading, in any order; every chunk of it is verified as it is read.
 
+    Libraries of native code, DuckDB for one, read one file from all their threads: each seeks, then reads, and another
+    thread may come in between. So once a thread that no Python code called from has sought, each thread that sought
+    reads on from its own position, until one that did not reads from the position of the file.
+
     Attributes:
         fs: Its file system.
         path: Its path, as it was asked for.
@@ -109,6 +114,41 @@ class MlvcFile(io.BufferedReader):
         self.path = path
         self.size = ranges.size_bytes
         self._ranges = ranges
+        self._native = False
+        self._positions: dict[int, int] = {}
+        self._using = threading.Lock()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Moves to a place in the file, and returns it."""
+        with self._using:
+            self._native = self._native or sys._getframe().f_back is None  # noqa: SLF001  # what `inspect` calls too
+            position = super().seek(offset, whence)
+            self._positions[threading.get_ident()] = position
+            return position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns up to `size` bytes, or all that is left."""
+        with self._at_its_position():
+            return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any writable buffer
+        """Fills a buffer as far as the file reaches, and returns how many bytes that were."""
+        with self._at_its_position():
+            return super().readinto(buffer)
+
+    @contextlib.contextmanager
+    def _at_its_position(self) -> Iterator[None]:
+        """Holds the file, at the calling thread's position if it has one."""
+        thread = threading.get_ident()
+        with self._using:
+            own = self._native and thread in self._positions
+            if own:
+                super().seek(self._positions[thread])
+            else:
+                self._positions.clear()
+            yield
+            if own:
+                self._positions[thread] = self.tell()
 
     @property
     def proven(self) -> bool:

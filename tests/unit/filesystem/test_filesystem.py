@@ -1,5 +1,6 @@
 """`mlvc://`: fsspec's own tests of reading, what a write is told, links, revisions, and bytes from a remote."""
 
+import _thread
 import errno
 import os
 import pickle
@@ -7,6 +8,8 @@ import random
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import pytest
@@ -175,6 +178,46 @@ def test_a_file_is_read_in_any_order(files):
             file.seek(-1)
         file.seek(0)
         assert (data, True) == (file.read(), file.proven)
+
+
+def seek_natively(file, position):
+    """Seeks as native code does from a thread of its own: without a Python frame below."""
+    _thread.start_new_thread(file.seek, (position,))
+    while file.tell() != position:
+        time.sleep(0.001)
+
+
+def test_threads_of_native_code_do_not_move_each_other(files):
+    """Each seeks and then reads, and another one seeks in between, as in DuckDB."""
+    data = random.Random(1).randbytes(3 << 20)
+    with files.open("data/large.bin") as file:
+        file.seek(1000)
+        seek_natively(file, 2_000_000)
+        assert data[1000:1010] == file.read(10)
+        seek_natively(file, 50)
+        assert data[1010:1020] == file.read(10)
+        buffer = bytearray(10)
+        file.seek(5)
+        seek_natively(file, 1 << 20)
+        assert (10, data[5:15]) == (file.readinto(buffer), buffer)
+
+
+def test_a_file_is_handed_from_thread_to_thread(files):
+    """As an asynchronous program does: whichever thread comes next goes on where the last one stopped."""
+    data = random.Random(1).randbytes(3 << 20)
+    with (
+        files.open("data/large.bin") as file,
+        ThreadPoolExecutor(1) as one,
+        ThreadPoolExecutor(1) as other,
+    ):
+        assert 3 << 20 == one.submit(file.seek, 0, os.SEEK_END).result()
+        assert 7 == other.submit(file.seek, 7).result()
+        assert data[7:17] == one.submit(file.read, 10).result()
+        assert data[17:27] == other.submit(file.read, 10).result()
+        # Also where native code opened it: one that did not seek reads on from the position of the file.
+        seek_natively(file, 100)
+        assert data[100:110] == one.submit(file.read, 10).result()
+        assert data[110:120] == other.submit(file.read, 10).result()
 
 
 def test_a_link_opens_what_it_leads_to_and_nothing_outside(files):

@@ -94,14 +94,24 @@ def test_pyarrow(clone, frame):
     assert ROWS == pyarrow.parquet.read_metadata(PARQUET, filesystem=files).num_rows
 
 
+@pytest.fixture
+def switching():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
 def test_duckdb(clone, frame):
-    """By SQL, through the registered file system."""
-    connection = duckdb.connect()
-    connection.register_filesystem(fsspec.filesystem("mlvc", repo=str(clone)))
-
-    ((total,),) = connection.sql(f"SELECT sum(number) FROM 'mlvc://{PARQUET}'").fetchall()
-
-    assert frame["number"].sum() == total
+    """By SQL, through the registered file system, from several threads that share one file."""
+    for _ in range(5):
+        connection = duckdb.connect()
+        connection.execute("SET threads = 8")
+        connection.register_filesystem(fsspec.filesystem("mlvc", repo=str(clone)))
+        ((total,),) = connection.sql(f"SELECT sum(number) FROM 'mlvc://{PARQUET}'").fetchall()
+        assert frame["number"].sum() == total
 
 
 @pytest.mark.frameworks
