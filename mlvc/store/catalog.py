@@ -70,6 +70,7 @@ class Catalog:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._directory = layout.packs
         self._lock = threading.RLock()
         self._loaded = False
         self._table = Table()
@@ -86,14 +87,14 @@ class Catalog:
     def refresh(self) -> bool:
         """Takes notice of packs that came or went since; returns whether there were any. Cheap when none did."""
         with self._lock:
-            with translate_os_errors(f"list {self._layout.packs}"):
-                mtime_ns = self._layout.packs.stat().st_mtime_ns
+            with translate_os_errors(f"list {self._directory}"):
+                mtime_ns = self._directory.stat().st_mtime_ns
                 if self._loaded and self._listing_is_current(mtime_ns):
                     return False
                 self._listed_at = time.monotonic()
                 if mtime_ns != self._seen_mtime_ns:
                     self._seen_mtime_ns, self._seen_at = mtime_ns, self._listed_at
-                names = set(os.listdir(self._layout.packs))
+                names = set(os.listdir(self._directory))
             condemned = read_condemned(self._layout.condemned)
             present = {
                 pack

@@ -1,9 +1,9 @@
 """Reads everything a store holds and names what is damaged; never writes.
 
-First every pack by itself: its name, its index, each record's checksum, encoding and id, and whether trees and objects
-can be decoded. Then every delta, with what it is based on. Then every recipe: whether its chunks are there and make the
-bytes that its id names. Where an index is of no use, one is made again from the pack, in memory, so that everything
-behind it can still be checked.
+First every pack by itself, metadata before data: its name, its index, each record's checksum, encoding and id, and
+whether trees and objects can be decoded. Then every delta, with what it is based on. Then every recipe: whether its
+chunks are there and make the bytes that its id names; of most blobs that was seen while the packs were read. Where an
+index is of no use, one is made again from the pack, in memory, so that everything behind it can still be checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import zstandard
-from blake3 import blake3
 
 from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError, file_lock, translate_os_errors
@@ -42,9 +41,11 @@ from mlvc.store.raw import cut_again
 from mlvc.store.records import PackFile
 from mlvc.store.registry import read_registrations
 from mlvc.store.unreached import decode_unreached
+from mlvc.store.whole_hashes import HashedPack, WholeBlobs, hash_ahead, in_reading_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
+    from concurrent.futures import Future
 
     from mlvc.ports import ProgressTask, Reporter
     from mlvc.store.layout import Layout
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from mlvc.store.pack import Entry
 
 __all__ = ["Damage", "Examined", "PackState", "check", "examine"]
-
-_PIECE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +148,14 @@ def examine(
 
 class _Check:
     def __init__(self, store: LocalStore, task: ProgressTask) -> None:
+        self._store = store
         self._layout: Layout = store.layout
         self._task = task
         self._damages: list[Damage] = []
         self._recipes: dict[tuple[bytes, int], PackId] = {}
         self._packs: dict[PackId, PackState] = {}
         self._deltas: list[Location] = []
+        self._wholes = WholeBlobs(store, ())
         self._total = 0
 
     def run(self, elsewhere: Callable[[set[RecordKey]], set[RecordKey]]) -> Examined:
@@ -175,14 +176,13 @@ class _Check:
             path = self._layout.pack(pack)
             self._packs[pack] = PackState()
             self._report("missing-pack", f"{path} is missing, and its index is there", pack)
-        # Each pack is read twice: for its name, and record by record.
-        self._total = sum(2 * sizes[pack.hex + PACK_SUFFIX] for pack in packs)
+        self._total = sum(sizes[pack.hex + PACK_SUFFIX] for pack in packs)
         self._task.set_total(self._total)
-        for pack in sorted(packs):
-            state = self._check_pack(pack, has_index=pack in indexes or self._has_index_by_now(pack))
-            if state.bad or state.is_foreign or not (state.is_intact and state.has_good_index):
-                self._packs[pack] = state
-        self._task.set_total(self._total)
+        metadata = {pack for pack in packs if self._holds_metadata(pack)}
+        self._check_packs(sorted(metadata), indexes)
+        blobs = [BlobId(digest) for digest, part in self._recipes if part == RecordKind.CHUNK]
+        self._wholes = WholeBlobs(self._store, blobs)
+        self._check_packs(in_reading_order(self._store, blobs, packs - metadata), indexes)
         rebuilt = [
             _index_of(pack, state, self._layout)
             for pack, state in self._packs.items()
@@ -194,11 +194,24 @@ class _Check:
             self._check_delta(whole, delta)
         absent = self._absent(whole, elsewhere)
         for (digest, part), pack in sorted(self._recipes.items()):
-            if (digest, part) in absent:
-                self._task.advance(whole.blob_size(BlobId(digest)))
-            else:
+            is_done = part == RecordKind.CHUNK and BlobId(digest) in self._wholes.proven
+            if (digest, part) not in absent and not is_done:
                 self._check_whole(whole, digest, part, pack)
         return Examined(tuple(self._damages), self._packs, rebuilt)
+
+    def _holds_metadata(self, pack: PackId) -> bool:
+        try:
+            file = PackFile(self._layout.pack(pack))
+            head = file.read(0, min(PACK_HEADER_BYTES, file.size_bytes))
+            return is_headed(head) and not decode_pack_header(head)
+        except (FormatError, MlvcError):
+            return False  # Whatever it is: that is told when it is checked.
+
+    def _check_packs(self, packs: Sequence[PackId], indexes: Container[PackId]) -> None:
+        for pack, hashed in hash_ahead(self._layout, packs):
+            state = self._check_pack(pack, hashed, has_index=pack in indexes or self._has_index_by_now(pack))
+            if state.bad or state.is_foreign or not (state.is_intact and state.has_good_index):
+                self._packs[pack] = state
 
     def _has_index_by_now(self, pack: PackId) -> bool:
         """Tells a pack that is being published, and gets its index in a moment, from one whose writer was killed."""
@@ -270,11 +283,13 @@ class _Check:
 
     # --------------------------------------------------------------------------------------------- packs
 
-    def _check_pack(self, pack: PackId, *, has_index: bool) -> PackState:
+    def _check_pack(self, pack: PackId, hashed: Future[HashedPack], *, has_index: bool) -> PackState:
         state = PackState()
         try:
-            file = PackFile(self._layout.pack(pack))
-            state.is_intact = self._check_name(pack, file)
+            file, digest = hashed.result()
+            state.is_intact = digest == pack.digest
+            if not state.is_intact:
+                self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
             found = self._read_index(pack, file if state.is_intact else None, state) if has_index else None
             is_data = self._class_of(file, state, found)
         except MlvcError as exc:
@@ -282,6 +297,7 @@ class _Check:
             state.is_foreign = isinstance(exc, VersionError | FileUnreadableError)
             return state
         state.is_data = is_data
+        self._task.advance(0 if state.is_raw else PACK_HEADER_BYTES)
         entries = None if found is None else found[1]
         if found is not None and (found[0].is_data, found[0].is_raw) != (is_data, state.is_raw):
             self._report("damaged-index", f"{self._layout.index(pack)} describes another pack", pack)
@@ -303,18 +319,6 @@ class _Check:
             self._report_error(exc, "damaged-pack", pack)
             state.bad += 1
         return state
-
-    def _check_name(self, pack: PackId, file: PackFile) -> bool:
-        """Returns whether a pack is what its name says."""
-        hasher = blake3()
-        for offset in range(0, file.size_bytes, _PIECE_BYTES):
-            piece = file.read(offset, min(_PIECE_BYTES, file.size_bytes - offset))
-            hasher.update(piece)
-            self._task.advance(len(piece))
-        if hasher.digest() == pack.digest:
-            return True
-        self._report("damaged-pack", f"{file.path} holds other bytes than its name says", pack)
-        return False
 
     @staticmethod
     def _class_of(file: PackFile, state: PackState, found: tuple[PackInfo, list[Entry]] | None) -> bool:
@@ -431,12 +435,15 @@ class _Check:
         recipe = check_content(entry, data)
         if recipe is not None:
             self._recipes[entry.digest, entry.part] = pack
-            self._total += recipe.size_bytes
+        elif entry.kind == RecordKind.CHUNK:
+            self._wholes.pass_by(entry.digest, data)
 
     def _check_whole(self, store: LocalStore, digest: bytes, part: int, pack: PackId) -> None:
         """Reads a blob or a large tree through its recipe."""
         try:
             if part == RecordKind.CHUNK:
+                self._total += store.blob_size(BlobId(digest))
+                self._task.set_total(self._total)
                 for piece in store.iter_blob(BlobId(digest)):
                     self._task.advance(len(piece))
             else:

@@ -440,6 +440,15 @@ class LocalStore:
             return list(found.chunks())
         return None if found is None else [(blob.digest, found.entry.length)]
 
+    def recipe_of(self, blob: BlobId) -> Recipe | None:
+        """Returns what tells the chunks of a blob; None where none is here, or the blob is here as one chunk.
+
+        Raises:
+            IntegrityError: It is damaged.
+        """
+        found = self._locate(blob, _BLOB)
+        return found if isinstance(found, Recipe) else None
+
     def read_chunk(self, chunk: ChunkId, kind: RecordKind = RecordKind.CHUNK) -> bytes:
         """Returns the bytes of a chunk of data, or of a tree, verified.
 
