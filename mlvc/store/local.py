@@ -407,12 +407,8 @@ class LocalStore:
 
     def has_blobs(self, digests: Iterable[bytes]) -> bool:
         """Returns whether every blob of those digests is here; see `ports.ObjectReader`."""
-        wanted = list(digests)
-        places = self.catalog.find_whole(wanted, RecordKind.CHUNK)
-        return all(
-            place is not None or self._has_large(BlobId(digest))
-            for digest, place in zip(wanted, places, strict=True)
-        )
+        others = self.catalog.without_whole(list(digests), RecordKind.CHUNK)
+        return all(self._has_large(BlobId(digest)) for digest in others)
 
     def _has_large(self, blob: BlobId) -> bool:
         if self.catalog.is_raw(PackId(blob.digest)):

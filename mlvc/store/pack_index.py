@@ -41,7 +41,7 @@ import itertools
 import math
 import operator
 import struct
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from xxhash import xxh3_64_intdigest
 
@@ -70,6 +70,8 @@ _HEADER = struct.Struct("<8sHB5x32sQII")
 _ENTRY = struct.Struct("<32sIIIIBBBx")
 _RAW_ENTRY = struct.Struct("<32sQIQ")
 _KEY = struct.Struct("<Q44x")
+_IS_WHOLE = struct.Struct("<32s12xIB3x")
+"""Of an entry, the id, the number of its base, and the kind."""
 _BASE = slice(44, 48)
 _KIND = 48
 _WHOLE = bytes(4)
@@ -271,15 +273,15 @@ class PackIndex:
 
     def keys(self) -> Iterator[int]:
         """Returns the first eight bytes of every id, as little-endian numbers."""
-        return self._unpack_all(_KEY)
+        return itertools.chain.from_iterable(self._iter_unpacked(_KEY))
 
     def prefixes(self) -> Iterator[int]:
         """Returns the first four bytes of every id, as numbers in the order of the ids."""
-        return self._unpack_all(_PREFIX)
+        return itertools.chain.from_iterable(self._iter_unpacked(_PREFIX))
 
-    def _unpack_all(self, fields: struct.Struct) -> Iterator[int]:
+    def _iter_unpacked(self, fields: struct.Struct) -> Iterator[tuple[Any, ...]]:
         view = memoryview(self._data)[_HEADER.size : _HEADER.size + self.info.records * _ENTRY.size]
-        return itertools.chain.from_iterable(fields.iter_unpack(view))
+        return fields.iter_unpack(view)
 
     def entry(self, number: int) -> Entry:
         """Returns the entry of that number, in order of id."""
@@ -311,6 +313,15 @@ class PackIndex:
         if self.info.is_raw:
             return kind == RecordKind.CHUNK and entry.startswith(digest)
         return entry.startswith(digest) and entry[_BASE] == _WHOLE and entry[_KIND] == kind
+
+    def iter_whole(self, kind: int) -> Iterator[bytes]:
+        """Yields the ids of such records without parts that are no deltas, in order."""
+        if self.info.is_raw:
+            entries = self._iter_unpacked(_RAW_ENTRY) if kind == RecordKind.CHUNK else iter(())
+            return (digest for digest, *_ in entries)
+        return (
+            digest for digest, base, found in self._iter_unpacked(_IS_WHOLE) if found == kind and not base
+        )
 
     def entry_of(self, number: int, digest: bytes, kind: int, part: int) -> Entry | None:
         """Returns the entry of that number if it is such a record.

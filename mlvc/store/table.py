@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 from mlvc.store.pack_index import PREFIX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlvc.errors import MlvcError
     from mlvc.model.ids import PackId
     from mlvc.store.pack_index import PackIndex
 
 __all__ = ["Table"]
+
+_MOST_REMEMBERED = 300_000
+"""Of so many records the ids of the whole ones are held in memory, once as many were asked for."""
 
 _BITS = 8 * PREFIX_BYTES
 _NUMBER = (1 << _BITS) - 1
@@ -49,6 +52,8 @@ class Table:
         # Sorted: prefixes of ids, each with the number of its entry in the lower half. Each array is less than half of
         # the one before, so that there are few, and a record is seldom sorted again.
         self._levels: tuple[array[int], ...] = ()
+        self._asked = 0
+        self._whole: dict[int, set[bytes]] = {}
 
     def add(self, indexes: Iterable[PackIndex]) -> None:
         """Adds the indexes of packs."""
@@ -64,6 +69,7 @@ class Table:
                 self.raw.add(index.info.id)
         if not keys:
             return
+        self._asked, self._whole = 0, {}
         levels = list(self._levels)
         while levels and len(levels[-1]) < 2 * len(keys):
             keys += levels.pop()
@@ -91,6 +97,19 @@ class Table:
             first, *others = keys
             if others:
                 yield [self._place(key) for key in (first, *others)]
+
+    def without_whole(self, digests: Sequence[bytes], kind: int) -> list[bytes]:
+        """Returns those digests of which there is no such record, no delta and without a part."""
+        known = self._whole.get(kind)
+        if known is None:
+            self._asked += len(digests)
+            if self._records <= min(_MOST_REMEMBERED, 20 * self._asked):
+                known = {digest for index in self.packs for digest in index.iter_whole(kind)}
+                self._whole[kind] = known
+        if known is not None:
+            return [digest for digest in digests if digest not in known]
+        places = self.find_whole(digests, kind)
+        return [digest for digest, place in zip(digests, places, strict=True) if place is None]
 
     def find_whole(self, digests: Iterable[bytes], kind: int) -> Iterator[tuple[PackIndex, int] | None]:
         """Yields for each digest the pack and the number in it of such a record, no delta and without a part, or None.

@@ -54,6 +54,10 @@ def test_whatever_is_there_is_found(at_once, prefixes):
             assert bool(whole) == (place is not None)
             if place is not None:
                 assert (place[0].info.id, place[1]) in whole
+        asked = digests + absent
+        missing = [digest for digest in asked if all(e.base for e in copies.get((digest, kind), {}).values())]
+        for _ in range(3):
+            assert missing == list(table.without_whole(asked, kind))
     assert {index.info.id for index in indexes} == table.names
     beginnings = {}
     for (digest, _), entries in copies.items():
@@ -69,4 +73,7 @@ def test_an_empty_table_has_nothing():
     table = Table()
     table.add([])
     assert [None] == list(table.find_whole([bytes(32)], RecordKind.CHUNK))
+    assert [bytes(32)] == list(table.without_whole([bytes(32)], RecordKind.CHUNK))
     assert [] == list(table.candidates(bytes(32)))
+    table.add([an_index(1, [bytes(32)], random.Random(1))])
+    assert [] == list(table.without_whole([bytes(32)], RecordKind.CHUNK))
