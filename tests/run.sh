@@ -137,6 +137,25 @@ else
     echo "no XFS image can be mounted here"
 fi
 
+# install_folding: ntfs-3g, for a file system that folds case; true where one really can be mounted.
+install_folding() {
+    [ "$(id -u)" = 0 ] || return 1
+    if ! command -v lowntfs-3g >/dev/null && [ -e /etc/debian_version ]; then
+        echo "no lowntfs-3g: installing ntfs-3g ..."
+        export DEBIAN_FRONTEND=noninteractive
+        { timeout 120 apt-get -qq update &&
+            timeout 200 apt-get -qq install -y --no-install-recommends ntfs-3g; } >"$cache/folding.log" 2>&1 || return 1
+    fi
+    "$python" -c 'import pathlib, sys; from tests.support.folding import mount_folding
+with mount_folding(pathlib.Path(sys.argv[1])): pass' "$(mktemp -d "$cache/folding.XXXX")" >"$cache/folding.log" 2>&1
+}
+
+if install_folding; then
+    export MLVC_TESTS_REQUIRE_FOLDING=1
+else
+    echo "no file system that folds case can be mounted here"
+fi
+
 if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && ! command -v strace >/dev/null; then
     echo "installing strace ..."
     { timeout 120 apt-get -qq update && timeout 200 apt-get -qq install -y --no-install-recommends strace; } \
