@@ -42,7 +42,7 @@ def mount_folding(folder: Path) -> Iterator[Path]:
             continue
         image.write_bytes(b"")
         os.truncate(image, 32 << 20)
-        for command in ([*make, image], [*mount, image, place]):
+        for command in ([*make, str(image)], [*mount, str(image), str(place)]):
             done = subprocess.run(
                 command, check=False, capture_output=True, text=True, env=os.environ | {"PATH": path}
             )
