@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from mlvc import fsio
 from mlvc.cli.markdown import as_markdown
 from mlvc.cli.render import visible
-from mlvc.cli.reproduced import by_gravity, cause_text, title_of, tone_of
+from mlvc.cli.reproduced import by_gravity, cause_text, headline, title_of, tone_of
 
 __all__ = ["annotate", "tell_github"]
 
@@ -28,7 +28,7 @@ def tell_github(environment: Mapping[str, str], answer: Mapping[str, Any], strea
 
     Args:
         environment: The process environment.
-        answer: The answer of `mlvc repro`.
+        answer: The answer of `mlvc repro` or `mlvc ci`.
         stream: Takes the annotations; the runner reads both standard streams.
 
     Raises:
@@ -64,11 +64,22 @@ def annotate(answer: Mapping[str, Any]) -> Iterator[str]:
             )
         )
         yield f"::{level} file={_property(output['path'])},title={_property(title)}::{_message(told)}"
+    problems = [
+        (check["name"], problem)
+        for check in answer.get("checks", ())
+        if check["name"] != "runs"
+        for problem in check["problems"]
+    ]
+    for name, problem in problems[:_MOST]:
+        told = visible(problem["message"], _LONGEST)
+        if problem["fix"] is not None:
+            told += "\n" + visible(f"fix: {problem['fix']}", _LONGEST)
+        yield f"::error file=mlvc.lock,title={_property(f'mlvc ci: {name}')}::{_message(told)}"
     for missed in answer["not_executed"][:_MOST]:
         told = visible(
             f"run {title_of(missed)} could not be executed: {missed['error']['message']}", _LONGEST
         )
-        yield f"::error title=mlvc repro::{_message(told)}"
+        yield f"::error title={headline(answer)[0]}::{_message(told)}"
     if len(found) > _MOST:
         yield f"::notice title=mlvc repro::{len(found) - _MOST} more are in the job's summary"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlvc.cli.drawing import STYLE, Bar, Node, draw_bars, draw_graph
 from mlvc.cli.render import command_line, plural, visible
-from mlvc.cli.reproduced import by_gravity, short_id, title_of, tone_of, unproven_text
+from mlvc.cli.reproduced import by_gravity, headline, short_id, title_of, tone_of, unproven_text
 
 __all__ = ["as_html"]
 
@@ -68,22 +68,25 @@ figure { margin: 1rem 0; min-width: 0; } .row { display: flex; flex-wrap: wrap; 
 
 
 def as_html(answer: Mapping[str, Any]) -> bytes:
-    """Returns the answer of `mlvc repro` as a page of bounded length."""
+    """Returns the answer of `mlvc repro` or `mlvc ci` as a page of bounded length."""
     return ("\n".join(_page(answer)) + "\n").encode()
 
 
 def _page(answer: Mapping[str, Any]) -> Iterator[str]:
-    verdict, runs = answer["verdict"], by_gravity(answer["runs"])
+    whose, word, tone = headline(answer)
+    runs = by_gravity(answer["runs"])
     same = sum(run["verdict"] == _SAME for run in runs)
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>mlvc repro: {escape(verdict)}</title>\n<style>\n{_PAGE_STYLE}{STYLE}</style>\n</head>"
-    yield f'<body>\n<main>\n<h1>mlvc repro: <span class="{tone_of(verdict)}">{escape(verdict)}</span></h1>'
+    yield f"<title>{whose}: {escape(word)}</title>\n<style>\n{_PAGE_STYLE}{STYLE}</style>\n</head>"
+    yield f'<body>\n<main>\n<h1>{whose}: <span class="{tone}">{escape(word)}</span></h1>'
     yield f"<p>{same} of {plural(len(runs), 'run')} gave identical outputs.</p>"
+    yield from _checks(answer.get("checks", ()))
     yield from _not_executed(answer["not_executed"])
     yield from _summary(runs)
-    yield from _lineage(answer["runs"])
+    if runs:
+        yield from _lineage(answer["runs"])
     plots = _Plots()
     for number, run in enumerate(runs[:_MOST_RUNS]):
         yield from _run(run, number, plots)
@@ -101,6 +104,34 @@ class _Plots:
     def take(self) -> bool:
         self.left -= 1
         return self.left >= 0
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not checks:
+        return
+    rows = [
+        (
+            _text(check["name"]),
+            "ok" if check["ok"] else f'<span class="bad">{plural(len(check["problems"]), "problem")}</span>',
+            _text(check["detail"]),
+        )
+        for check in checks
+    ]
+    yield _table("Checks, in order", ("check", "answer", "of"), rows)
+    found = [(check["name"], problem) for check in checks for problem in check["problems"]]
+    if found:
+        lines = [
+            (
+                _text(name),
+                _text(problem["kind"]),
+                _text(problem["message"], _LONGEST_LINE),
+                _code(problem["fix"] or ""),
+            )
+            for name, problem in found[:_MOST_ROWS]
+        ]
+        yield _table("Problems", ("check", "kind", "what", "fix"), lines)
+        if len(found) > _MOST_ROWS:
+            yield _rest(len(found) - _MOST_ROWS, "problem")
 
 
 def _not_executed(missed: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reports of a reproduction: JSON, HTML, Markdown, and JUnit XML, which every CI system shows.
+"""Reports of a reproduction, or of a whole job: JSON, HTML, Markdown, and JUnit XML, which every CI system shows.
 
 In JUnit each run is a test suite and each output a test case.
 JUnit: https://github.com/testmoapp/junitxml
@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from mlvc import fsio
 from mlvc.cli.html_report import as_html
 from mlvc.cli.markdown import as_markdown
-from mlvc.cli.reproduced import cause_text, measured, unproven_text
+from mlvc.cli.reproduced import cause_text, headline, measured, unproven_text
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
@@ -34,7 +34,8 @@ def _as_json(answer: Mapping[str, Any]) -> bytes:
 
 
 def _as_junit(answer: Mapping[str, Any]) -> bytes:
-    suites = ElementTree.Element("testsuites", name="mlvc repro")
+    suites = ElementTree.Element("testsuites", name=headline(answer)[0])
+    _add_checks(suites, answer)
     for run in answer["runs"]:
         cases = [(output["path"], output["verdict"], "\n".join(_told(output))) for output in run["outputs"]]
         if run["verdict"] != _SAME and all(verdict == _SAME for _, verdict, _ in cases):
@@ -61,6 +62,32 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
         error.text = _xml(missed["error"]["message"])
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
+
+
+def _add_checks(suites: ElementTree.Element, answer: Mapping[str, Any]) -> None:
+    """Adds a suite with a case for each check; that of the runs has suites of its own."""
+    checks = [check for check in answer.get("checks", ()) if check["name"] != "runs"]
+    if not checks:
+        return
+    failures = sum(not check["ok"] for check in checks)
+    suite = ElementTree.SubElement(
+        suites, "testsuite", name="mlvc ci", tests=str(len(checks)), failures=str(failures)
+    )
+    for check in checks:
+        case = ElementTree.SubElement(suite, "testcase", classname="mlvc ci", name=check["name"])
+        if not check["ok"]:
+            kinds = dict.fromkeys(problem["kind"] for problem in check["problems"])
+            failure = ElementTree.SubElement(case, "failure", message=", ".join(kinds))
+            failure.text = _xml("\n".join(_problem_lines(check)))
+
+
+def _problem_lines(check: Mapping[str, Any]) -> Iterator[str]:
+    for problem in check["problems"][:_MOST_PLACES]:
+        yield problem["message"]
+        if problem["fix"] is not None:
+            yield f"fix: {problem['fix']}"
+    if len(check["problems"]) > _MOST_PLACES:
+        yield f"{len(check['problems']) - _MOST_PLACES} more"
 
 
 def _told(output: Mapping[str, Any]) -> Iterator[str]:
@@ -111,7 +138,7 @@ def check_report_name(path: Path) -> None:
 
 
 def write_report(path: Path, answer: Mapping[str, Any]) -> None:
-    """Writes the answer of `mlvc repro` in the format that the file's extension names.
+    """Writes the answer of `mlvc repro` or `mlvc ci` in the format that the file's extension names.
 
     Raises:
         FileUnreadableError: It cannot be written.

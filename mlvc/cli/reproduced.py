@@ -9,10 +9,13 @@ from mlvc.cli.remedy import find_remedy
 from mlvc.cli.render import as_json, plural
 from mlvc.model.objects import VERDICTS, Run
 from mlvc.verbs.repro import Reproduced, ReproResult
+from mlvc.verbs.spread import NotExecuted
 
 __all__ = [
     "by_gravity",
     "cause_text",
+    "error_json",
+    "headline",
     "measured",
     "reproduced_json",
     "result_json",
@@ -23,6 +26,7 @@ __all__ = [
 ]
 
 _ID_DIGITS = 12
+_STATUS_TONES = {"passed": "good", "incomplete": "fair", "failed": "bad"}
 _TONES = {"identical": "good", "equivalent": "fair", "close": "fair"}
 
 
@@ -31,15 +35,14 @@ def result_json(result: ReproResult) -> dict[str, Any]:
     return {
         "verdict": result.verdict,
         "runs": [reproduced_json(item) for item in result.runs],
-        "not_executed": [
-            {
-                "id": str(item.run.id),
-                "name": item.run.name,
-                "error": {"code": item.error.code, "message": item.error.message, "hint": item.error.hint},
-            }
-            for item in result.not_executed
-        ],
+        "not_executed": [error_json(item) for item in result.not_executed],
     }
+
+
+def error_json(item: NotExecuted) -> dict[str, Any]:
+    """Returns a run that could not be executed, and why."""
+    error = {"code": item.error.code, "message": item.error.message, "hint": item.error.hint}
+    return {"id": str(item.run.id), "name": item.run.name, "error": error}
 
 
 def reproduced_json(item: Reproduced) -> dict[str, Any]:
@@ -84,6 +87,13 @@ def by_gravity(outputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def tone_of(verdict: str) -> str:
     """Returns `good`, `fair` or `bad`."""
     return _TONES.get(verdict, "bad")
+
+
+def headline(answer: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Returns whose answer it is, what it says in a word, and the tone of that."""
+    if "checks" in answer:
+        return "mlvc ci", answer["status"], _STATUS_TONES[answer["status"]]
+    return "mlvc repro", answer["verdict"], tone_of(answer["verdict"])
 
 
 def short_id(object_id: str | None) -> str:

@@ -53,6 +53,10 @@ COMMANDS: Mapping[str, Entry] = {
     "fetch": Entry(f"{_PACKAGE}.fetch", "Brings the records of a remote, and no data yet."),
     "pull": Entry(f"{_PACKAGE}.pull", "Brings the data that the lock needs, and writes the files."),
     "verify": Entry(f"{_PACKAGE}.verify", "Tells whether everything that a revision needs exists."),
+    "ci": Entry(
+        f"{_PACKAGE}.ci",
+        "Checks a revision as a pipeline does: lock, remote, records, environment, then its runs.",
+    ),
     "doctor": Entry(f"{_PACKAGE}.doctor", "Names what would make the next run hard to repeat."),
     "hooks": Entry(f"{_PACKAGE}.hooks", "Guards git: data, lock and commits stay together."),
     "fsck": Entry(f"{_PACKAGE}.fsck", "Reads everything that is stored, and names what is damaged."),

@@ -138,6 +138,35 @@ class CodeRepository:
         """Returns whether `rev` names a commit."""
         return self._find(rev) is not None
 
+    def merge_base(self, rev: str) -> str:
+        """Returns the SHA of the best common ancestor of HEAD and `rev`.
+
+        Raises:
+            RevisionMissingError: There is no such revision, or no common commit is here, as in a shallow clone.
+            GitError: Git cannot walk the history.
+        """
+        sha = self.resolve(rev)
+        done = self._git("merge-base", sha, self.resolve("HEAD"))
+        found = done.stdout.decode().strip()
+        if done.returncode == 0 and found:
+            return found
+        if done.returncode > 1:
+            raise GitError(f"git cannot walk the history of {rev}: {git_said(done)}")
+        raise RevisionMissingError(
+            f"HEAD and {rev} have no common commit here",
+            hint="a shallow clone lacks it: `git fetch --unshallow`, or a checkout of the whole history",
+        )
+
+    def changed_between(self, before: str, after: str) -> Sequence[bytes]:
+        """Returns the paths that differ between two revisions, a submodule as one path; renames are two paths.
+
+        Raises:
+            RevisionMissingError: There is no such revision.
+            GitError: Git cannot read one.
+        """
+        first, last = self.resolve(before), self.resolve(after)
+        return self._names("diff-tree", "-r", "-z", "--no-renames", "--name-only", first, last)
+
     def read_file(self, rev: str, path: bytes) -> bytes | None:
         """Returns a file of a revision, or None where the revision has no such file.
 

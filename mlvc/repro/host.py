@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["host_facts"]
+__all__ = ["host_class", "host_facts"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
@@ -19,6 +20,22 @@ _LEVELS = (
     ("x86-64-v3", {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}),
     ("x86-64-v4", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
 )
+
+# What libraries choose their kernels by. Memory, cores and the kernel's version are no part of it: threads are pinned.
+_CLASS = ("machine", "system", "cpu_vendor", "cpu_family", "cpu_level", "gpu_driver")
+# Without an image these come from the machine too.
+_SYSTEM = ("os", "libc")
+
+
+def host_class(facts: Mapping[str, str], *, with_system: bool) -> Mapping[str, str]:
+    """Returns those of `host_facts` that a verdict holds for: two machines that agree in them are of one class.
+
+    Args:
+        facts: Of a machine.
+        with_system: Whether the command ran on the machine's own system directories, and on no image.
+    """
+    names = (*_CLASS, *_SYSTEM) if with_system else _CLASS
+    return {name: facts.get(name, "") for name in names}
 
 
 def _fields(path: Path, separator: str) -> dict[str, str]:

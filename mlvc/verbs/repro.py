@@ -40,7 +40,8 @@ class ReproOptions:
         diagnose: Whether to look for causes where a run is not identical, and with `full` by experiments.
         budget: How much experiments may cost for each run: a number of executions, or of seconds as in `300s`.
         vary: Kinds of variation to try, separated by commas; `all` for every one, empty for none.
-        against: What to execute in the place of each run: `work` for the work tree as it is, or another run.
+        against: What to execute in the place of each run: `work` for the work tree as it is, `lock` for its code
+            with the data and environment of `mlvc.lock`, or another run.
         tolerance: The largest relative error that counts as rounding, in place of those of the settings.
         upstream: Whether to execute the runs that made the inputs too, all the way up.
     """

@@ -20,7 +20,7 @@ from mlvc.verbs.comparing import policy_of
 from mlvc.verbs.gpus import find_gpus
 from mlvc.worktree.worktree import Worktree
 
-__all__ = ["choose_engine", "find_system_engine", "open_workshop"]
+__all__ = ["base_reference", "choose_engine", "find_system_engine", "open_workshop"]
 
 
 def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None = None) -> Workshop:
@@ -112,7 +112,7 @@ def choose_engine(repo: Repo, wanted: str, run: Run) -> tuple[Engine, Base | Non
             return HostEngine(), None
         case "docker":
             _require(docker)
-            return docker, docker.resolve_base(_base_reference(repo, run))
+            return docker, docker.resolve_base(base_reference(repo, run))
         case "bubblewrap":
             bubblewrap = BubblewrapEngine()
             _require(bubblewrap)
@@ -127,7 +127,7 @@ def _choose_automatically(repo: Repo, docker: Engine, run: Run) -> tuple[Engine,
     why_not = docker.check()
     in_short = "no Docker engine answers"
     if why_not is None:
-        reference = _base_reference(repo, run)
+        reference = base_reference(repo, run)
         try:
             base = docker.resolve_base(reference)
         except BaseMissingError as exc:
@@ -155,7 +155,7 @@ def _require(engine: Engine) -> None:
         )
 
 
-def _base_reference(repo: Repo, run: Run) -> str:
+def base_reference(repo: Repo, run: Run) -> str:
     """Returns the recorded image, else the one of the settings, else the official one of the recorded Python."""
     if run.base is not None:
         return run.base.digest or run.base.image_id

@@ -200,18 +200,21 @@ def workflow():
 
 
 def template():
-    return yaml.safe_load(blocks("yaml")[1])
+    return yaml.safe_load(blocks("yaml")[2])
 
 
 def check_reports(folder, verdict, failures):
     """The reports say the same."""
-    (suite,) = ElementTree.parse(folder / "junit.xml").getroot()
+    checks, suite = ElementTree.parse(folder / "junit.xml").getroot()
+    assert ("mlvc ci", "4", "0") == (checks.get("name"), checks.get("tests"), checks.get("failures"))
     assert ("train", "1", str(failures)) == (suite.get("name"), suite.get("tests"), suite.get("failures"))
-    assert f"<title>mlvc repro: {verdict}</title>" in (folder / "report.html").read_text()
-    assert verdict == json.loads((folder / "repro.json").read_text())["verdict"]
+    status = "failed" if failures else "passed"
+    assert f"<title>mlvc ci: {status}</title>" in (folder / "report.html").read_text()
+    told = json.loads((folder / "ci.json").read_text())
+    assert (status, verdict) == (told["status"], told["verdict"])
 
 
-@pytest.mark.parametrize(("number", "schema"), [(0, "vendor.github-workflows"), (1, "vendor.gitlab-ci")])
+@pytest.mark.parametrize(("number", "schema"), [(0, "vendor.github-workflows"), (2, "vendor.gitlab-ci")])
 def test_templates_are_what_the_systems_take(tmp_path, number, schema):
     """By the official schemas."""
     file = tmp_path / "template.yml"
@@ -221,6 +224,40 @@ def test_templates_are_what_the_systems_take(tmp_path, number, schema):
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert 0 == checked.returncode, checked.stdout
+
+
+def test_composite_action_is_what_github_takes():
+    """By the official schema; every action in it is pinned by commit."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-actions"]
+
+    checked = subprocess.run([*command, ROOT / "action.yml"], capture_output=True, text=True, check=False)
+
+    assert 0 == checked.returncode, checked.stdout
+    (step,) = yaml.safe_load(blocks("yaml")[1])
+    assert set(step["with"]) <= set(yaml.safe_load((ROOT / "action.yml").read_text())["inputs"])
+    used = [line for line in (ROOT / "action.yml").read_text().splitlines() if "uses:" in line]
+    assert all(re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line) for line in used), used
+
+
+@pytest.mark.sandbox
+def test_composite_action_in_a_pull_request(project, machine, used_python):
+    """With its own steps alone, from a checkout of mlvc; only what the change touches is executed."""
+    steps = [
+        {"uses": f"actions/checkout@{'0' * 40}", "with": {"fetch-depth": 0}},
+        {"uses": "./", "with": {"since": "origin/${{ github.base_ref }}", "arguments": "--budget 1h"}},
+    ]
+    job = {"runs-on": "ubuntu-24.04", "timeout-minutes": 60, "env": {}, "steps": steps}
+    pushed = machine(project, python=used_python)
+    # The action installs mlvc from its own checkout.
+    variables = {name: value for name, value in pushed.variables.items() if name != "PIP_CONSTRAINT"}
+    pull_request = replace(pushed, variables=variables, base="main")
+
+    done = run_github(pull_request, {"jobs": {"ci": job}, "defaults": {"run": {"shell": "bash"}}})
+
+    assert {"Install mlvc": 0, "Prove it": 0} == done.statuses, done.log
+    told = json.loads((pull_request.artifacts / "ci.json").read_text())
+    assert ("passed", [], 1) == (told["status"], told["runs"], told["untouched"])
+    assert (pull_request.artifacts / "comment.md").read_text().startswith("## mlvc ci: passed\n")
 
 
 def test_actions_are_pinned_and_say_their_version():
@@ -240,7 +277,7 @@ def test_actions_are_pinned_and_say_their_version():
     ],
 )
 def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
-    """Every step ends well, the artifacts are there, and a second job with the cache brings nothing again."""
+    """Every step ends well, the artifacts are there, and a second job with the cache executes nothing again."""
     project = request.getfixturevalue(kind)
     job = machine(project)
     assert shutil.which("mlvc", path=job.variables["PATH"]) is None
@@ -248,14 +285,9 @@ def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
     done = run_github(job, workflow())
 
     assert 0 == done.status, done.log
-    assert [
-        "Install mlvc",
-        "Everything is on the remote",
-        "Bring it here",
-        "Reproduce",
-    ] == list(done.statuses)
+    assert ["Install mlvc", "Prove it"] == list(done.statuses)
     check_reports(job.artifacts, "identical", 0)
-    assert done.summary.startswith("## mlvc repro: identical\n")
+    assert done.summary.startswith("## mlvc ci: passed\n")
     assert "\n::" not in done.log
     assert f"engine: {'docker' if kind == 'in_container' else 'bubblewrap'}" in done.log
     for secret in project.secrets.values():
@@ -265,7 +297,7 @@ def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
     cached = run_github(again, workflow())
 
     assert 0 == cached.status, cached.log
-    assert "fetched 0 packs" in cached.log
+    assert "run train: identical (known since " in cached.log
     check_reports(again.artifacts, "identical", 0)
 
 
@@ -297,10 +329,10 @@ def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, use
     github = machine(unseeded, python=used_python)
     done = run_github(github, workflow())
 
-    assert 1 == done.statuses["Reproduce"]
+    assert 1 == done.statuses["Prove it"]
     check_reports(github.artifacts, "different", 1)
     assert "\n::error file=model.bin,title=mlvc repro%3A different::" in done.log
-    assert done.summary.startswith("## mlvc repro: different\n")
+    assert done.summary.startswith("## mlvc ci: failed\n")
     assert "fix: `mlvc run -n train -i data -o model.bin --seed 0 -- " in done.summary
 
     gitlab = machine(unseeded, python=used_python, name="gitlab")
@@ -309,15 +341,16 @@ def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, use
 
 
 def test_data_that_nobody_pushed_fails_the_job_at_once(not_pushed, machine, used_python):
-    """Exit 1 of the first step, which names what is not there; no data is brought, and nothing is run."""
+    """Exit 1, and what is not there by name; no data is brought, and nothing is run."""
     github = machine(not_pushed, python=used_python)
     done = run_github(github, workflow())
 
-    assert {"Install mlvc": 0, "Everything is on the remote": 1} == done.statuses
-    assert "" == done.summary
+    assert {"Install mlvc": 0, "Prove it": 1} == done.statuses
+    assert "| remote | " in done.summary
     for name in ("data/0.csv", "model.bin"):
         assert re.search(rf"missing-object: .*{re.escape(name)}.* is not on the remote", done.log), done.log
-    assert [] == os.listdir(github.artifacts)
+    told = json.loads((github.artifacts / "ci.json").read_text())
+    assert ([], ["checks-failed"]) == (told["runs"], [item["error"]["code"] for item in told["not_executed"]])
 
     gitlab = run_gitlab(machine(not_pushed, python=used_python, name="gitlab"), template())
     assert 1 == gitlab.status
@@ -337,7 +370,7 @@ def test_wrong_credentials_fail_the_job(in_bucket, machine, used_python):
         job = machine(replace(in_bucket, secrets=secrets), python=used_python, name=name)
         done = run_github(job, workflow())
 
-        assert 2 == done.statuses["Everything is on the remote"], done.log
+        assert 2 == done.statuses["Prove it"], done.log
         assert "error: " in done.log
         assert "hush-hush" not in done.log
         assert "Traceback" not in done.log

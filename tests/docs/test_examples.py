@@ -61,6 +61,7 @@ def prepared(tmp_path_factory):
     run("mlvc commit -m second")
     run(f"mlvc remote add backup {folder / 'remote'} && mlvc push")
     run(f"git clone -q --bare . {folder / 'model.git'}")
+    run(f"git remote add origin {folder / 'model.git'} && git fetch -q origin")
     with (home / ".gitconfig").open("a") as config:
         # Where the examples clone from, without a network.
         config.write(f'[url "{folder / "model.git"}"]\ninsteadOf = {CLONED}\n')
@@ -79,7 +80,7 @@ def copy_of(prepared, tmp_path):
 @pytest.mark.parametrize(
     "example",
     [
-        pytest.param(line, marks=pytest.mark.sandbox if line.startswith("mlvc repro") else ())
+        pytest.param(line, marks=pytest.mark.sandbox if line.startswith(("mlvc repro", "mlvc ci")) else ())
         for line in EXAMPLES
     ],
 )

@@ -12,13 +12,19 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import yaml
+
+from tests.support.command import ROOT
 
 __all__ = ["Done", "Machine", "run_github", "run_gitlab", "run_shell"]
 
+LOCAL_ACTION = "./"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
-_STEP_KEYS = {"name", "if", "uses", "with", "run"}
+_STEP_KEYS = {"name", "if", "uses", "with", "run", "shell", "env"}
 # What GitHub makes of `shell: bash`, and near enough to what GitLab's runner does.
 _BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
 
@@ -33,6 +39,7 @@ class Machine:
         variables: The environment of every step.
         secrets: What `secrets.NAME` stands for.
         cache: A directory that outlives the machine.
+        base: The branch that a pull request goes to; empty for a push.
     """
 
     folder: Path
@@ -40,6 +47,7 @@ class Machine:
     variables: Mapping[str, str]
     cache: Path
     secrets: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
 
     @property
     def workspace(self) -> Path:
@@ -50,14 +58,21 @@ class Machine:
         return self.folder / "artifacts"
 
     def check_out(self) -> None:
-        """Brings one commit, on no branch, as both systems do."""
+        """Brings the whole history, and one commit on no branch, as both systems do with a depth of 0."""
         self.workspace.mkdir(parents=True)
         for arguments in (
             ["init", "--quiet"],
-            ["fetch", "--quiet", "--depth=1", self.origin.as_uri(), "HEAD"],
-            ["-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", "FETCH_HEAD"],
+            ["remote", "add", "origin", self.origin.as_uri()],
+            ["fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*", "HEAD"],
+            ["-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", self.head()],
         ):
             subprocess.run(["git", *arguments], cwd=self.workspace, check=True)
+
+    def head(self) -> str:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(
+            command, cwd=self.origin, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def restore(self, paths: Sequence[str]) -> None:
         for number, path in enumerate(paths):
@@ -67,7 +82,9 @@ class Machine:
     def keep(self, paths: Sequence[str]) -> None:
         shutil.rmtree(self.cache, ignore_errors=True)
         for number, path in enumerate(paths):
-            shutil.copytree(self.workspace / path, self.cache / str(number), symlinks=True)
+            # What a job had no need to make is not there.
+            if (self.workspace / path).exists():
+                shutil.copytree(self.workspace / path, self.cache / str(number), symlinks=True)
 
     def upload(self, paths: Sequence[str]) -> None:
         self.artifacts.mkdir(exist_ok=True)
@@ -124,7 +141,10 @@ def run_shell(machine: Machine, script: str, variables: Mapping[str, str]) -> Do
 def run_gitlab(machine: Machine, template: Mapping[str, Any]) -> Done:
     """Runs the one job of a template: `before_script` and `script` in one shell, which ends at the first failure."""
     ((_, job),) = template.items()
-    assert {"image", "timeout", "variables", "cache", "before_script", "script", "artifacts"} == set(job)
+    assert {"image", "timeout", "rules", "variables", "cache", "before_script", "script", "artifacts"} == set(
+        job
+    )
+    assert "0" == job["variables"]["GIT_DEPTH"]
     machine.check_out()
     machine.restore(job["cache"]["paths"])
     script = "\n".join([*job["before_script"], *job["script"]])
@@ -152,44 +172,79 @@ def run_github(machine: Machine, workflow: Mapping[str, Any]) -> Done:
         "GITHUB_STEP_SUMMARY": str(summary),
         **{name: _expand(machine, value) for name, value in job["env"].items()},
     }
-    done, cached = Done(), []
-    for step in job["steps"]:
-        assert set(step) <= _STEP_KEYS, step
-        assert step.get("if") in {None, "always()"}
-        if done.status and "if" not in step:
-            continue
-        if "run" in step:
-            status, log = machine.shell(_expand(machine, step["run"]), given, machine.workspace)
-            done.statuses[step["name"]] = status
-            done.log += log
-            continue
-        match = _PINNED.fullmatch(step["uses"])
-        assert match, f"not pinned by commit: {step['uses']}"
-        options = step.get("with", {})
-        match match[1]:
-            case "checkout":
-                machine.check_out()
-            case "setup-python":
-                assert "PATH" in machine.variables
-            case "cache":
-                cached = options["path"].split()
-                assert _expand(machine, options["key"]).startswith(_expand(machine, options["restore-keys"]))
-                machine.restore(cached)
-            case "upload-artifact":
-                machine.upload(options["path"].split())
-            case name:
-                raise AssertionError(f"this machine has no action {name}")
+    done, cached = Done(), list[str]()
+    _run_steps(machine, job["steps"], given, {}, done, cached)
     if not done.status:
         machine.keep(cached)
     done.summary = summary.read_text()
     return done
 
 
-def _expand(machine: Machine, text: str) -> str:
+def _run_steps(
+    machine: Machine,
+    steps: Sequence[Mapping[str, Any]],
+    given: Mapping[str, str],
+    inputs: Mapping[str, str],
+    done: Done,
+    cached: list[str],
+) -> None:
+    """Runs steps in order; after a failure only those that say `always()`. `./` is the composite action of mlvc."""
+    for step in steps:
+        assert set(step) <= _STEP_KEYS, step
+        assert step.get("if") in {None, "always()"}
+        if done.status and "if" not in step:
+            continue
+        if "run" in step:
+            own = {name: _expand(machine, value, inputs) for name, value in step.get("env", {}).items()}
+            script = _expand(machine, step["run"], inputs)
+            status, log = machine.shell(script, {**given, **own}, machine.workspace)
+            done.statuses[step["name"]] = status
+            done.log += log
+            continue
+        options = step.get("with", {})
+        if step["uses"] == LOCAL_ACTION:
+            _run_action(machine, options, given, done, cached)
+            continue
+        match = _PINNED.fullmatch(step["uses"])
+        assert match, f"not pinned by commit: {step['uses']}"
+        match match[1]:
+            case "checkout":
+                assert 0 == options["fetch-depth"]
+                machine.check_out()
+            case "setup-python":
+                assert "PATH" in machine.variables
+            case "cache":
+                cached += options["path"].split()
+                assert _expand(machine, options["key"]).startswith(_expand(machine, options["restore-keys"]))
+                machine.restore(cached)
+            case "upload-artifact":
+                machine.upload(options["path"].split())
+            case name:
+                raise AssertionError(f"this machine has no action {name}")
+
+
+def _run_action(
+    machine: Machine, options: Mapping[str, str], given: Mapping[str, str], done: Done, cached: list[str]
+) -> None:
+    """Runs the composite action at the top of this repository."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert "composite" == action["runs"]["using"]
+    assert set(options) <= set(action["inputs"])
+    steps = action["runs"]["steps"]
+    # GitHub refuses a composite step that names no shell.
+    assert all(("run" in step) == (step.get("shell") == "bash") for step in steps)
+    inputs = {name: item["default"] for name, item in action["inputs"].items()}
+    inputs |= {name: _expand(machine, value) for name, value in options.items()}
+    _run_steps(machine, steps, {**given, "GITHUB_ACTION_PATH": str(ROOT)}, inputs, done, cached)
+
+
+def _expand(machine: Machine, text: str, inputs: Mapping[str, str] = MappingProxyType({})) -> str:
     def value(match: re.Match[str]) -> str:
         known = {
             "runner.os": "Linux",
             "runner.arch": "X64",
+            "github.base_ref": machine.base,
+            **{f"inputs.{name}": value for name, value in inputs.items()},
             **{f"secrets.{name}": secret for name, secret in machine.secrets.items()},
         }
         hashed = re.fullmatch(r"hashFiles\('([\w.]+)'\)", match[1])

@@ -64,7 +64,8 @@ def command(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN", help="Execute this in its place: another run, or work for the work tree."
+            metavar="RUN",
+            help="Execute this instead: another run, work for the work tree, or lock for its code on the lock's data.",
         ),
     ] = None,
     tolerance: Annotated[

@@ -1,0 +1,369 @@
+"""`mlvc ci`: every check answered with no on a real project, and which runs are executed, in fresh clones."""
+
+import dataclasses
+import json
+import random
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from mlvc.model.objects import Environment, Interpreter
+from mlvc.ports import RecordKind
+from mlvc.repo import Repo
+from mlvc.verbs.ci_checks import check_environments
+from tests.support.command import Mlvc
+from tests.support.reporter import RecordingReporter
+
+# No Python on the way: to capture and rebuild the environment of these tests would take minutes.
+BARE = {"PATH": "/usr/bin:/bin", "VIRTUAL_ENV": None}
+EXECUTES = pytest.mark.sandbox
+
+
+def git(cwd, *arguments):
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+@dataclass(frozen=True)
+class Place:
+    """A work tree, and mlvc in it."""
+
+    root: Path
+
+    def mlvc(self, *arguments, check=True, env=None):
+        return Mlvc(cwd=self.root)(*arguments, check=check, env={**BARE, **(env or {})})
+
+    def ci(self, *options, check=0):
+        done = self.mlvc("ci", "--json", *options, check=check)
+        assert (done.exit == 0) == done.json()["ok"]
+        return done.json()
+
+    def commit(self, message, *, push=True):
+        git(self.root, "add", "-A")
+        self.mlvc("commit", "-m", message)
+        if push:
+            self.mlvc("push")
+
+    def record(self, name, source, output):
+        self.mlvc("run", "-n", name, "-i", source, "-o", output, "--", "sh", f"{name}.sh")
+
+    @property
+    def repo(self):
+        return Repo.open(self.root, reporter=RecordingReporter(), environment={})
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """Two runs, each with its own script and input, and data that no run reads; all of it sent."""
+    folder = tmp_path_factory.mktemp("first")
+    place = Place(folder / "work")
+    place.root.mkdir()
+    git(place.root, "init", "--quiet", "--initial-branch=main")
+    git(place.root, "config", "user.name", "Test User")
+    git(place.root, "config", "user.email", "test@example.org")
+    for number in ("one", "two"):
+        (place.root / f"{number}.sh").write_text(f"sort {number}.csv > {number}.out\n")
+        (place.root / f"{number}.csv").write_text(f"{number}\nb\na\n")
+    (place.root / "unread.bin").write_bytes(random.Random(0).randbytes(6_000_000))
+    place.mlvc("init")
+    with (place.root / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[remote]\nurl = "{(folder / "far").as_uri()}"\n')
+    place.mlvc("add", "one.csv", "two.csv", "unread.bin")
+    place.record("one", "one.csv", "one.out")
+    place.record("two", "two.csv", "two.out")
+    place.commit("data and models")
+    return place
+
+
+@pytest.fixture
+def work(first, tmp_path):
+    """A copy of it, with a remote of its own."""
+    shutil.copytree(first.root.parent, tmp_path / "all", symlinks=True)
+    place = Place(tmp_path / "all" / "work")
+    settings = place.root / "mlvc.toml"
+    settings.write_text(settings.read_text().replace(str(first.root.parent), str(tmp_path / "all")))
+    git(place.root, "commit", "-qam", "another remote")
+    return place
+
+
+@pytest.fixture
+def clone(work, tmp_path):
+    """Makes a fresh clone of its present branch, as a pipeline does."""
+
+    def make(*options, name="clone"):
+        git(tmp_path, "clone", "--quiet", *options, work.root.as_uri(), name)
+        return Place(tmp_path / name)
+
+    return make
+
+
+def problems(answer, check):
+    (found,) = (item for item in answer["checks"] if item["name"] == check)
+    return [(item["kind"], item["message"]) for item in found["problems"]]
+
+
+@EXECUTES
+def test_a_fresh_clone_is_enough_and_what_is_proven_is_not_repeated(clone):
+    """Only what the runs read is brought; the second time nothing is executed, and `--fresh` executes it all."""
+    place = clone()
+
+    answer = place.ci()
+
+    assert ["lock", "remote", "records", "environment", "runs"] == [item["name"] for item in answer["checks"]]
+    assert [("one", "identical", False), ("two", "identical", False)] == [
+        (run["name"], run["verdict"], run["cached"]) for run in answer["runs"]
+    ]
+    repo = place.repo
+    lock = repo.read_lock()
+    assert repo.store.lacking(repo.store.records_of(lock.entries[b"unread.bin"].id))
+    assert not repo.store.lacking(repo.store.records_of(lock.entries[b"one.csv"].id))
+    assert not (place.root / "one.csv").exists()
+    assert [True, True] == [run["cached"] for run in place.ci()["runs"]]
+    assert [False, False] == [run["cached"] for run in place.ci("--fresh")["runs"]]
+
+
+@EXECUTES
+def test_a_verdict_that_was_pushed_spares_other_machines_of_the_class(clone):
+    """It comes with the records; one of a machine with another processor counts for nothing."""
+    place = clone()
+    place.ci("one.out")
+    (verdict_id,) = place.repo.store.iter_object_ids(RecordKind.VERDICT)
+    verdict = place.repo.store.read_object(verdict_id)
+    other = clone(name="other")
+    with other.repo.store.writer() as writer:
+        writer.add_object(dataclasses.replace(verdict, host={**verdict.host, "cpu_vendor": "another"}))
+    assert ["budget-spent"] == [
+        missed["error"]["code"] for missed in other.ci("one.out", "--budget", "0s", check=2)["not_executed"]
+    ]
+
+    place.mlvc("push")
+
+    assert [True] == [run["cached"] for run in other.ci("one.out", "--budget", "0s")["runs"]]
+
+
+@EXECUTES
+def test_a_bad_verdict_is_no_proof(clone):
+    """The latest of the class counts; a run that did not come out again is executed again."""
+    place = clone()
+    place.ci("one.out")
+    (verdict_id,) = place.repo.store.iter_object_ids(RecordKind.VERDICT)
+    verdict = place.repo.store.read_object(verdict_id)
+    with place.repo.store.writer() as writer:
+        writer.add_object(
+            dataclasses.replace(verdict, verdict="different", started="2999" + verdict.started[4:])
+        )
+
+    assert [False] == [run["cached"] for run in place.ci("one.out")["runs"]]
+
+
+@EXECUTES
+def test_only_runs_that_the_change_touches_are_executed(work, clone):
+    """With the code of this revision in the record's place; a harmless edit gives the recorded bytes."""
+    git(work.root, "switch", "-qc", "change")
+    (work.root / "two.sh").write_text("# sorted\n" + (work.root / "two.sh").read_text())
+    (work.root / "README").write_text("nobody read this\n")
+    work.commit("a comment")
+    place = clone()
+
+    answer = place.ci("--since", "origin/main")
+
+    (run,) = answer["runs"]
+    assert ("two", "identical", False, None) == (
+        run["name"],
+        run["verdict"],
+        run["cached"],
+        run["verdict_id"],
+    )
+    assert "two.sh" in run["stale"]
+    assert 1 == answer["untouched"]
+    assert git(work.root, "rev-parse", "main").strip() == answer["base"]
+
+
+@EXECUTES
+def test_code_that_makes_another_model_than_the_lock_has(work, clone, tmp_path):
+    """Exit 1, and the file that was edited without recording the run again; also in every report."""
+    (work.root / "two.sh").write_text("sort -r two.csv > two.out\n")
+    work.commit("another order")
+    place = clone()
+    reports = [tmp_path / name for name in ("c.md", "c.xml", "c.html", "c.json")]
+
+    answer = place.ci(*(word for path in reports for word in ("--report", path)), check=1)
+
+    ((kind, message),) = problems(answer, "runs")
+    assert "different" == kind
+    assert message.startswith("run two: two.out is different with ")
+    assert "two.sh" in message
+    markdown, junit, page, told = (path.read_text() for path in reports)
+    assert markdown.startswith("## mlvc ci: failed\n")
+    assert "| runs | 1 problem |" in markdown
+    suites = ElementTree.fromstring(junit)
+    assert {"mlvc ci": "0", "one": "0", "two": "1"} == {
+        suite.get("name"): suite.get("failures") for suite in suites
+    }
+    assert "<title>mlvc ci: failed</title>" in page
+    assert answer == json.loads(told)
+
+
+@EXECUTES
+def test_data_that_changed_after_its_run(work, clone):
+    """The run is executed on the data of the lock."""
+    (work.root / "one.csv").write_text("z\ny\n")
+    work.mlvc("add", "one.csv")
+    work.commit("new data")
+
+    answer = clone().ci("--since", "HEAD~1", check=1)
+
+    (run,) = answer["runs"]
+    assert ("one", "different", ["one.csv"]) == (run["name"], run["verdict"], run["stale"])
+
+
+@EXECUTES
+def test_run_that_was_recorded_since(work, clone):
+    """It is executed as recorded, and needs nothing in its place."""
+    (work.root / "one.csv").write_text("z\ny\n")
+    work.mlvc("add", "one.csv")
+    work.record("one", "one.csv", "one.out")
+    work.commit("new data, new model")
+
+    answer = clone().ci("--since", "HEAD~1")
+
+    (run,) = answer["runs"]
+    assert ("one", "identical", [], ["one.out was recorded since"]) == (
+        *(run[key] for key in ("name", "verdict", "stale", "why")),
+    )
+
+
+def test_nothing_is_touched(work, clone):
+    """A page of text costs no execution."""
+    (work.root / "one.sh").touch()
+
+    answer = clone().ci("--since", "HEAD")
+
+    assert ([], None, 2) == (answer["runs"], answer["verdict"], answer["untouched"])
+
+
+def test_lock_that_no_commit_has(work):
+    """Edits of code, data and lock are each named; nothing is executed."""
+    (work.root / "one.sh").write_text("true\n")
+    (work.root / "two.csv").write_text("edited\n")
+    (work.root / "one.csv").write_text("added\n")
+    work.mlvc("add", "one.csv")
+
+    answer = work.ci(check=1)
+
+    assert [
+        ("uncommitted", "mlvc.lock is not what HEAD has"),
+        ("uncommitted", "one.sh is not what HEAD has"),
+        ("unsaved", "two.csv differs from mlvc.lock"),
+    ] == problems(answer, "lock")
+    assert {"checks-failed"} == {missed["error"]["code"] for missed in answer["not_executed"]}
+
+
+def test_lock_with_conflict_marks(clone):
+    """Nothing else is asked, not even the remote."""
+    place = clone()
+    lock = place.root / "mlvc.lock"
+    lock.write_text("<<<<<<< ours\n" + lock.read_text())
+    shutil.rmtree(place.root.parent / "all" / "far")
+
+    answer = place.ci(check=1)
+
+    assert ["lock"] == [item["name"] for item in answer["checks"]]
+    ((kind, _),) = problems(answer, "lock")
+    assert "lock-conflict" == kind
+
+
+def test_data_that_git_tracks_too(clone):
+    """As somebody does who forces it in."""
+    place = clone()
+    (place.root / "one.out").write_text("by git\n")
+    git(place.root, "add", "-f", "one.out")
+    git(place.root, "-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "forced")
+
+    assert ("tracked-twice", "git tracks files of one.out, which mlvc.lock tracks") in problems(
+        place.ci(check=1), "lock"
+    )
+
+
+def test_data_that_nobody_pushed(work, clone, tmp_path):
+    """It is named, and no run is begun."""
+    (work.root / "new.bin").write_text("only here\n")
+    work.mlvc("add", "new.bin")
+    work.commit("not sent", push=False)
+
+    answer = clone().ci(check=1)
+
+    ((kind, message),) = problems(answer, "remote")
+    assert "missing-object" == kind
+    assert message.endswith(" of new.bin is not on the remote")
+    assert ([], 2) == (answer["runs"], len(answer["not_executed"]))
+
+
+def test_lock_that_names_a_run_that_did_not_make_it(work, clone):
+    """As after a merge by hand."""
+    lock = work.repo.read_lock()
+    one, two = lock.entries[b"one.out"], lock.entries[b"two.out"]
+    work.repo.write_lock(lock.with_entries([dataclasses.replace(one, run=two.run)]))
+    git(work.root, "commit", "-qam", "by hand")
+
+    ((kind, message),) = problems(clone().ci(check=1), "records")
+
+    assert "not-its-output" == kind
+    assert f"the run {two.run.short} made one.out" in message
+
+
+def test_environments_that_cannot_be_installed(work):
+    """Told from the record alone."""
+    python = Interpreter("/x/python", "/x/python", "3.11.7", "cpython", "3.11.7 (main)", "/x", "/x")
+    environment = Environment(python, {"machine": "z80"}, "a==1\n")
+    repo = work.repo
+    with repo.store.writer() as writer:
+        writer.add_object(environment)
+
+    found = check_environments(repo, [environment.id])
+
+    assert ["other-platform", "no-interpreter"] == [item.kind for item in found.problems]
+
+
+def test_shards_share_the_runs(clone):
+    """Each run is one job's, whatever else is asked; a job may have none."""
+    place = clone()
+    jobs = [place.ci("--shard", f"{number}/3", "--budget", "0s", check=False) for number in (1, 2, 3)]
+
+    runs = [missed["name"] for job in jobs for missed in job["not_executed"]]
+    assert ["one", "two"] == sorted(runs)
+    assert [2 - len(job["not_executed"]) for job in jobs] == [job["untouched"] for job in jobs]
+
+
+def test_budget_that_is_spent(clone):
+    """No run is begun; exit 2, because nothing is known."""
+    answer = clone().ci("--budget", "0s", check=2)
+
+    assert ("incomplete", []) == (answer["status"], answer["runs"])
+    assert {"budget-spent"} == {missed["error"]["code"] for missed in answer["not_executed"]}
+
+
+@pytest.mark.parametrize(
+    "options", [("--shard", "0/2"), ("--shard", "3/2"), ("--shard", "x"), ("--budget", "5")]
+)
+def test_options_without_sense(work, options):
+    """One error, before anything is asked."""
+    error = work.mlvc("ci", "--json", *options, check=2).json()["error"]
+
+    assert "usage" == error["code"]
+    assert error["message"].startswith(" ".join(options))
+
+
+def test_shallow_clone_has_no_merge_base(work, clone):
+    """The hint says what brings it."""
+    git(work.root, "switch", "-qc", "change")
+    git(work.root, "commit", "-q", "--allow-empty", "-m", "x")
+    place = clone("--depth=1", "--no-single-branch")
+
+    error = place.mlvc("ci", "--json", "--since", "origin/main", check=2).json()["error"]
+
+    assert "revision-missing" == error["code"]
+    assert "git fetch --unshallow" in error["hint"]
