@@ -26,28 +26,52 @@ fi
 # A command of mlvc does the work itself.
 [ -z "${MLVC_HOOK_TOKEN+set}" ] || exit 0
 
+# Whether there is data to guard: in this work tree, or at the tips of what is pushed.
+has_data() {
+  [ -e mlvc.toml ] && return
+  [ "$name" = pre-push ] || return
+  for word in $said; do
+    case $word in
+    *[!0-9a-f]*) ;;
+    *) git cat-file -e "$word:mlvc.lock" 2>/dev/null && return ;;
+    esac
+  done
+  return 1
+}
+
 status=127
 if [ -x "$python" ]; then
   call "$python" -P -c '
 try:
     from mlvc.cli.hook import main
-except ImportError:
+except Exception:
     raise SystemExit(127)
 main()' "$name" "$@"
   status=$?
 fi
-if [ "$status" = 127 ] && command -v mlvc >/dev/null; then
-  call mlvc hook "$name" "$@"
-  status=$?
-fi
-if [ "$status" = 127 ] && [ -e mlvc.toml ]; then
+case $status in
+126 | 127)
+  status=127
+  if mlvc --version >/dev/null 2>&1; then
+    call mlvc hook "$name" "$@"
+    status=$?
+  fi
+  ;;
+esac
+what=
+case $status in
+126 | 127) what='cannot be started' ;;
+130) ;;
+*) [ "$status" -le 128 ] || what="was killed (status $status)" ;;
+esac
+if [ -n "$what" ] && has_data; then
   case $name in
-  pre-*) what='nothing was checked; --no-verify goes on without' ;;
-  *) what='the data may differ from mlvc.lock; run mlvc checkout later' ;;
+  pre-*) what="$what, so nothing was checked; --no-verify goes on without" ;;
+  *) what="$what, so the data may differ from mlvc.lock; run mlvc checkout later" ;;
   esac
-  echo "mlvc cannot be started, so $what (install it, then: mlvc hooks install)" >&2
+  echo "mlvc $what (install it, then: mlvc hooks install)" >&2
   status=2
-elif [ "$status" = 127 ]; then
+elif [ -n "$what" ]; then
   status=0 # There is no data to guard.
 fi
 # After a post- hook git has done its work, and must not seem to have failed.

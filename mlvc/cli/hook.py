@@ -114,9 +114,10 @@ def _post_checkout(session: Session, arguments: Sequence[str]) -> int:
 def _post_merge(session: Session, arguments: Sequence[str]) -> int:
     repo = open_repository(session)
     is_squash = list(arguments or _told(session, "IS_SQUASH_MERGE")) == ["1"]
-    follow(repo, lock_before(repo, "HEAD" if is_squash else "ORIG_HEAD"))
     if not is_squash:
+        # First: a colleague's data may not be here yet, and the merge has its record all the same.
         record_head(repo)
+    follow(repo, lock_before(repo, "HEAD" if is_squash else "ORIG_HEAD"))
     return 0
 
 

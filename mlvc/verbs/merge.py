@@ -23,6 +23,14 @@ _ATTRIBUTES = (
     b".gitignore merge=union",
 )
 
+# A driver that could not be started leaves our side as it is, and their lines would be lost without a word: then git
+# merges line by line, as on a server. Where mlvc itself found a conflict, its marks are there.
+_WITHOUT_MLVC = (
+    '{ grep -q "^<<<<<<< " %A && exit 1; '
+    'echo "mlvc could not merge mlvc.lock, so git merges it line by line (mlvc hooks install)" >&2; '
+    "git merge-file -L ours -L base -L theirs %A %O %B; }"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
@@ -51,7 +59,7 @@ def set_up_driver(code: CodeRepository) -> None:
     """
     settings = {
         "merge.mlvc.name": "mlvc.lock by path, and directories entry by entry",
-        "merge.mlvc.driver": f"{hook_command()} merge-lock %O %A %B %P",
+        "merge.mlvc.driver": f"{hook_command()} merge-lock %O %A %B %P || {_WITHOUT_MLVC}",
     }
     for key, value in settings.items():
         if code.get_config(key) != value:

@@ -191,6 +191,59 @@ def test_interpreter_without_mlvc_gives_way_to_the_path(hooked, git, tmp_path):
     assert "tracked data differs" in refused
 
 
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("raise RuntimeError('half installed')", "cannot be started"),
+        ("def broken(:", "cannot be started"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed (status 137)"),
+    ],
+)
+def test_broken_mlvc_refuses_in_one_line(hooked, git, tmp_path, how, told):
+    """A package that was damaged, or that the system kills, checked nothing; there is no traceback."""
+    (tmp_path / "broken" / "mlvc").mkdir(parents=True)
+    (tmp_path / "broken" / "mlvc" / "__init__.py").write_text(how + "\n")
+    environment = {"PYTHONPATH": str(tmp_path / "broken"), "PATH": "/usr/bin:/bin"}
+
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=environment)
+
+    (line,) = [line for line in refused.splitlines() if "Killed" not in line]
+    assert line.startswith(f"mlvc {told}, so nothing was checked; --no-verify goes on without")
+    assert "first" in git("log", "-1", "--format=%s")
+
+
+def test_interpreter_of_a_script_that_is_gone(hooked, git, remove_mlvc, tmp_path):
+    """As pip leaves it where an environment was moved: the `mlvc` on the PATH is there, and cannot be started."""
+    script = tmp_path / "bin" / "mlvc"
+    write_hook(script, "")
+    script.write_text(f"#!{tmp_path}/gone/python\n")
+
+    refused = git(
+        *("commit", "--allow-empty", "-m", "x"),
+        check=False,
+        both=True,
+        env={"PATH": f"{tmp_path}/bin:{remove_mlvc['PATH']}"},
+    )
+
+    assert refused.startswith("mlvc cannot be started, so nothing was checked")
+    assert 1 == len(refused.splitlines())
+
+
+def test_without_mlvc_a_push_of_data_is_refused_from_any_branch(hooked, git, remove_mlvc, tmp_path):
+    """What is pushed counts, not what is checked out; a branch without data is nobody's business."""
+    git("init", "-q", "--bare", str(tmp_path / "server.git"))
+    git("remote", "add", "origin", str(tmp_path / "server.git"))
+    git("switch", "-q", "--orphan", "pages", env=remove_mlvc)
+    git("commit", "-q", "--allow-empty", "-m", "pages", env=remove_mlvc)
+
+    refused = git("push", "origin", "main", "pages", check=False, both=True, env=remove_mlvc)
+    assert refused.startswith("mlvc cannot be started, so nothing was checked")
+    assert "" == git("ls-remote", "origin")
+
+    git("push", "-q", "origin", "pages", env=remove_mlvc)
+    assert "refs/heads/pages" in git("ls-remote", "origin")
+
+
 def test_under_a_command_of_mlvc_nothing_is_started(hooked, git, remove_mlvc):
     """The parent does the work: a hook that would have to tell that mlvc is gone is silent."""
     environment = {**remove_mlvc, "MLVC_HOOK_TOKEN": "1"}

@@ -1,5 +1,7 @@
 """Branches that both changed data, merged by git itself."""
 
+import sys
+
 import pytest
 
 from mlvc.model.lock import decode_lock
@@ -105,6 +107,45 @@ def test_true_conflict_names_the_file_and_the_ways_out(branches, git, run_mlvc):
     git("commit", "-m", "merge")
     assert "theirs" == (folder / "data" / "table.csv").read_text()
     assert [] == run_mlvc("status", "--json").json()["changes"]
+
+
+@pytest.fixture
+def without_mlvc(project, git):
+    """Git calls an interpreter that is gone, or one that has no mlvc."""
+
+    def make(python):
+        driver = git("config", "merge.mlvc.driver").removesuffix("\n")
+        start, _, rest = driver.partition(" ")
+        git("config", "merge.mlvc.driver", f"{python} {rest}")
+        assert sys.executable in start
+
+    return make
+
+
+@pytest.mark.parametrize("python", ["/gone/python", "/usr/bin/python3", "false"])
+def test_without_mlvc_git_merges_line_by_line(branches, git, run_mlvc, without_mlvc, python):
+    """As on a server: no line of the other side is lost, and a line of both is a conflict with its marks."""
+
+    def add(name, text="x"):
+        def edit():
+            (run_mlvc.cwd / name).write_text(text)
+            (run_mlvc.cwd / "data" / "table.csv").write_text(name)
+            run_mlvc("add", name, "data")
+
+        return edit
+
+    folder = branches(add("theirs.bin"), add("ours.bin"))
+    without_mlvc(python)
+
+    said = git("merge", "other", "-m", "merge", check=False, both=True)
+
+    assert "mlvc could not merge mlvc.lock, so git merges it line by line" in said
+    assert "UU mlvc.lock\n" in git("status", "--short")
+    text = (folder / "mlvc.lock").read_text()
+    for name in ("ours.bin", "theirs.bin"):
+        assert f" {name}\n" in text
+    assert 2 == text.count(" data\n")
+    assert "lock-conflict" == run_mlvc("status", "--json", check=2).json()["error"]["code"]
 
 
 def test_driver_survives_a_second_init(project, git, run_mlvc):
