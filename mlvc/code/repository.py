@@ -196,7 +196,12 @@ class CodeRepository:
         return sorted(found.changed | found.untracked)
 
     def capture(
-        self, writer: ObjectWriter, *, untracked: Untracked = "safe", exclude: Collection[bytes] = ()
+        self,
+        writer: ObjectWriter,
+        *,
+        untracked: Untracked = "safe",
+        exclude: Collection[bytes] = (),
+        own_lines: Mapping[bytes, Collection[bytes]] | None = None,
     ) -> Code:
         """Stores the work tree's code exactly as it is and returns its description; changes nothing in git.
 
@@ -205,6 +210,7 @@ class CodeRepository:
             untracked: Which untracked files belong to the code: `safe` leaves out and names what looks like a
                 secret or is large, `all` takes everything, `none` takes and names nothing.
             exclude: Paths of tracked data, which are no code; with all that is below them.
+            own_lines: By file, lines that mlvc wrote: what differs from HEAD in nothing else is not dirty.
 
         Returns:
             The code; it is dirty if anything in it differs from HEAD, an untracked file included.
@@ -214,7 +220,14 @@ class CodeRepository:
         """
         from mlvc.code.snapshot import capture_code  # noqa: PLC0415  # what only looks need not load it
 
-        return capture_code(self.root, self.branch(), writer, untracked=untracked, exclude=exclude)
+        return capture_code(
+            self.root,
+            self.branch(),
+            writer,
+            untracked=untracked,
+            exclude=exclude,
+            own_lines=own_lines or {},
+        )
 
     def info(self, sha: str) -> CommitInfo:
         """Returns one commit's metadata.

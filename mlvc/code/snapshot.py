@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Self
 
+from mlvc.code.child import run_git
 from mlvc.code.survey import Survey, survey
 from mlvc.fsio import FileUnreadableError, open_beneath, translate_os_errors
 from mlvc.model.names import encode_name
@@ -42,7 +43,13 @@ _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 def capture_code(
-    root: Path, branch: str | None, writer: ObjectWriter, *, untracked: Untracked, exclude: Collection[bytes]
+    root: Path,
+    branch: str | None,
+    writer: ObjectWriter,
+    *,
+    untracked: Untracked,
+    exclude: Collection[bytes],
+    own_lines: Mapping[bytes, Collection[bytes]],
 ) -> Code:
     """Stores the code and returns its description; see `CodeRepository.capture`."""
     found = survey(root)
@@ -65,14 +72,32 @@ def capture_code(
                 omitted[path] = "neither file nor symlink"
     for path in found.absent_submodules:
         omitted[path] = "a submodule that is not checked out"
-    edited = any(not _is_below(path, left_out) for path in found.changed)
+    edited = {path for path in found.changed if not _is_below(path, left_out)} | (chosen & entries.keys())
     return Code(
         sha=found.sha,
-        dirty=edited or not chosen.isdisjoint(entries),
+        dirty=any(
+            path not in own_lines or not _is_same_without(root, found.sha, path, own_lines[path])
+            for path in edited
+        ),
         tree=_store_directories(entries, writer),
         omitted=tuple(f"{encode_name(path)}\t{omitted[path]}" for path in sorted(omitted)),
         branch=branch,
     )
+
+
+def _is_same_without(root: Path, sha: str | None, path: bytes, lines: Collection[bytes]) -> bool:
+    """Returns whether a file is what HEAD has there, or nothing, but for some lines."""
+    committed = run_git(root, "cat-file", "blob", f"{sha}:".encode() + path) if sha is not None else None
+    before = committed.stdout if committed is not None and committed.returncode == 0 else b""
+    try:
+        with _Files(root) as files:
+            now = files.read(path)
+    except OSError:
+        return False
+    if now is None:
+        return False
+    kept = [[line for line in text.split(b"\n") if line and line not in lines] for text in (before, now)]
+    return kept[0] == kept[1]
 
 
 def _is_below(path: bytes, tops: Collection[bytes]) -> bool:
@@ -195,6 +220,19 @@ class _Files:
         return TreeEntry(
             name, Kind.EXECUTABLE if status.st_mode & stat.S_IXUSR else Kind.FILE, blob, size_bytes
         )
+
+    def read(self, path: bytes) -> bytes | None:
+        """Returns what the file at `path` holds; None where there is none.
+
+        Raises:
+            OSError: It is there and cannot be read.
+        """
+        status = self._status(path)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path.rpartition(b"/")[2], flags, dir_fd=self._parent(path)), "rb") as file:
+            return file.read()
 
     def _status(self, path: bytes) -> os.stat_result | None:
         directory = self._parent(path)

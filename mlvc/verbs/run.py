@@ -28,7 +28,7 @@ from mlvc.verbs.captured import capture_environment
 from mlvc.verbs.gpus import find_gpus
 from mlvc.verbs.numerics import numpy_dispatch
 from mlvc.verbs.workshop import choose_engine
-from mlvc.worktree.ignore import add_ignore
+from mlvc.worktree.ignore import add_ignore, ignore_lines
 
 __all__ = ["InputMissingError", "Prepared", "RunOptions", "prepare"]
 
@@ -137,6 +137,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
             writer,
             untracked=repo.config.code_untracked,
             exclude=[*lock.entries.keys(), *input_paths, *output_paths],
+            own_lines=ignore_lines([*lock.entries.keys(), *output_paths]),
         )
         environment = _environment(repo, options.argv[0], writer)
     params = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlvc import fsio
@@ -16,7 +17,7 @@ from mlvc.model.lock import check_path
 from mlvc.model.names import encode_name
 from mlvc.worktree.scan import lstat_at, open_parent
 
-__all__ = ["add_ignore", "ignore_line", "remove_ignore"]
+__all__ = ["add_ignore", "ignore_line", "ignore_lines", "remove_ignore"]
 
 _FILE_NAME = b".gitignore"
 _SPECIAL = re.compile(rb"[\\*?\[\]!#]")
@@ -36,6 +37,15 @@ def ignore_line(path: bytes) -> bytes:
         # Git takes a final carriage return for half of a line end, escaped or not; as a set of one it is none.
         pattern = pattern[:-1] + b"[\r]"
     return b"/" + pattern
+
+
+def ignore_lines(paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+    """Returns the lines that `add_ignore` writes for paths, by the `.gitignore` that it writes them into."""
+    lines: dict[bytes, set[bytes]] = {}
+    for path in paths:
+        directory, slash, _ = path.rpartition(b"/")
+        lines.setdefault(directory + slash + _FILE_NAME, set()).add(ignore_line(path))
+    return lines
 
 
 def add_ignore(root: Path, path: bytes) -> bool:

@@ -417,3 +417,17 @@ def test_a_gpu_that_was_used_is_on_record_and_missed(project, tmp_path, run_mlvc
 
     assert ["NVIDIA H200", "NVIDIA H200"] == run["gpus"]
     assert "the run used NVIDIA H200, NVIDIA H200, and this machine has no GPU" in repeated.stderr
+
+
+def test_the_first_run_of_a_new_output_is_of_clean_code(project, run_mlvc):
+    """The line that the run itself wrote into `.gitignore` is no edit of the user's; one of theirs is."""
+    command = ("run", "--json", "-o", "models/copy.csv", "--", "cp", "data/table.csv", "models/copy.csv")
+    run_mlvc(*command)
+    (first,) = run_mlvc("runs", "--json").json()["runs"]
+    with (project / "models" / ".gitignore").open("a") as file:
+        file.write("notes\n")
+    edited = run_mlvc(*command).json()["id"]
+
+    found = {listed["id"]: listed["code"]["dirty"] for listed in run_mlvc("runs", "--json").json()["runs"]}
+
+    assert {first["id"]: False, edited: True} == found

@@ -54,6 +54,43 @@ def test_the_same_code_is_the_same_tree(project):
     assert (True, False) == (edited.dirty, committed.dirty)
 
 
+@pytest.mark.parametrize(
+    ("committed", "now", "is_dirty"),
+    [
+        (None, "/model\n", False),
+        (None, "/model\n/notes\n", True),
+        ("*.pyc", "*.pyc\n/model\n", False),
+        ("/old\n*.pyc\n", "/old\n*.pyc\n/model\n", False),
+        ("*.pyc\n", "/model\n", True),
+        ("*.pyc\n/old\n", "/old\n*.pyc\n/model\n", True),
+    ],
+)
+def test_lines_of_our_own_are_no_edit(project, committed, now, is_dirty):
+    """Every other line has to be HEAD's, in its order; the tree has the file as it stands."""
+    if committed is not None:
+        project.write(".gitignore", committed)
+        project.commit_all()
+    project.write(".gitignore", now)
+
+    code = project.capture(own_lines={b".gitignore": {b"/model"}})
+
+    assert is_dirty == code.dirty
+    assert now.encode() == project.files(code)[b".gitignore"][1]
+
+
+def test_lines_of_our_own_excuse_no_other_edit(project):
+    """Neither in another file nor where the ignoring file was deleted."""
+    project.write(".gitignore", "/model\n")
+    project.write("sub/.gitignore", "/model\n")
+    elsewhere = project.capture(own_lines={b".gitignore": {b"/model"}})
+    project.commit_all()
+    (project.root / ".gitignore").unlink()
+
+    deleted = project.capture(own_lines={b".gitignore": {b"/model"}})
+
+    assert (True, True) == (elsewhere.dirty, deleted.dirty)
+
+
 def test_touched_but_equal(project):
     """A new modification time alone is no edit."""
     os.utime(project.root / "train.py", ns=(1, 1))
