@@ -113,16 +113,16 @@ def read_stats(watched: Iterable[Watched]) -> StatTable:
 
 def sign(table: Mapping[str, os.stat_result], paths: Iterable[str]) -> str:
     """Returns a digest of the stat data of some files; a path without any counts as missing."""
-    digest = hashlib.blake2b(digest_size=32)
+    lines = []
     for path in sorted(paths):
         status = table.get(path)
-        facts = (
-            "-"
+        lines.append(
+            f"{path}\0-\0"
             if status is None
-            else f"{status.st_mode} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+            else f"{path}\0{status.st_mode} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"
         )
-        digest.update(os.fsencode(path) + b"\0" + facts.encode() + b"\0")
-    return digest.hexdigest()
+    # All at once: a call for each of 20,000 files costs as much as the rest.
+    return hashlib.blake2b(os.fsencode("".join(lines)), digest_size=32).hexdigest()
 
 
 class EnvironmentCache:

@@ -26,14 +26,12 @@ def _check(value: Json, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise FormatError("the object is nested too deeply")
     match value:
-        case None | bool():
+        # Most values are texts; what is wrong in one, the encoder finds.
+        case str() | None | bool():
             return
         case int():
             if not -_INT_LIMIT <= value < _INT_LIMIT:
                 raise FormatError(f"the integer {value} does not fit into 64 bits")
-        case str():
-            if any(0xD800 <= ord(char) <= 0xDFFF for char in value):
-                raise FormatError("a text holds a lone surrogate")
         case list():
             for item in value:
                 _check(item, depth + 1)
@@ -41,7 +39,6 @@ def _check(value: Json, depth: int) -> None:
             for key, item in value.items():
                 if not isinstance(key, str):
                     raise FormatError("a key is no text")
-                _check(key, depth + 1)
                 _check(item, depth + 1)
         case _:
             raise FormatError(f"a {type(value).__name__} has no canonical form")
@@ -55,9 +52,11 @@ def encode_canonical(value: JsonObject) -> bytes:
             nested too deeply.
     """
     _check(value, 0)
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise FormatError("a text holds a lone surrogate") from None
 
 
 def _no_float(text: str) -> NoReturn:

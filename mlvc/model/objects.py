@@ -66,7 +66,11 @@ class StoredObject:
             FormatError: `data` is no canonical encoding of this type.
             VersionError: It was written by a newer mlvc.
         """
-        value = decode_canonical(data)
+        return cls._decoded(decode_canonical(data), data)
+
+    @classmethod
+    def _decoded(cls, value: JsonObject, data: bytes) -> Self:
+        """Returns the object that `value` describes, which `data` encodes; raises as `decode`."""
         type_name, version = value.pop("type", None), value.pop("version", None)
         if type_name != cls.type_name:
             raise FormatError(f"not a {cls.type_name}: the type is {str(type_name)[:40]!r}")
@@ -565,11 +569,12 @@ def decode_object(data: bytes) -> StoredObject:
         FormatError: `data` encodes no known type.
         VersionError: It was written by a newer mlvc.
     """
-    type_name = decode_canonical(data).get("type")
+    value = decode_canonical(data)
+    type_name = value.get("type")
     object_type = _OBJECT_TYPES.get(type_name) if isinstance(type_name, str) else None
     if object_type is None:
         raise FormatError(f"unknown type of object: {str(type_name)[:40]!r}")
-    return object_type.decode(data)
+    return object_type._decoded(value, data)  # noqa: SLF001  # this module's own class
 
 
 def to_json(value: Any) -> JsonObject:  # noqa: ANN401  # any dataclass of this module

@@ -6,10 +6,12 @@ fixes nothing. None of them seeds: only `seed` does. Measurements behind the lis
 
 from __future__ import annotations
 
+import functools
 import hmac
 import os
+import re
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
@@ -268,5 +270,11 @@ def refuse_secrets(declared: Mapping[str, str]) -> None:
             )
 
 
-def _matches(name: str, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return _expression(patterns).match(name) is not None
+
+
+@functools.cache
+def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns one expression for all patterns: every variable of the caller is compared with each."""
+    return re.compile("|".join(map(translate, patterns)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from mlvc import fsio
@@ -10,18 +9,20 @@ from mlvc.model.ids import BlobId
 
 __all__ = ["lay_runtime", "runtime_sources"]
 
+# Not through `importlib.resources`, which loads what reads zip files, for every run.
+_PACKAGE = Path(__file__).parent.parent
+
 
 def runtime_sources() -> dict[str, bytes]:
     """Returns the files by their path in the runtime directory."""
-    package = resources.files("mlvc")
     return {
-        "sitecustomize.py": package.joinpath("runtime/sitecustomize.py").read_bytes(),
+        "sitecustomize.py": (_PACKAGE / "runtime" / "sitecustomize.py").read_bytes(),
         # What is no program's to import lies where no import looks.
         **{
-            f"_mlvc/{name}": package.joinpath(f"runtime/{name}").read_bytes()
+            f"_mlvc/{name}": (_PACKAGE / "runtime" / name).read_bytes()
             for name in ("fingerprint.py", "generators.py", "libraries.py", "variation.py")
         },
-        "client/mlvc.py": package.joinpath("client.py").read_bytes(),
+        "client/mlvc.py": (_PACKAGE / "client.py").read_bytes(),
     }
 
 

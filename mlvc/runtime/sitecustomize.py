@@ -24,7 +24,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import contextlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
@@ -284,8 +283,11 @@ def _add(facts: dict[str, Any], name: str, probe: Callable[[], Any]) -> None:
             facts[name] = found
 
 
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Calls functions right after a module was imported for the first time."""
+class _AfterImport:
+    """Calls functions right after a module was imported for the first time.
+
+    A finder by its one method: to say so by a base class would load a dozen modules into every program.
+    """
 
     def __init__(self, actions: dict[str, list[Callable[[ModuleType], None]]]) -> None:
         self.actions = actions

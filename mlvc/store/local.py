@@ -303,8 +303,11 @@ class LocalStore:
     def _has(self, object_id: ObjectId, form: _Form) -> bool:
         found = self._locate(object_id, form)
         if isinstance(found, Recipe):
+            digests = [digest for digest, _ in found.chunks()]
+            places = self.catalog.find_whole(digests, form.piece)
             return all(
-                self._is_usable(self._records.find(digest, form.piece), form) for digest, _ in found.chunks()
+                place is not None or self._is_usable(self._records.find(digest, form.piece), form)
+                for digest, place in zip(digests, places, strict=True)
             )
         return self._is_usable(found, form)
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from mlvc.env.capture import capture
+from mlvc.model.ids import EnvironmentId
 from mlvc.model.objects import Environment
 from mlvc.ports import ObjectWriter
 from mlvc.repo import Repo
@@ -31,13 +32,17 @@ def capture_environment(repo: Repo, python: Path, writer: ObjectWriter) -> Envir
         cache_dir=repo.common_dir / "cache",
         reporter=repo.reporter,
     )
-    environment = _with_known_origins(environment, _locked(repo))
+    captured, locked = environment.id, repo.read_lock().environment
+    if locked != captured:
+        environment = _with_known_origins(environment, _read(repo, locked))
+    elif repo.store.has_object(captured):
+        # What the lock names has its origins already, and is not encoded once more to be found stored.
+        return environment
     writer.add_object(environment)
     return environment
 
 
-def _locked(repo: Repo) -> Environment | None:
-    locked = repo.read_lock().environment
+def _read(repo: Repo, locked: EnvironmentId | None) -> Environment | None:
     if locked is None or not repo.store.has_object(locked):
         return None
     value = repo.store.read_object(locked)

@@ -22,7 +22,6 @@ from mlvc.model.objects import Run
 from mlvc.model.tree import Kind
 from mlvc.ports import EngineResult, Execution, LogSink, ObjectWriter
 from mlvc.repo import Repo
-from mlvc.repro.execute import executed
 from mlvc.repro.observed import observed
 from mlvc.repro.plan import choose_cpus
 from mlvc.repro.profile import unset
@@ -35,7 +34,6 @@ from mlvc.verbs.numerics import fingerprint
 from mlvc.verbs.owners import find_owners
 from mlvc.verbs.run import Prepared
 from mlvc.verbs.watching import run_watched
-from mlvc.verbs.workshop import open_workshop
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
 __all__ = ["RunResult", "execute"]
@@ -148,6 +146,9 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
 
 @contextmanager
 def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]:
+    from mlvc.repro.execute import executed  # noqa: PLC0415  # 20 ms that a run on this machine need not pay
+    from mlvc.verbs.workshop import open_workshop  # noqa: PLC0415  # likewise
+
     run = prepared.run
     with repo.store.writer() as writer:
         shop = open_workshop(repo, writer)

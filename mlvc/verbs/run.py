@@ -27,7 +27,6 @@ from mlvc.verbs.add import GitTracksError, tracked_parent
 from mlvc.verbs.captured import capture_environment
 from mlvc.verbs.gpus import find_gpus
 from mlvc.verbs.numerics import numpy_dispatch
-from mlvc.verbs.workshop import choose_engine
 from mlvc.worktree.ignore import add_ignore, ignore_lines
 
 __all__ = ["InputMissingError", "Prepared", "RunOptions", "prepare"]
@@ -177,6 +176,8 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     )
     engine: Engine = HostEngine()
     if options.engine != "none":
+        from mlvc.verbs.workshop import choose_engine  # noqa: PLC0415  # 20 ms that others need not pay
+
         engine, base = choose_engine(repo, options.engine, run)
         run = dataclasses.replace(run, base=base)
     run = run.with_plan()

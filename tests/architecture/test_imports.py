@@ -128,6 +128,18 @@ def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_
         }, arguments
 
 
+def test_a_run_on_this_machine_loads_nothing_that_only_a_sandbox_needs(modules_of, run_mlvc):
+    """No engine but the one for this machine, no rebuilding of environments, no comparison, no database."""
+    run_mlvc("init")
+
+    loaded = modules_of("run", "-o", "made", "--", "touch", "made")
+
+    assert third_parties(loaded) <= ALWAYS | STORE | {"uv"}
+    assert "mlvc.engines.host" in loaded
+    sandbox = ("mlvc.engines.docker", "mlvc.engines.bubblewrap", "mlvc.env.rebuild", "mlvc.repro.compare")
+    assert set() == {name for name in loaded if name.startswith((*sandbox, "mlvc.repro.execute"))}
+
+
 def test_training_script_pays_for_the_client_alone():
     """`import mlvc` in a script loads nothing but the standard library."""
     code = "import sys; import mlvc; print(*sys.modules)"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,19 @@ def test_a_line_that_lies_costs_only_itself(tmp_path, line):
 def test_no_trace_is_an_empty_one(tmp_path):
     """The command was no Python, or was told to ignore its environment."""
     assert 0 == read_trace(tmp_path / "absent").processes
+
+
+def test_watching_loads_little_into_the_program(watch):
+    """A program pays at every start for what the watcher imports."""
+    watch("import sys\nopen('modules', 'w').write(' '.join(sys.modules))")
+
+    loaded = set((Path(os.fsdecode(watch.place)) / "modules").read_text().split())
+    assert "sitecustomize" in loaded
+    assert set() == loaded & {
+        "importlib.resources",
+        "pathlib",
+        "random",
+        "tempfile",
+        "typing_extensions",
+        "zipfile",
+    }
