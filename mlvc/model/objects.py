@@ -227,6 +227,7 @@ class Observed:
         reads: Files outside the environment and the system that were opened for reading, in text form; relative
             ones are below the repository.
         undeclared: Those of them that are neither code, nor input, nor output, nor written by the run itself.
+        digests: What undeclared files held after the command, by name, within limits of size and number.
         failed_opens: Files that could not be opened because they did not exist.
         connections: `host:port` of sockets.
         system_reads: Files of the system that were opened for reading, shared libraries left out.
@@ -248,6 +249,7 @@ class Observed:
     libraries: tuple[str, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
     strace_alone: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,7 @@ class Workshop:
         reporter: Told of progress, and warned of what cannot match.
         policy: What does not count when outputs are compared, and what counts as rounding.
         gpus: The models of this machine's GPUs.
+        digest_present: Returns the ids of files of the user's own, by name, as far as they are there and can be read.
     """
 
     reader: ObjectReader
@@ -80,6 +81,7 @@ class Workshop:
     gpus: tuple[str, ...] = ()
     capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
     build_trial: Callable[[Path, Environment, Engine, Base | None, str], BuiltEnvironment] | None = None
+    digest_present: Callable[[Iterable[str]], Mapping[str, str]] = lambda names: {}  # noqa: ARG005
     policy: Policy = Policy()  # noqa: RUF009  # it is frozen
 
 

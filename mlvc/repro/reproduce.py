@@ -109,7 +109,8 @@ def _causes(laboratory: Laboratory, inquiry: Inquiry, reruns: list[Rerun]) -> tu
             is_explained(first.outputs),
         )
         done = laboratory.conduct(investigate(case))
-    return report_causes(laboratory.record, first, groups, done)
+    present = laboratory.shop.digest_present(laboratory.record.observed.digests)
+    return report_causes(laboratory.record, first, groups, done, present=present)
 
 
 def _is_harmless(verdict: str) -> bool:

@@ -33,6 +33,7 @@ from mlvc.verbs.findings import effective, refusals, refuse, uses_gpu, warn, wha
 from mlvc.verbs.numerics import fingerprint
 from mlvc.verbs.owners import find_owners
 from mlvc.verbs.run import Prepared
+from mlvc.verbs.undeclared import digest_undeclared
 from mlvc.verbs.watching import run_watched
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
@@ -210,6 +211,7 @@ def _record(
     logged_params, logged_metrics = read_log(outcome.values)
     run = prepared.run
     seen = observed(outcome.trace, what_is_known(repo, prepared))
+    seen = dataclasses.replace(seen, digests=digest_undeclared(seen.undeclared, repo.root))
     packages = {} if run.base is not None else find_owners(repo, map(decode_name, seen.libraries))
     numbers = (
         {}

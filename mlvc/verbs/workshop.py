@@ -18,6 +18,7 @@ from mlvc.repro.execute import Workshop
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.verbs.comparing import policy_of
 from mlvc.verbs.gpus import find_gpus
+from mlvc.verbs.undeclared import digest_undeclared
 from mlvc.worktree.worktree import Worktree
 
 __all__ = ["base_reference", "choose_engine", "find_system_engine", "open_workshop"]
@@ -86,6 +87,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None =
         gpus=find_gpus(repo).names,
         capture_present=capture_present,
         build_trial=build_trial,
+        digest_present=lambda names: digest_undeclared(names, repo.root),
     )
 
 

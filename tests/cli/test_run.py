@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mlvc.model.ids import BlobId
 from tests.support.command import child_environment
 
 
@@ -242,6 +243,8 @@ def test_undeclared_files_are_listed_with_the_line_that_declares_them(project, h
     run = last_run(run_mlvc)
 
     assert ["extra.csv", str(home / "cache.bin")] == sorted(run["observed"]["undeclared"], key=len)
+    of_one_line = str(BlobId.of(b"1\n"))
+    assert {"extra.csv": of_one_line, str(home / "cache.bin"): of_one_line} == run["observed"]["digests"]
     assert "  -i extra.csv\n" in result.stderr
     assert "finished" == run["status"]
 
@@ -431,3 +434,15 @@ def test_the_first_run_of_a_new_output_is_of_clean_code(project, run_mlvc):
     found = {listed["id"]: listed["code"]["dirty"] for listed in run_mlvc("runs", "--json").json()["runs"]}
 
     assert {first["id"]: False, edited: True} == found
+
+
+def test_a_reproduction_names_an_undeclared_file_that_changed(project, home, run_mlvc):
+    """Nothing hides a file of the home directory from the engine `none`; its digest tells that it is another."""
+    (home / "table.csv").write_text("1\n")
+    script = f"cat {home / 'table.csv'} > copy.csv"
+    run_mlvc("run", "-o", "copy.csv", "--", "sh", "-c", script)
+    (home / "table.csv").write_text("2\n")
+
+    result = run_mlvc("repro", "copy.csv", "--engine", "none", check=1)
+
+    assert f"{home / 'table.csv'} was read and not declared, and no longer what the run read" in result.stdout

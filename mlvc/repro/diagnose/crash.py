@@ -40,6 +40,7 @@ _READ_ONLY = re.compile(
 _COMMAND_MISSING = 127
 _SIGNALLED = 128
 _MOST_NAMED = 5
+_SHOWN_OF_ID = len("b3:") + 12
 
 
 def crash_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:
@@ -124,7 +125,9 @@ def _missing_file(run: Run, path: bytes) -> Cause:
             "undeclared-input", f"the command reads {name}, an output of its own, before it writes it"
         )
     was_read = name in run.observed.reads or name in run.observed.undeclared
-    seen = ", and it was read when the run was recorded" if was_read else ""
+    digest = run.observed.digests.get(name)
+    then = f" as {digest[:_SHOWN_OF_ID]}" if digest is not None else ""
+    seen = f", and it was read when the run was recorded{then}" if was_read else ""
     advice = f"declare it: mlvc run -i {name}" if inside else "bring it into the project and declare it"
     return Cause(
         "undeclared-input", f"the command needs {name}, which is no input of the run{seen}; {advice}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -33,20 +33,35 @@ _KERNEL_FACTS = ("internal_api", "version", "threading_layer", "architecture", "
 _TORCH_CAPABILITIES = {"DEFAULT": "default", "AVX2": "avx2", "AVX512": "avx512"}
 
 
-def admitted_causes(run: Run) -> Iterator[Cause]:
-    """Yields what the record itself admits."""
+def admitted_causes(run: Run, present: Mapping[str, str]) -> Iterator[Cause]:
+    """Yields what the record itself admits.
+
+    Args:
+        run: The record.
+        present: What the undeclared files hold now that are there, by name.
+    """
     for entry in run.changed_inputs[:_MOST_NAMED]:
         yield Cause("input-changed", f"the input {entry.name} changed while the run was recorded")
-    if run.observed.undeclared:
-        names = ", ".join(run.observed.undeclared[:_MOST_NAMED])
-        more = len(run.observed.undeclared) - _MOST_NAMED
+    digests = run.observed.digests
+    changed = [
+        name for name in run.observed.undeclared if digests.get(name) != present.get(name, digests.get(name))
+    ]
+    if changed:
+        verb = "was" if len(changed) == 1 else "were"
         yield Cause(
             "undeclared-input",
-            f"read but not declared when the run was recorded: {names}"
-            + (f" and {more} more" if more > 0 else ""),
+            f"{_listed(changed)} {verb} read and not declared, and no longer what the run read",
         )
+    others = [name for name in run.observed.undeclared if name not in changed]
+    if others:
+        yield Cause("undeclared-input", f"read but not declared when the run was recorded: {_listed(others)}")
     if run.profile == "none":
         yield Cause("unpinned", "the profile `none` pins neither hash seed nor threads: record with `strict`")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def host_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:

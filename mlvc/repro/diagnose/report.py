@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from mlvc.model.objects import Cause, Run
 from mlvc.repro.diagnose.crash import crash_causes
@@ -21,7 +22,12 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def report_causes(
-    run: Run, rerun: Rerun, groups: Sequence[Sequence[Factor]] = (), done: Conclusion | None = None
+    run: Run,
+    rerun: Rerun,
+    groups: Sequence[Sequence[Factor]] = (),
+    done: Conclusion | None = None,
+    *,
+    present: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Cause, ...]:
     """Returns what may explain a reproduction that is not identical, the confirmed first; each cause once.
 
@@ -30,6 +36,7 @@ def report_causes(
         rerun: The reproduction.
         groups: What could be put back.
         done: What experiments showed; None where none were made.
+        present: What the undeclared files hold now that are there, by name.
     """
     if rerun.verdict == "identical":
         return ()
@@ -38,7 +45,7 @@ def report_causes(
     found = [
         *done.confirmed,
         *(crash_causes(run, rerun) if rerun.verdict == FAILED else ()),
-        *admitted_causes(run),
+        *admitted_causes(run, present),
         *host_causes(run, rerun),
         *(_likely(factor, done) for factor in seen),
         *harmless_causes(rerun.outputs),

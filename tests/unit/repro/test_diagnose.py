@@ -189,6 +189,36 @@ def test_what_the_record_admits_is_a_finding():
     assert causes == ["input-changed", "undeclared-input", "unpinned", "nondeterminism"]
 
 
+def test_an_undeclared_file_that_changed_since_is_named_first():
+    """One that is the same, is not there, or had no digest is only one that was not declared."""
+    digests = {name: str(BlobId.of(b"then")) for name in ("gone", "other", "same")}
+    recorded = run(
+        observed=Observed("audit-hook", undeclared=("gone", "large", "other", "same"), digests=digests)
+    )
+    present = {"other": str(BlobId.of(b"now")), "same": digests["same"]}
+
+    told = [
+        item.detail
+        for item in report_causes(recorded, rerun(verdict="different", exit_code=0), present=present)
+        if item.cause == "undeclared-input"
+    ]
+
+    assert [
+        "other was read and not declared, and no longer what the run read",
+        "read but not declared when the run was recorded: gone, large, same",
+    ] == told
+
+
+def test_a_missing_file_is_named_with_the_bytes_that_it_had():
+    """So that the right one can be found again."""
+    digest = str(BlobId.of(b"then"))
+    recorded = run(observed=Observed("audit-hook", undeclared=("x",), digests={"x": digest}))
+
+    first = diagnose(recorded, rerun(b"FileNotFoundError: [Errno 2] No such file or directory: '../x'"))[0]
+
+    assert ("undeclared-input", True) == (first.cause, f"recorded as {digest[:15]};" in first.detail)
+
+
 def test_a_hostile_log_gives_findings_that_can_be_stored():
     """Control characters, half surrogates and endless names come from the command."""
     log = b"[Errno 2] No such file or directory: '\\ud800\x1b[31m" + b"x" * 5000 + b"'\n" + bytes(range(256))
