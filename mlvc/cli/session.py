@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from mlvc.cli.progress import TerminalReporter
 from mlvc.errors import MlvcError
@@ -48,6 +48,12 @@ class Session:
     stdin: TextIO = field(default_factory=lambda: sys.stdin)
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
+
+    @property
+    def stdin_fd(self) -> int:
+        """The descriptor of standard input; -1 where the caller closed it."""
+        stdin = cast("TextIO | None", self.stdin)
+        return -1 if stdin is None else stdin.fileno()
 
     @property
     def bytes_out(self) -> BinaryIO:

@@ -1,6 +1,7 @@
 """`mlvc run`, `runs`, `show` and `lineage` as a user runs them; commands that are no Python keep it quick."""
 
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -446,3 +447,27 @@ def test_a_reproduction_names_an_undeclared_file_that_changed(project, home, run
     result = run_mlvc("repro", "copy.csv", "--engine", "none", check=1)
 
     assert f"{home / 'table.csv'} was read and not declared, and no longer what the run read" in result.stdout
+
+
+def test_standard_input_is_not_passed_on_and_that_is_said(project, run_mlvc):
+    """A file that was redirected, and what was piped in; not an empty one, nor what a loop of a shell reads."""
+    call = f"{shlex.quote(sys.executable)} -m mlvc run -- cat"
+
+    def run_in_shell(script):
+        done = subprocess.run(
+            ["sh", "-c", script],
+            cwd=project,
+            env=child_environment({}),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout, done.stderr.count("is not passed on")
+
+    assert ("", 1) == run_in_shell(f"{call} < data/table.csv")
+    assert ("", 1) == run_in_shell(f"(echo piped; exec sleep 3) | (sleep 0.5; {call})")
+    assert ("a,b\n", 0) == run_in_shell(
+        f"while read -r line; do echo $line; {call}; break; done < data/table.csv"
+    )
+    assert ("", 0) == run_in_shell(f"{call} < /dev/null")
+    assert ("", 0) == run_in_shell(f"{call} <&-")

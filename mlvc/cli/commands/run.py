@@ -15,6 +15,7 @@ from mlvc.errors import UsageError
 from mlvc.model.objects import Run
 from mlvc.verbs.recording import execute
 from mlvc.verbs.run import RunOptions, prepare
+from mlvc.verbs.stdin import describe_waiting
 
 __all__ = ["FAILED_TO_RUN", "command"]
 
@@ -95,6 +96,12 @@ def command(
     """
     session = session_of(context)
     repo = open_repository(session)
+    waiting = describe_waiting(session.stdin_fd)
+    if waiting:
+        repo.reporter.warn(
+            f"the command's standard input is empty, here and in every reproduction: {waiting} is not passed on;"
+            " declare it with -i FILE, and let the command open it, as in `-- sh -c 'COMMAND < FILE'`"
+        )
     # What is recorded in the end was found, or stored, before the command started.
     with repo.store.in_use():
         prepared = prepare(
