@@ -31,6 +31,7 @@ class Inquiry:
         times: How often the run is executed.
         diagnose: Whether causes are looked for, and whether experiments are made for it.
         vary: Kinds of variation to try.
+        accept: The worst verdict that is good enough; a variation that is as good is not looked into.
         budget_runs: How many more executions experiments and variations may take together; None without end.
         budget_s: How long they may take; None without end.
     """
@@ -38,6 +39,7 @@ class Inquiry:
     times: int = 1
     diagnose: Literal["off", "cheap", "full"] = "cheap"
     vary: tuple[str, ...] = ()
+    accept: str = _SAME
     budget_runs: int | None = None
     budget_s: float | None = None
 
@@ -156,7 +158,7 @@ def _varied(laboratory: Laboratory, inquiry: Inquiry) -> tuple[Variation, ...]:
     kinds = {kind: variations(laboratory.recipe, kind, usable_cpus=usable_cpus()) for kind in inquiry.vary}
     # What gave the recorded bytes once is taken to give them again.
     is_repeatable = True if laboratory.first.verdict == _SAME else None
-    return laboratory.conduct(vary(kinds, is_repeatable=is_repeatable))
+    return laboratory.conduct(vary(kinds, is_repeatable=is_repeatable, accept=inquiry.accept))
 
 
 def _verdict(

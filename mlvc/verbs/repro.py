@@ -40,6 +40,7 @@ class ReproOptions:
         diagnose: Whether to look for causes where a run is not identical, and with `full` by experiments.
         budget: How much experiments may cost for each run: a number of executions, or of seconds as in `300s`.
         vary: Kinds of variation to try, separated by commas; `all` for every one, empty for none.
+        accept: The worst verdict that is good enough, for variations too.
         against: What to execute in the place of each run: `work` for the work tree as it is, `lock` for its code
             with the data and environment of `mlvc.lock`, or another run.
         tolerance: The largest relative error that counts as rounding, in place of those of the settings.
@@ -52,6 +53,7 @@ class ReproOptions:
     diagnose: Literal["off", "cheap", "full"] = "cheap"
     budget: str = "20"
     vary: str = ""
+    accept: str = "identical"
     against: str | None = None
     tolerance: float | None = None
     upstream: bool = False
@@ -201,6 +203,7 @@ def _inquiry(options: ReproOptions) -> Inquiry:
         options.times,
         options.diagnose,
         KINDS if "all" in kinds else kinds,
+        options.accept,
         budget_runs=None if is_time else int(amount),
         budget_s=float(amount) if is_time else None,
     )

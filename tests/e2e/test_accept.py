@@ -7,7 +7,9 @@ pathlib.Path("out.json").write_text('{"x": %r}' % (1.0 + (time.time_ns() // 1000
 
 
 def test_accept_and_tolerance(run_mlvc, git_repo):
-    """The exit status follows the one; the verdict follows the other, and keeps the bound that it went by."""
+    """The exit status follows the one, also of what is varied: a run that repeats up to rounding repeats where that is
+    accepted. The verdict follows the other, and keeps the bound that it went by.
+    """
     run_mlvc("init")
     (git_repo / "train.py").write_text(SCRIPT)
     run_mlvc("run", "-o", "out.json", "--", "python", "train.py")
@@ -21,3 +23,13 @@ def test_accept_and_tolerance(run_mlvc, git_repo):
 
         assert verdict == done.json()["verdict"]
         assert bound == done.json()["runs"][0]["policy"]["float64"]
+
+    vary = ("repro", "--engine", "none", "--diagnose", "off", "--json", "--vary", "hash-seed")
+    for options, status, expected in (
+        ((), 1, [("hash-seed", "")]),
+        (("--accept", "close"), 0, [("hash-seed", "close")]),
+        (("--accept", "close", "--tolerance", "0"), 1, [("repeat", "different"), ("hash-seed", "")]),
+    ):
+        varied = run_mlvc(*vary, *options, check=status).json()["runs"][0]["variations"]
+
+        assert expected == [(item["factor"], item["verdict"]) for item in varied]

@@ -125,6 +125,7 @@ def command(
                 diagnose=diagnose,
                 budget=budget,
                 vary=vary,
+                accept=accept,
                 against=against,
                 tolerance=tolerance,
                 upstream=upstream,

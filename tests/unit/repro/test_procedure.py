@@ -254,3 +254,39 @@ def test_variations_of_what_does_not_repeat_say_nothing():
 
     assert [("time", "")] == [(item.factor, item.verdict) for item in found]
     assert 2 == world.reruns
+
+
+def test_variations_that_are_good_enough_are_not_looked_into():
+    """Where `close` is accepted, a close harmless set costs one execution, and a different one is taken apart."""
+    kinds = {"harmless": variations(RUN, "harmless", usable_cpus=2)}
+    zone = kinds["harmless"][0].what
+
+    def verdict(one, other):
+        return "identical" if one == other else "close" if {one, other} == {RECORDED, "near"} else "different"
+
+    near = World(lambda held: "near" if zone in held else RECORDED, verdict=verdict)
+    far = World(lambda held: "far" if zone in held else RECORDED, verdict=verdict)
+    (accepted,) = near.conduct(vary(kinds, is_repeatable=True, accept="close"))
+    (refused,) = far.conduct(vary(kinds, is_repeatable=True, accept="close"))
+
+    assert ("close", 2) == (accepted.verdict, near.reruns)
+    assert ("different", zone) == (refused.verdict, refused.detail)
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [("near", [("time", "close")]), ("far", [("repeat", "different"), ("time", "")])],
+)
+def test_re_runs_repeat_if_they_agree_as_well_as_is_asked_for(again, expected):
+    """Those that do not are a finding of its own: the reproduction was as good by luck."""
+    made = itertools.chain([RECORDED, again], itertools.repeat("near"))
+
+    def verdict(one, other):
+        return "identical" if one == other else "close" if {one, other} == {RECORDED, "near"} else "different"
+
+    world = World(lambda _: next(made), verdict=verdict)
+    kinds = {"time": variations(RUN, "time", usable_cpus=2)}
+
+    found = world.conduct(vary(kinds, is_repeatable=None, accept="close"))
+
+    assert expected == [(item.factor, item.verdict) for item in found]
