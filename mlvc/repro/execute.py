@@ -65,6 +65,8 @@ class Workshop:
         reporter: Told of progress, and warned of what cannot match.
         policy: What does not count when outputs are compared, and what counts as rounding.
         gpus: The models of this machine's GPUs.
+        fingerprint: Returns digests of small numeric operations of a run's environment, computed by an engine in the
+            place of what was executed; none where they cannot be computed.
         digest_present: Returns the ids of files of the user's own, by name, as far as they are there and can be read.
     """
 
@@ -81,6 +83,7 @@ class Workshop:
     gpus: tuple[str, ...] = ()
     capture_present: Callable[[bytes, ObjectWriter], TrackedPath | None] = lambda path, writer: None  # noqa: ARG005
     build_trial: Callable[[Path, Environment, Engine, Base | None, str], BuiltEnvironment] | None = None
+    fingerprint: Callable[[Run, Engine, Execution], Mapping[str, str]] = lambda run, engine, place: {}  # noqa: ARG005
     digest_present: Callable[[Iterable[str]], Mapping[str, str]] = lambda names: {}  # noqa: ARG005
     policy: Policy = Policy()  # noqa: RUF009  # it is frozen
 

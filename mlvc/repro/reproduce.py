@@ -13,6 +13,7 @@ from mlvc.repro.diagnose.preflight import recipe_factors, surroundings
 from mlvc.repro.diagnose.procedure import Case, Conclusion, investigate
 from mlvc.repro.diagnose.report import report_causes
 from mlvc.repro.diagnose.signature import is_explained, ranked
+from mlvc.repro.diagnose.streams import drawn_unseeded, number_causes
 from mlvc.repro.diagnose.variation import vary
 from mlvc.repro.execute import Workshop, usable_cpus
 from mlvc.repro.laboratory import Budget, Laboratory, changed_files, environment_of
@@ -72,7 +73,10 @@ def reproduce(
         EngineError: The engine could not start the command.
         MlvcError: The environment cannot be rebuilt: no wheel, another interpreter.
     """
-    reruns = [rerun(record, shop, conditions, recipe=recipe) for _ in range(inquiry.times)]
+    is_probed = inquiry.diagnose == "full"
+    reruns = [
+        rerun(record, shop, conditions, recipe=recipe, is_probed=is_probed) for _ in range(inquiry.times)
+    ]
     chosen = next((number for number, item in enumerate(reruns) if item.verdict != _SAME), 0)
     budget = Budget(inquiry.budget_runs, inquiry.budget_s)
     laboratory = Laboratory(
@@ -106,7 +110,7 @@ def _causes(laboratory: Laboratory, inquiry: Inquiry, reruns: list[Rerun]) -> tu
             first.verdict,
             groups,
             _clamps(laboratory),
-            ranked(first.outputs),
+            _order(laboratory),
             agreement,
             is_explained(first.outputs),
         )
@@ -149,7 +153,19 @@ def _groups(laboratory: Laboratory) -> tuple[tuple[Factor, ...], ...]:
 
 def _clamps(laboratory: Laboratory) -> tuple[Factor, ...]:
     began = datetime.datetime.fromisoformat(laboratory.first.started)
-    return clamps(laboratory.recipe, started_s=began.timestamp())
+    return clamps(laboratory.recipe, started_s=began.timestamp(), unseeded=_unseeded(laboratory))
+
+
+def _unseeded(laboratory: Laboratory) -> tuple[str, ...]:
+    return drawn_unseeded(laboratory.record.effective, laboratory.first.trace.effective)
+
+
+def _order(laboratory: Laboratory) -> tuple[str, ...]:
+    """Returns the causes to try first: what the numbers show, then what the differences look like."""
+    record, first = laboratory.record, laboratory.first
+    seen = ["numeric-libraries"] if any(number_causes(record.fingerprint, first.fingerprint)) else []
+    seen += ["unseeded-random"] if _unseeded(laboratory) else []
+    return tuple(dict.fromkeys([*seen, *ranked(first.outputs)]))
 
 
 def _varied(laboratory: Laboratory, inquiry: Inquiry) -> tuple[Variation, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Rerun:
         started: UTC, ISO 8601 with microseconds.
         log_id: The whole of what it printed.
         log_bytes: Its length.
+        fingerprint: Digests of small numeric operations in the same place; empty where nobody asked.
     """
 
     result: EngineResult
@@ -84,6 +86,7 @@ class Rerun:
     started: str = ""
     log_id: BlobId | None = None
     log_bytes: int = 0
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
 
 
 def rerun(
@@ -93,6 +96,7 @@ def rerun(
     *,
     recipe: Run | None = None,
     tweaks: Tweaks = AS_RECORDED,
+    is_probed: bool = False,
 ) -> Rerun:
     """Executes a run from nothing but its closure, stores what it made, and compares that with the record.
 
@@ -105,13 +109,15 @@ def rerun(
         conditions: What it is executed under.
         recipe: What is executed; None for the record itself.
         tweaks: What else is changed, in an experiment.
+        is_probed: Whether to compute the numeric fingerprint too, where the outputs are not identical.
 
     Raises:
         LibraryMissingError: The base lacks a library that the program needs to start.
         MlvcError: As `executed` raises it.
     """
+    recipe = record if recipe is None else recipe
     with executed(
-        record if recipe is None else recipe,
+        recipe,
         shop,
         engine=conditions.engine,
         base=conditions.base,
@@ -131,11 +137,16 @@ def rerun(
             for entry in record.outputs
         )
         has_failed = done.result.exit_code != record.exit_code
+        verdict = FAILED if has_failed else worst(output.verdict for output in outputs)
         with done.log.open("rb") as file:
             log_id, log_bytes = shop.writer.add_stream(file)
+        numbers: Mapping[str, str] = {}
+        if is_probed and record.fingerprint and verdict not in {"identical", FAILED}:
+            here = dataclasses.replace(recipe, engine=conditions.engine.name, base=conditions.base)
+            numbers = shop.fingerprint(here, conditions.engine, done.execution)
         return Rerun(
             done.result,
-            FAILED if has_failed else worst(output.verdict for output in outputs),
+            verdict,
             outputs,
             tail,
             trace,
@@ -147,6 +158,7 @@ def rerun(
             done.started,
             log_id,
             log_bytes,
+            numbers,
         )
 
 

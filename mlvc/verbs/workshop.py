@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlvc.engines.bubblewrap import BubblewrapEngine
@@ -12,12 +13,13 @@ from mlvc.env.rebuild import BuiltEnvironment, build, missing_system_libraries
 from mlvc.errors import UsageError
 from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Base, Environment, Run
-from mlvc.ports import Engine, ObjectWriter
+from mlvc.ports import Engine, Execution, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.execute import Workshop
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.verbs.comparing import policy_of
 from mlvc.verbs.gpus import find_gpus
+from mlvc.verbs.numerics import fingerprint
 from mlvc.verbs.undeclared import digest_undeclared
 from mlvc.worktree.worktree import Worktree
 
@@ -72,6 +74,12 @@ def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None =
     def capture_present(path: bytes, into: ObjectWriter) -> TrackedPath | None:
         return repo.worktree.capture(path, into) if repo.worktree.exists(path) else None
 
+    def compute_fingerprint(run: Run, engine: Engine, where: Execution) -> Mapping[str, str]:
+        environment = None if run.environment is None else repo.store.read_object(run.environment)
+        return (
+            fingerprint(repo, environment, run, engine, where) if isinstance(environment, Environment) else {}
+        )
+
     return Workshop(
         reader=repo.store,
         writer=writer,
@@ -87,6 +95,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None =
         gpus=find_gpus(repo).names,
         capture_present=capture_present,
         build_trial=build_trial,
+        fingerprint=compute_fingerprint,
         digest_present=lambda names: digest_undeclared(names, repo.root),
     )
 

@@ -95,6 +95,7 @@ def test_an_unseeded_generator_is_confirmed(project):
     assert found["diagnosis"][0]["fix"].startswith("mlvc run -o out.txt --seed 0 --")
     assert found["diagnosis"][0]["rerun"] == 1 + found["reruns"]
     assert "3 re-runs with the generators seeded" in found["diagnosis"][0]["experiment"]
+    assert "Python's global generator" in found["diagnosis"][0]["detail"]
 
 
 def test_the_fix_of_an_unseeded_generator_works(boxed):
@@ -104,6 +105,19 @@ def test_the_fix_of_an_unseeded_generator_works(boxed):
     boxed.run(*fix.split()[1:])
 
     assert "identical" == boxed.why(check=0)["verdict"]
+
+
+def test_the_layer_that_computes_differently_is_named(boxed):
+    """The C library without fused multiplication: the small operations of the record say so, and which they are."""
+    script = "import math\nopen('out.txt', 'w').write(repr([math.sin(n * 0.37) for n in range(5000)]))\n"
+    boxed.record(script)
+    without_fma = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA_Usable,-AVX2,-AVX2_Usable,-FMA4"}
+
+    found = boxed.why("--against", "work", "--diagnose", "full", env=without_fma)
+
+    (layer,) = [item for item in found["diagnosis"] if item["cause"] == "numeric-layer"]
+    assert ("likely", True) == (layer["status"], "the C library's functions (math." in layer["detail"])
+    assert ["numeric-libraries"] == confirmed(found)
 
 
 def test_the_systems_randomness_is_confirmed(boxed):

@@ -2,6 +2,7 @@
 
     crash       a command that failed: what its log says
     preflight   what is not as it was when the run was recorded
+    streams     what random states and small operations say about the numbers
     signature   what the differences look like
     factors     what an experiment may change, as values
     search      delta debugging over factors

@@ -117,12 +117,13 @@ def _threads(count: int) -> tuple[Change, ...]:
     )
 
 
-def clamps(run: Run, *, started_s: float) -> tuple[Factor, ...]:
+def clamps(run: Run, *, started_s: float, unseeded: Sequence[str] = ()) -> tuple[Factor, ...]:
     """Returns what holds a command still, as far as the run does not hold it already; what is easiest to mend first.
 
     Args:
         run: What is executed.
         started_s: Where a stopped clock stands, in seconds after 1970.
+        unseeded: What the generators are that were seen to be drawn from before they were seeded.
     """
     held = {**run.variables, **run.pins}
     found = []
@@ -131,7 +132,10 @@ def clamps(run: Run, *, started_s: float) -> tuple[Factor, ...]:
             Factor(
                 "unseeded-random",
                 "the generators seeded (MLVC_SEED)",
-                "the command draws from a random generator that nobody seeded: `random`, NumPy's or torch's global one",
+                f"the command draws from {' and '.join(unseeded)}, which nobody seeded before"
+                if unseeded
+                else "the command draws from a random generator that nobody seeded: `random`, NumPy's or torch's global"
+                " one",
                 _set({"MLVC_SEED": "0"}),
             )
         )

@@ -12,6 +12,7 @@ from mlvc.env.distributions import normalise
 from mlvc.env.drift import compare as compare_environments
 from mlvc.model.objects import Cause, Environment, Run
 from mlvc.repro.diagnose.factors import Change, ChangeKind, Factor, path_factor
+from mlvc.repro.diagnose.streams import number_causes, stream_causes
 from mlvc.repro.profile import THREAD_VARIABLES
 from mlvc.repro.rerun import Rerun
 
@@ -83,6 +84,8 @@ def host_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:
         told = _numeric_change(name, run.effective.get(name), rerun.trace.effective.get(name))
         if told:
             yield Cause("numeric-libraries", told)
+    yield from stream_causes(run.effective, rerun.trace.effective)
+    yield from number_causes(run.fingerprint, rerun.fingerprint)
 
 
 def _numeric_change(name: str, old: str | None, new: str | None) -> str:
