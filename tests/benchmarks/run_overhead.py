@@ -8,9 +8,9 @@ its own turn; what is printed are the medians of wall and processor time, and of
 turn, which captures and rebuilds the environment, computes the fingerprint and writes the byte code, does not count.
 """
 
+import json
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -59,16 +59,19 @@ def prepare(folder: Path, python: str) -> None:
     (folder / "train.py").write_text(TRAIN.format(rounds=rounds))
 
 
-def engines(folder: Path) -> list[str]:
+def engines(folder: Path, run_id: str) -> list[str]:
     """Returns the engines that reproduce something here."""
     found = []
     for engine in ("none", "bubblewrap", "docker"):
-        command = [*MLVC, "repro", "model.joblib", "--engine", engine]
+        command = [*MLVC, "repro", run_id, "--engine", engine]
         done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
         if done.returncode == 0:
             found.append(engine)
         else:
-            print(f"repro --engine {engine} is left out: {done.stderr.strip()[:200]}", file=sys.stderr)
+            print(
+                f"repro --engine {engine} is left out: {(done.stdout + done.stderr).strip()[:500]}",
+                file=sys.stderr,
+            )
     return found
 
 
@@ -83,17 +86,12 @@ def main() -> None:
         prepare(folder, python)
         run = [*MLVC, "run", "-o", "model.joblib", "--", *train]
         commands = {"bare": train, "mlvc run": run}
-        if shutil.which("strace"):
-            commands["mlvc run -- sh -c (strace)"] = [*run[:-2], "sh", "-c", " ".join(train)]
-        measure(run, folder)
-        for engine in engines(folder):
-            commands[f"mlvc repro --engine {engine}"] = [
-                *MLVC,
-                "repro",
-                "model.joblib",
-                "--engine",
-                engine,
-            ]
+        recorded = subprocess.run(
+            [*MLVC, "run", "--json", *run[len(MLVC) + 1 :]], cwd=folder, check=True, capture_output=True
+        )
+        run_id = json.loads(recorded.stdout)["id"]
+        for engine in engines(folder, run_id):
+            commands[f"mlvc repro --engine {engine}"] = [*MLVC, "repro", run_id, "--engine", engine]
         commands["python -c pass"] = [python, "-c", "pass"]
         commands["mlvc run -- python -c pass"] = [*MLVC, "run", "--", python, "-c", "pass"]
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
