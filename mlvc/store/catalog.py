@@ -140,13 +140,34 @@ class Catalog:
     # ---------------------------------------------------------------------------------------- questions
 
     def find(self, digest: bytes, kind: int, part: int = 0) -> Location | None:
-        """Returns where a record stands in the packs known so far, or None; a whole one rather than a delta."""
-        found: Location | None = None
+        """Returns where a record stands in the packs known so far, or None.
+
+        A whole one rather than a delta, and a delta that can be read rather than one whose base is not here.
+        """
+        deltas: list[Location] = []
         for index, _, entry in self.find_all(digest, kind, part):
-            found = Location(index.info.id, entry)
+            location = Location(index.info.id, entry)
             if not entry.base:
-                break
-        return found
+                return location
+            deltas.append(location)
+        if len(deltas) > 1:
+            deltas.sort(key=lambda delta: not self._has(delta.entry.base, kind, 0, {digest}))
+        return deltas[0] if deltas else None
+
+    def has(self, digest: bytes, kind: int, part: int = 0) -> bool:
+        """Returns whether a record can be read, as far as the indexes tell: it is here, and so is its base.
+
+        A delta without its base is as good as nothing: what counts on it as stored would be lost.
+        """
+        return self._has(digest, kind, part, set())
+
+    def _has(self, digest: bytes, kind: int, part: int, above: set[bytes]) -> bool:
+        return any(
+            not entry.base
+            # Of two that are deltas of each other, neither can be read.
+            or (entry.base not in above and self._has(entry.base, kind, 0, above | {digest}))
+            for _, _, entry in self.find_all(digest, kind, part)
+        )
 
     def find_whole(self, digests: Iterable[bytes], kind: int) -> Iterator[tuple[PackIndex, int] | None]:
         """Yields for each of many records without parts where it surely stands, whole; where not, `find` tells more.

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from mlvc.errors import FormatError, NotFoundError, VersionError
 from mlvc.fsio import file_lock, translate_os_errors
+from mlvc.ports import RecordKind
 from mlvc.store.arrivals import Stored, key_of
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
@@ -259,11 +260,15 @@ def _fetch_together(
     """Brings records that need nothing of each other."""
     tried = moved.tried
     held: Mapping[PackId, Mapping[RecordKey, Entry]] = indexes.locate(records)
-    while shares := _choose(held):
+    while shares := _choose(_readable(target, held)):
         windows = {pack: list(_windows(pack, entries)) for pack, entries in shares.items()}
         sizes = {pack: sum(window.size_bytes for window in windows[pack]) for pack in shares}
         whole = [
-            pack for pack in shares if target.packs is not None and _is_worth_whole(sizes[pack], listed[pack])
+            pack
+            for pack in shares
+            if target.packs is not None
+            and _is_worth_whole(sizes[pack], listed[pack])
+            and _can_be_read(target, indexes[pack], records)
         ]
         sizes |= {pack: listed[pack].size_bytes for pack in whole}
         moved.packs.update(shares)
@@ -305,6 +310,41 @@ def _choose(held: Mapping[PackId, Mapping[RecordKey, Entry]]) -> dict[PackId, li
             chosen[pack] = sorted(new.values(), key=lambda entry: entry.offset)
             covered |= new.keys()
     return chosen
+
+
+def _readable(
+    target: Target, held: Mapping[PackId, Mapping[RecordKey, Entry]]
+) -> dict[PackId, dict[RecordKey, Entry]]:
+    """Leaves out deltas whose base the target lacks, of records that are also there as something else.
+
+    Clones that had different older versions make different deltas of the same chunk; the base of one has been brought.
+    """
+    deltas = [
+        (pack, key, entry) for pack, there in held.items() for key, entry in there.items() if entry.base
+    ]
+    lacking = target.lacking({RecordKey(entry.kind, 0, entry.base) for _, _, entry in deltas})
+    useless = {(pack, key) for pack, key, entry in deltas if RecordKey(entry.kind, 0, entry.base) in lacking}
+    readable = {
+        pack: {key: entry for key, entry in there.items() if (pack, key) not in useless}
+        for pack, there in held.items()
+    }
+    found = {key for there in readable.values() for key in there}
+    for pack, key in useless:
+        if key not in found:
+            readable[pack][key] = held[pack][key]
+    return readable
+
+
+def _can_be_read(target: Target, index: PackIndex, coming: set[RecordKey]) -> bool:
+    """Returns whether no delta of a pack would lack its base: a store must not hold what it cannot read."""
+    bases = {RecordKey(RecordKind.CHUNK, 0, base) for base in index.bases()} - coming
+    others = {base for base in bases if not _has_whole(index, base)}
+    return not others or not target.lacking(others)
+
+
+def _has_whole(index: PackIndex, record: RecordKey) -> bool:
+    entry = index.find(record.digest, record.kind, record.part)
+    return entry is not None and not entry.base
 
 
 def _is_worth_whole(size_bytes: int, listed: RemotePack) -> bool:

@@ -303,18 +303,9 @@ class LocalStore:
     def _has(self, object_id: ObjectId, form: _Form) -> bool:
         found = self._locate(object_id, form)
         if isinstance(found, Recipe):
-            digests = [digest for digest, _ in found.chunks()]
-            places = self.catalog.find_whole(digests, form.piece)
-            return all(
-                place is not None or self._is_usable(self._records.find(digest, form.piece), form)
-                for digest, place in zip(digests, places, strict=True)
-            )
-        return self._is_usable(found, form)
-
-    def _is_usable(self, found: Location | None, form: _Form) -> bool:
-        return found is not None and (
-            not found.entry.base or self._records.find(found.entry.base, form.piece) is not None
-        )
+            others = self.catalog.without_whole([digest for digest, _ in found.chunks()], form.piece)
+            return all(self._records.has(digest, form.piece) for digest in others)
+        return found is not None and (not found.entry.base or self._records.has(object_id.digest, form.whole))
 
     def _iter(self, object_id: ObjectId, form: _Form) -> Iterator[bytes]:
         found = self._locate(object_id, form)
@@ -358,23 +349,19 @@ class LocalStore:
             yield RecordKey(form.piece, 0, digest)
 
     def lacking(self, records: Iterable[RecordKey]) -> set[RecordKey]:
-        """Returns those of the records that no index here names; looks once for new packs, and reads no data.
+        """Returns those of the records that are not here, or as deltas whose base is not; looks once for new packs.
+
+        Reads no data.
 
         Raises:
             IntegrityError: An index cannot be used, and it might be the one that names them.
         """
         catalog = self._records.catalog
         catalog.refresh()
-        absent = {record for record in records if not self._is_here(record)}
+        absent = {record for record in records if not catalog.has(record.digest, record.kind, record.part)}
         if absent:
             catalog.raise_failure()
         return absent
-
-    def _is_here(self, record: RecordKey) -> bool:
-        found = self.catalog.find(record.digest, record.kind, record.part)
-        return found is not None and (
-            not found.entry.base or self.catalog.find(found.entry.base, record.kind) is not None
-        )
 
     def entries_of(self, pack: PackId) -> Sequence[Entry]:
         """Returns the entries of a published pack, in order of id."""

@@ -283,6 +283,14 @@ class PackIndex:
         view = memoryview(self._data)[_HEADER.size : _HEADER.size + self.info.records * _ENTRY.size]
         return fields.iter_unpack(view)
 
+    def bases(self) -> list[bytes]:
+        """Returns the ids of all that the pack's deltas are based on."""
+        start = _HEADER.size + self.info.records * _ENTRY.size
+        return [
+            self._data[at : at + DIGEST_BYTES]
+            for at in range(start, start + self._bases * DIGEST_BYTES, DIGEST_BYTES)
+        ]
+
     def entry(self, number: int) -> Entry:
         """Returns the entry of that number, in order of id."""
         if self.info.is_raw:

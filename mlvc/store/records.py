@@ -122,6 +122,19 @@ class RecordReader:
             self.catalog.raise_failure()
         return location
 
+    def has(self, digest: bytes, kind: RecordKind, part: int = 0) -> bool:
+        """Returns whether a record can be read, as far as the indexes tell; as `Catalog.has`, with new packs.
+
+        Raises:
+            MlvcError: It cannot, and there is an index that cannot be used.
+        """
+        if self.catalog.has(digest, kind, part) or (
+            self.catalog.refresh() and self.catalog.has(digest, kind, part)
+        ):
+            return True
+        self.catalog.raise_failure()
+        return False
+
     def read(self, location: Location, object_id: ObjectId, *, deltas: int = 0) -> bytes:
         """Returns the bytes of a record, checked by its checksum; of a recipe, that is all that can be checked.
 

@@ -208,7 +208,7 @@ class LocalWriter:
 
     def _is_stored(self, digest: bytes) -> bool:
         key = (RecordKind.CHUNK, 0, digest)
-        return key in self._unpublished or self._catalog.find(digest, RecordKind.CHUNK) is not None
+        return key in self._unpublished or self._catalog.has(digest, RecordKind.CHUNK)
 
     def add_tree(self, entries: Iterable[TreeEntry]) -> TreeId:
         """Adds one directory; what its entries name must have been added before or be stored."""
@@ -241,7 +241,7 @@ class LocalWriter:
         for record, entry in records:
             kind = RecordKind(entry.kind)
             key = (kind, entry.part, entry.digest)
-            if key in self._unpublished or self._catalog.find(entry.digest, kind, entry.part) is not None:
+            if key in self._unpublished or self._catalog.has(entry.digest, kind, entry.part):
                 continue
             self._unpublished.add(key)
             parts[kind.is_data].append(record)
@@ -321,7 +321,7 @@ class LocalWriter:
     def _add(
         self, kind: RecordKind, part: int, digest: bytes, data: bytes | memoryview, base: Base | None = None
     ) -> None:
-        if self._catalog.find(digest, kind, part) is not None:
+        if self._catalog.has(digest, kind, part):
             return
         is_data = kind is RecordKind.CHUNK
         if self._claims is None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import random
+import shutil
 
 import pytest
 
@@ -196,3 +197,34 @@ def test_a_whole_record_is_preferred(store):
     for number in (0, 1):
         assert CHAIN[number] == store.read_blob(BlobId.of(CHAIN[number]))
     assert store.catalog.find(ChunkId.of(CHAIN[0]).digest, RecordKind.CHUNK).entry.encoding != Encoding.DELTA
+
+
+def test_a_delta_without_its_base_does_not_count_as_stored(tmp_path, store):
+    """Promise 1: what is added again is stored, by a writer and by what brings it; a lock may name it then."""
+    rows = table()
+    first, second = b"".join(rows), b"".join(edited(rows, 1))
+    blob, _ = add(store, first)
+    before = set(store.layout.packs.iterdir())
+    newer, _ = add(store, second, blob)
+    other = LocalStore.create(tmp_path / "other")
+    for path in set(store.layout.packs.iterdir()) - before:
+        shutil.copy(path, other.layout.packs)
+    assert not other.has_blob(newer)
+
+    assert newer == add(other, second)[0]
+
+    assert second == other.read_blob(newer)
+
+
+def test_deltas_that_need_each_other(store):
+    """Neither counts as stored, and adding the bytes stores them."""
+    versions = [random.Random(4).randbytes(40_000) + b"%d" % number for number in range(2)]
+    for data, base in (versions, versions[::-1]):
+        based = Base(ChunkId.of(base).digest, base)
+        encoded = encode_records([NewRecord(RecordKind.CHUNK, 0, ChunkId.of(data).digest, data, based)])
+        writer = PackWriter(store.layout, is_data=True)
+        writer.append(*encoded)
+        writer.publish(contextlib.nullcontext())
+    assert [False, False] == [store.has_blob(BlobId.of(data)) for data in versions]
+    add(store, versions[0])
+    assert versions == [store.read_blob(BlobId.of(data)) for data in versions]

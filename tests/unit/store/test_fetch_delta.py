@@ -42,10 +42,10 @@ class Far:
         self.folder = folder
         self.store = LocalStore.create(folder / "other")
 
-    def put(self, *records):
+    def put(self, *records, among=OTHERS):
         """Sends a pack of these chunks, among others that make it too large to be brought whole; returns its file."""
         origin = LocalStore.create(self.folder / f"origin-{RNG.random()}")
-        encoded, entries = encode_records([*map(chunk, OTHERS), *records])
+        encoded, entries = encode_records([*map(chunk, among), *records])
         writer = PackWriter(origin.layout, is_data=True)
         writer.append(encoded, entries)
         pack = writer.publish(contextlib.nullcontext()).info.id
@@ -62,7 +62,8 @@ class Far:
         """Returns the sizes of the requests that it took."""
         remote, listed, indexes = self.look()
         wanted = [key(data) for data in chunks]
-        fetch_records(self.store, remote, listed, indexes, wanted, RecordingReporter())
+        self.reporter = RecordingReporter()
+        fetch_records(self.store, remote, listed, indexes, wanted, self.reporter)
         return remote._files.requests
 
 
@@ -126,3 +127,40 @@ def test_deltas_that_are_based_on_each_other(far):
     with pytest.raises(RemoteDamagedError):
         far.fetch(VERSIONS[0])
     assert [] == far.store.packs()
+
+
+def test_no_delta_comes_without_its_base(far):
+    """A small pack is brought whole only where nothing in it would be unreadable here."""
+    far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]), chunk(VERSIONS[3]), among=())
+    far.fetch(VERSIONS[3])
+    assert [] == list(check(far.store, RecordingReporter()))
+    far.fetch(VERSIONS[1])
+    assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
+    assert [] == list(check(far.store, RecordingReporter()))
+
+
+def test_a_chunk_that_is_here_without_its_base_is_brought(far):
+    """As an older mlvc left it: it does not count as here, and what comes is kept."""
+    far.put(chunk(VERSIONS[0]))
+    path = far.put(chunk(VERSIONS[1], VERSIONS[0]), among=())
+    for file in (path, path.with_suffix(".idx")):
+        (far.store.layout.packs / file.name).write_bytes(file.read_bytes())
+    far.put(chunk(VERSIONS[1]), chunk(VERSIONS[2]))
+    assert {key(VERSIONS[1])} == far.store.lacking([key(VERSIONS[1])])
+    far.fetch(VERSIONS[1])
+    assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_deltas_of_one_chunk(far, number, attempt):
+    """Clones that had different older versions sent them; that one is read whose base was brought."""
+    far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[2]))
+    for base in (0, 2):
+        other = chunk(VERSIONS[3], OTHERS[0]) if base == number else chunk(b"another %d" % attempt)
+        far.put(chunk(VERSIONS[1], VERSIONS[base]), other)
+    far.fetch(VERSIONS[1], VERSIONS[3])
+    assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
+    assert [] == far.reporter.warnings
