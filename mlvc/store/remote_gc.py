@@ -31,7 +31,9 @@ that no push takes longer from C to M than the grace period:
    another.
 5. A gc that was stopped for a while must not delete by what it saw long ago: it deletes nothing when half of the lease
    has passed since its announcement, which everybody else believes for the whole of it.
-6. Killed at any step, it leaves a list and an announcement, which the next gc takes up, indexes without packs or packs
+6. What is whole somewhere stays whole: a delta of it, which may be based on what is a delta of it in turn, is no
+   reason to delete it. And what stays is closed (`remote_needs`).
+7. Killed at any step, it leaves a list and an announcement, which the next gc takes up, indexes without packs or packs
    without indexes, which do not count, or new packs with copies, which the next gc finds.
 
 A reader that finds a pack deleted looks again: what is needed is in another one.
@@ -45,16 +47,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlvc.errors import NotFoundError
 from mlvc.fsio import file_lock, translate_os_errors
-from mlvc.model.ids import CommitId, TreeId
-from mlvc.model.objects import Commit
-from mlvc.ports import RecordKind
 from mlvc.store.copying import copy_records
 from mlvc.store.fetch import fetch_records
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import LocalStore, RecordKey
-from mlvc.store.marks import NEEDED, Followed
 from mlvc.store.push import send_all
 from mlvc.store.remote_condemned import (
     LEASE_S,
@@ -68,37 +65,27 @@ from mlvc.store.remote_condemned import (
     remove_old,
     standing_packs,
 )
-from mlvc.store.remote_files import REMOVED_AT_ONCE, RemoteDamagedError, RemoteDeniedError
-from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.remote_files import REMOVED_AT_ONCE, RemoteDeniedError
+from mlvc.store.remote_indexes import base_key
+from mlvc.store.remote_needs import RemoteNeeds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlvc.model.ids import PackId
     from mlvc.ports import Reporter
+    from mlvc.store.catalog import Location
+    from mlvc.store.pack import Entry
     from mlvc.store.pack_index import PackIndex
     from mlvc.store.remote import Listing, Remote
 
-__all__ = ["GRACE_S", "RemoteCollected", "RemoteIncompleteError", "collect_remote"]
+__all__ = ["GRACE_S", "RemoteCollected", "collect_remote"]
 
 GRACE_S = 7 * 86_400
 """Longer than any push passes between its last look and the metadata, by far: in between only metadata is sent."""
 _MUCH = 4
 """A pack is written anew when one part in so many of it can go: as in the store."""
-_ROOTS = frozenset({RecordKind.COMMIT, RecordKind.RUN, RecordKind.VERDICT})
-
-
-class RemoteIncompleteError(NotFoundError):
-    """A directory that a commit on the remote needs is neither there nor here: what it needs is not known."""
-
-    code = "remote-incomplete"
-
-    def __init__(self, url: str, tree: TreeId) -> None:
-        super().__init__(
-            f"the remote {url} lacks the directory {tree.short}, which a commit there needs; nothing was deleted",
-            hint="`mlvc push` from a clone that has it; `mlvc verify --remote` lists what is missing",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,85 +181,70 @@ class _RemoteGc:
         freed = sum(looked.files[file].size_bytes for file in files) - added_bytes
         return RemoteCollected(step, tuple(files), freed, until_s=until_s)
 
-    # -------------------------------------------------------------------------------------- what is needed
-
-    def _needed(self, looked: Listing) -> tuple[RemoteIndexes, set[RecordKey]]:
-        """Returns the indexes of the remote, and every record that is needed."""
-        indexes = RemoteIndexes(self.store, self.remote, looked.packs, self.cache)
-        if indexes.damaged:
-            raise RemoteDamagedError(*indexes.damaged)
-        metadata = [pack for pack, found in looked.packs.items() if not found.is_data]
-        fetch_records(
-            self.store, self.remote, looked.packs, indexes, indexes.records(metadata), self.reporter
-        )
-        with self.reporter.task("following references", unit="objects") as task:
-            followed = Followed(self.store, task.advance)
-            followed.reach(self.roots)
-            commits: list[bytes] = []
-            for pack in metadata:
-                for entry in indexes[pack].entries_from(b""):
-                    if entry.kind in _ROOTS:
-                        followed.reach_record(entry.kind, entry.part, entry.digest, NEEDED)
-                    if entry.kind == RecordKind.COMMIT:
-                        commits.append(entry.digest)
-            self._check_whole(followed, commits)
-        needed = {RecordKey(*record) for record in followed.records}
-        while (
-            new := {
-                RecordKey(entry.kind, 0, entry.base)
-                for pack in looked.packs
-                for entry in indexes[pack].entries_from(b"")
-                if entry.base and RecordKey(entry.kind, entry.part, entry.digest) in needed
-            }
-            - needed
-        ):
-            needed |= new
-        return indexes, needed
-
-    def _check_whole(self, followed: Followed, commits: Iterable[bytes]) -> None:
-        trees = set(followed.trees)
-        for digest in commits:
-            commit = self.store.read_object(CommitId(digest))
-            if isinstance(commit, Commit):
-                trees |= {entry.id for entry in commit.paths if isinstance(entry.id, TreeId)}
-        for tree in sorted(trees):
-            if not self.store.has_tree(tree):
-                raise RemoteIncompleteError(self.remote.url, tree)
+    def _needs(self, looked: Listing) -> RemoteNeeds:
+        """Returns what is needed by those who say what they need."""
+        needs = RemoteNeeds(self.store, self.remote, looked.packs, self.cache, self.reporter)
+        needs.follow(self.roots)
+        return needs
 
     # ----------------------------------------------------------------------------------------- condemning
 
     def _condemn(self, looked: Listing, now: float) -> RemoteCollected:
-        indexes, needed = self._needed(looked)
+        needs = self._needs(looked)
+        doomed = [
+            pack
+            for pack, found in sorted(looked.packs.items(), key=lambda item: (item[1].size_bytes, item[0]))
+            if all(
+                now - looked.files[name].time_s >= self.keep_s for name in self.remote.names_of(pack, found)
+            )
+        ]
+        moving: set[RecordKey] = set()
+        known = -1
+        while known != len(needs.records):
+            known = len(needs.records)
+            doomed, moving = self._choose(looked, needs, doomed)
+            # What the others name stays with them, so that less may go than seemed.
+            needs.keep(looked.packs.keys() - set(doomed))
+        files = [name for pack in doomed for name in self.remote.names_of(pack, looked.packs[pack])]
+        files += self._alone(looked, now)
+        if self.dry_now_s is not None:
+            sizes = {
+                key: size for pack in doomed for key, size in needs.copies(pack).items() if key in moving
+            }
+            return self._told(
+                "condemned" if files else "nothing", looked, files, added_bytes=sum(sizes.values())
+            )
+        sent = self._move(looked, needs, moving)
+        # A pack is named by its contents: what remains of one may be what another already is, which is young now.
+        files = [name for name in files if name.rpartition("/")[2].partition(".")[0] not in sent]
+        if not files:
+            return RemoteCollected("nothing")
+        publish_list(self.remote, files)
+        return self._told(
+            "condemned", looked, files, added_bytes=sum(sent.values()), until_s=now + self.grace_s
+        )
+
+    @staticmethod
+    def _choose(
+        looked: Listing, needs: RemoteNeeds, candidates: Iterable[PackId]
+    ) -> tuple[list[PackId], set[RecordKey]]:
+        """Returns those of some packs that are worth deleting, and what has to be sent anew for that."""
         held = Counter(
-            key for pack in looked.packs for key in _keys(indexes, pack) if key in needed
+            key for pack in looked.packs for key in needs.copies(pack) if key in needs.records
         )  # In how many packs that stay each record is.
         doomed: list[PackId] = []
         moving: set[RecordKey] = set()
-        for pack, found in sorted(looked.packs.items(), key=lambda item: (item[1].size_bytes, item[0])):
-            names = self.remote.names_of(pack, found)
-            if any(now - looked.files[name].time_s < self.keep_s for name in names):
-                continue
-            entries = list(indexes[pack].entries_from(b""))
-            here = [
-                (RecordKey(entry.kind, entry.part, entry.digest), entry.end - entry.offset)
-                for entry in entries
-            ]
-            alone = {key: size for key, size in here if key in needed and held[key] == 1}
-            if alone and (found.size_bytes - sum(alone.values())) * _MUCH < found.size_bytes:
-                continue
-            doomed.append(pack)
-            moving |= alone.keys()
-            held.subtract({key for key, _ in here if key in needed and key not in alone})
-        files = [name for pack in doomed for name in self.remote.names_of(pack, looked.packs[pack])]
-        files += self._alone(looked, now)
-        if not files:
-            return RemoteCollected("nothing")
-        if self.dry_now_s is not None:
-            sizes = {key: size for pack in doomed for key, size in _sizes(indexes, pack) if key in moving}
-            return self._told("condemned", looked, files, added_bytes=sum(sizes.values()))
-        added_bytes = self._move(looked, indexes, moving)
-        publish_list(self.remote, files)
-        return self._told("condemned", looked, files, added_bytes=added_bytes, until_s=now + self.grace_s)
+        for pack in candidates:
+            here = {key: size for key, size in needs.copies(pack).items() if key in needs.records}
+            alone = {key: size for key, size in here.items() if held[key] == 1}
+            size_bytes = looked.packs[pack].size_bytes
+            is_worth_it = (size_bytes - sum(alone.values())) * _MUCH >= size_bytes
+            # Metadata goes whenever it can: there is little of it, and it names data that goes.
+            if not alone or is_worth_it or (not looked.packs[pack].is_data and needs.holds_unneeded(pack)):
+                doomed.append(pack)
+                moving |= alone.keys()
+                held.subtract(here.keys() - alone.keys())
+        return doomed, moving
 
     def _alone(self, looked: Listing, now: float) -> Iterator[str]:
         """Yields old packs without an index and indexes without a pack, as a killed push or gc leaves them."""
@@ -285,10 +257,10 @@ class _RemoteGc:
             if is_ours and name not in complete and now - described.time_s >= self.keep_s:
                 yield name
 
-    def _move(self, looked: Listing, indexes: RemoteIndexes, records: set[RecordKey]) -> int:
-        """Sends records that are needed in new packs; returns the length of those."""
+    def _move(self, looked: Listing, needs: RemoteNeeds, records: set[RecordKey]) -> Mapping[str, int]:
+        """Sends records that are needed in new packs; returns the lengths of those by the digits of their names."""
         if not records:
-            return 0
+            return {}
         place = self.cache / "remote-gc"
         with (
             translate_os_errors(f"write to {place}"),
@@ -296,40 +268,32 @@ class _RemoteGc:
         ):
             shutil.rmtree(place, ignore_errors=True)
             copies = LocalStore.create(place)
-            fetch_records(copies, self.remote, looked.packs, indexes, records, self.reporter)
+            fetch_records(copies, self.remote, looked.packs, needs.indexes, records, self.reporter)
             packs = [index.info for index in self._alone_in_packs(copies, records)]
             send_all(copies, self.remote, packs, self.reporter)
             shutil.rmtree(place)
-        return sum(info.size_bytes for info in packs)
+        return {info.id.hex: info.size_bytes for info in packs}
 
     def _alone_in_packs(self, copies: LocalStore, records: set[RecordKey]) -> list[PackIndex]:
         """Copies records into packs without anything else but what they are deltas of: whole packs may have come."""
         catalog = copies.records.catalog
         fetched = catalog.packs()
-        wanted = set(records)
-        while (
-            new := {
-                RecordKey(entry.kind, 0, entry.base)
-                for record in wanted
-                for _, _, entry in catalog.find_all(record.digest, record.kind, record.part)
-                if entry.base
-            }
-            - wanted
-        ):
-            wanted |= new
+        wanted: dict[RecordKey, Location] = {}
+        new = set(records)
+        while new:
+            found = {record: catalog.find(record.digest, record.kind, record.part) for record in new}
+            wanted |= {record: location for record, location in found.items() if location is not None}
+            bases = {base_key(location.entry) for location in found.values() if location is not None}
+            new = {base for base in bases if base is not None} - wanted.keys()
+        chosen: dict[PackId, list[Entry]] = {}
+        for location in wanted.values():
+            chosen.setdefault(location.pack, []).append(location.entry)
         made: list[PackIndex] = []
         total = sum(index.info.size_bytes for index in fetched)
         with self.reporter.task("copying what remains", total=total, unit="bytes") as task:
             for is_data in (True, False):
                 sources = [
-                    (
-                        index.info.id,
-                        [
-                            entry
-                            for entry in index.entries_from(b"")
-                            if RecordKey(entry.kind, entry.part, entry.digest) in wanted
-                        ],
-                    )
+                    (index.info.id, chosen.get(index.info.id, []))
                     for index in fetched
                     if index.info.is_data is is_data
                 ]
@@ -359,14 +323,17 @@ class _RemoteGc:
     def _delete_announced(
         self, listed: CondemnedFiles, looked: Listing, lists: Sequence[CondemnedFiles], deadline: float
     ) -> RemoteCollected:
-        indexes, needed = self._needed(looked)
+        needs = self._needs(looked)
+        needs.keep(
+            pack
+            for pack, found in looked.packs.items()
+            if not any(listed.dooms(name, looked.files) for name in self.remote.names_of(pack, found))
+        )
         standing = standing_packs(self.remote, looked, lists)
-        there = {key for pack in standing for key in _keys(indexes, pack) if key in needed}
         spared = {
             name
-            for pack, found in looked.packs.items()
-            for name in self.remote.names_of(pack, found)
-            if pack in standing or any(key in needed and key not in there for key in _keys(indexes, pack))
+            for pack in self._kept(looked, needs, standing)
+            for name in self.remote.names_of(pack, looked.packs[pack])
         }
         partners = {file.rpartition(".")[0] for file in looked.files if file not in listed.files}
         doomed = [
@@ -391,6 +358,20 @@ class _RemoteGc:
         kept = sorted(listed.files.intersection(looked.files).difference(doomed))
         return RemoteCollected("deleted", told.files, told.freed_bytes, tuple(kept))
 
+    @staticmethod
+    def _kept(looked: Listing, needs: RemoteNeeds, standing: Collection[PackId]) -> set[PackId]:
+        """Returns the packs that stand, and those with something that is needed and in none that stands."""
+        there = {key for pack in standing for key in needs.copies(pack)}
+        kept = set(standing)
+        while more := {
+            pack
+            for pack in looked.packs.keys() - kept
+            if any(key in needs.records and key not in there for key in needs.copies(pack))
+        }:
+            kept |= more
+            needs.keep(more)
+        return kept
+
     def _remove(self, files: Sequence[str], deadline: float) -> None:
         for start in range(0, len(files), REMOVED_AT_ONCE):
             if _awake_s() > deadline:
@@ -401,12 +382,3 @@ class _RemoteGc:
 def _awake_s() -> float:
     """Returns seconds that pass while the machine sleeps, too, where the system has such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _sizes(indexes: RemoteIndexes, pack: PackId) -> Iterator[tuple[RecordKey, int]]:
-    for entry in indexes[pack].entries_from(b""):
-        yield RecordKey(entry.kind, entry.part, entry.digest), entry.end - entry.offset
-
-
-def _keys(indexes: RemoteIndexes, pack: PackId) -> Iterator[RecordKey]:
-    return (key for key, _ in _sizes(indexes, pack))

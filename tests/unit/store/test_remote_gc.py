@@ -1,5 +1,7 @@
 """Promise 6 for a remote: gc deletes nothing that commits, runs and verdicts there need, whoever pushes meanwhile."""
 
+import contextlib
+import io
 import os
 import random
 import signal
@@ -12,20 +14,24 @@ from pathlib import Path
 import pytest
 
 from mlvc.errors import MlvcError, VersionError
-from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.ids import BlobId, ChunkId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import RecordKind
 from mlvc.store import push as pushing
 from mlvc.store.fetch import fetch_records
+from mlvc.store.fsck import check
 from mlvc.store.local import LocalStore
+from mlvc.store.pack import Base, NewRecord, encode_records
+from mlvc.store.pack_writer import PackWriter
 from mlvc.store.push import push
 from mlvc.store.remote import Remote
 from mlvc.store.remote_condemned import RemoteBusyError, announce, encode_condemned, read_lists
 from mlvc.store.remote_files import DirectoryFiles, RemoteDamagedError, RemoteFile, RemoteUnreachableError
-from mlvc.store.remote_gc import GRACE_S, RemoteIncompleteError, collect_remote
+from mlvc.store.remote_gc import GRACE_S, collect_remote
 from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.remote_needs import RemoteIncompleteError
 from tests.support.reporter import RecordingReporter
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
@@ -612,3 +618,96 @@ def _until_done(step):
 def test_the_grace_period_is_a_week():
     """As the documentation says."""
     assert 7 * DAY_S == GRACE_S
+
+
+# ------------------------------------------------------------------------------------ what stays is closed
+
+
+def add_in_pieces(writer, seed):
+    return writer.add_stream(io.BytesIO(some_bytes(seed, 300_000)))[0]
+
+
+def data_pack(store, *records):
+    """Publishes a pack of exactly these records."""
+    writer = PackWriter(store.layout, is_data=True)
+    writer.append(*encode_records(records))
+    writer.publish(contextlib.nullcontext())
+
+
+def test_what_names_data_that_goes_goes_too(tmp_path, store, remote, folder):
+    """However little of its pack it is: a recipe without its chunks would make every later clone look damaged."""
+    with store.writer() as writer:
+        unneeded = add_in_pieces(writer, 1)
+        writer.flush()
+        entries = [TreeEntry(b"%d" % n, Kind.FILE, writer.add_blob(b"%d" % n), 1) for n in range(500)]
+        add_in_pieces(writer, 2)
+        line = TrackedPath(b"data", Kind.DIRECTORY, writer.add_tree(entries), 500, 500)
+        writer.add_object(Commit(code_sha=SHA, code_tree=None, paths=(line,), message="x"))
+    send(store, remote)
+
+    gc_wholly(store, remote, folder)
+
+    fresh = arrived(tmp_path, remote)
+    assert [] == list(check(fresh, RecordingReporter()))
+    assert not fresh.has_blob(unneeded)
+    assert_commits_are_whole(fresh)
+
+
+def test_what_young_metadata_names_stays(tmp_path, store, remote, folder):
+    """A tree that was pushed today and is not committed yet, of data that was there long before."""
+    add(store, 1)
+    send(store, remote)
+    age(folder, 31)
+    with store.writer() as writer:
+        tree = writer.add_tree([TreeEntry(b"1", Kind.FILE, writer.add_blob(some_bytes(1)), 50_000)])
+    send(store, remote)
+
+    assert "nothing" == gc(store, remote).step
+
+    age(folder, 31)
+    age(folder, 8, ".list")
+    assert "condemned" == gc(store, remote).step
+    # Committed while the list waits, and pushed by who saw it.
+    line = TrackedPath(b"data", Kind.DIRECTORY, tree, 1, 50_000)
+    with store.writer() as writer:
+        writer.add_object(Commit(code_sha=SHA, code_tree=None, paths=(line,), message="x"))
+    send(store, remote)
+    age(folder, 8, ".list")
+    assert "deleted" == gc(store, remote).step
+    assert_commits_are_whole(arrived(tmp_path, remote))
+
+
+def test_chunks_that_are_deltas_of_each_other(tmp_path, store, remote, folder):
+    """As clones make them that had two versions in another order: what is whole somewhere stays whole."""
+    versions = [some_bytes(1) + b"%d" % number for number in range(2)]
+    others = [some_bytes(number) for number in (10, 11)]
+    keys = [ChunkId.of(data).digest for data in versions]
+    for number, data in enumerate(versions):
+        data_pack(store, NewRecord(RecordKind.CHUNK, 0, keys[number], data))
+        base = Base(keys[1 - number], versions[1 - number])
+        # In a pack that is larger, and needed.
+        other = NewRecord(RecordKind.CHUNK, 0, ChunkId.of(others[number]).digest, others[number])
+        more = NewRecord(RecordKind.CHUNK, 0, ChunkId.of(others[number] * 2).digest, others[number] * 2)
+        data_pack(store, NewRecord(RecordKind.CHUNK, 0, keys[number], data, base), other, more)
+    files = [*versions, *others, *(data * 2 for data in others)]
+    with store.writer() as writer:
+        entries = [
+            TreeEntry(b"%d" % n, Kind.FILE, BlobId.of(data), len(data)) for n, data in enumerate(files)
+        ]
+        line = TrackedPath(
+            b"data", Kind.DIRECTORY, writer.add_tree(entries), len(files), sum(map(len, files))
+        )
+        writer.add_object(Commit(code_sha=SHA, code_tree=None, paths=(line,), message="x"))
+    send_everything(store, remote)
+
+    for _ in range(2):
+        gc_wholly(store, remote, folder)
+        assert_commits_are_whole(arrived(tmp_path, remote))
+    assert [] == list(check(arrived(tmp_path, remote), RecordingReporter()))
+    assert "nothing" == gc_wholly(store, remote, folder)[0].step
+
+
+def send_everything(store, remote):
+    """Sends every pack, as pushes do that have not seen each other."""
+    remote.prepare()
+    pushing.send_all(store, remote, store.packs(), RecordingReporter())
