@@ -322,11 +322,26 @@ class _Gc:
         """Copies what remains of the doomed packs into new ones."""
         total = sum(index.info.size_bytes for index in doomed)
         written = []
+        whole = {
+            (entry.kind, entry.part, entry.digest)
+            for index in doomed
+            for _, entry in self._remaining(index)
+            if not entry.base
+        }
         with self.reporter.task("copying what remains", total=total, unit="bytes") as task:
             for is_data in (True, False):
                 sources = [index for index in doomed if index.info.is_data is is_data]
                 remaining = (
-                    (index.info.id, [entry for _, entry in self._remaining(index)]) for index in sources
+                    (
+                        index.info.id,
+                        [
+                            entry
+                            for _, entry in self._remaining(index)
+                            # Two chunks may be deltas of each other.
+                            if not entry.base or (entry.kind, entry.part, entry.digest) not in whole
+                        ],
+                    )
+                    for index in sources
                 )
                 written += copy_records(self.store, remaining, task, is_data=is_data)
         ages = {

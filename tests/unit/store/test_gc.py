@@ -20,7 +20,7 @@ from mlvc.store.errors import DamagedFileError, ObjectMissingError
 from mlvc.store.fsck import check
 from mlvc.store.gc import Roots, collect
 from mlvc.store.local import LocalStore
-from mlvc.store.pack import NewRecord, encode_records
+from mlvc.store.pack import Base, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
 from tests.support.reporter import RecordingReporter
 
@@ -565,3 +565,42 @@ def test_a_whole_copy_stays_and_a_delta_goes_with_its_base(store):
     assert changed == reopened(store).read_blob(new)
     assert not has(store, old)
     assert_sound(store)
+
+
+def data_pack(store, *chunks):
+    """Publishes a pack of chunks, each the bytes and those that it is a delta of, or None."""
+    records = [
+        NewRecord(
+            RecordKind.CHUNK,
+            0,
+            BlobId.of(data).digest,
+            data,
+            None if base is None else Base(BlobId.of(base).digest, base),
+        )
+        for data, base in chunks
+    ]
+    writer = PackWriter(store.layout, is_data=True)
+    writer.append(*encode_records(records))
+    writer.publish(contextlib.nullcontext())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_deltas_of_each_other_the_whole_ones_are_copied(store, seed):
+    """What only shares a pack with what is needed stays readable, although nobody needs it."""
+    rng = random.Random(seed)
+    shared = rng.randbytes(20_000)
+    one, other = shared + b"one", shared + b"other"
+    needed, *junk = (rng.randbytes(size) for size in (400_000, 30_000, 30_001, 30_002, 30_003))
+    data_pack(store, (needed, None), (one + b"1", one), (other + b"1", other))
+    for (data, base), rest in zip(
+        ((one, None), (other, None), (one, other), (other, one)), junk, strict=True
+    ):
+        data_pack(store, (data, base), (rest, None))
+
+    done = gc(store, [BlobId.of(needed)])
+
+    assert 4 == done.packs_deleted
+    assert not any(has(store, BlobId.of(rest)) for rest in junk)
+    assert_sound(store)
+    for data in (needed, one, other):
+        assert data == reopened(store).read_blob(BlobId.of(data))
