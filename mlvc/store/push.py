@@ -54,7 +54,7 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
     sent again.
 
     Args:
-        store: Where from.
+        store: Where from; the caller holds it `in_use`, so that no gc here takes a pack away.
         remote: Where to.
         cache: As of `RemoteIndexes`.
         reporter: Told the progress.
@@ -64,13 +64,17 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
         MlvcError: The remote cannot be used.
     """
     looked = _look(remote)
+    # What is added from now on is data at most: whoever lists packs that are being added may see metadata, which is
+    # published last, and miss its data.
+    here = frozenset(info.id for info in store.packs())
     missing = _lacked(store, remote, _standing(remote, looked), cache)
     if not missing:
         return Transferred(0, 0)
     remote.prepare()
     with reporter.task("pushing", total=sum(info.size_bytes for info in missing), unit="bytes") as task:
         _send_class(store, remote, missing, task, is_data=True)
-        sent = {info.id: info for info in [*missing, *_settle(store, remote, looked, cache, reporter, task)]}
+        again = _settle(store, remote, looked, cache, reporter, task)
+        sent = {info.id: info for info in [*missing, *again] if info.is_data or info.id in here}
         _send_class(store, remote, sent.values(), task, is_data=False)
     return Transferred(len(sent), sum(info.size_bytes for info in sent.values()))
 

@@ -131,7 +131,11 @@ class RemoteFiles(Protocol):
         ...
 
     def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """Yields so many bytes of a file from `offset`, in pieces; fewer where it is shorter."""
+        """Yields so many bytes of a file from `offset`, in pieces; fewer where it is shorter.
+
+        Raises:
+            RemoteMissingError: It is not there.
+        """
         ...
 
     def remove(self, names: Sequence[str]) -> None:
@@ -198,7 +202,15 @@ class DirectoryFiles:
     def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """Yields the file's bytes."""
         path = self._root / name
-        with translate_os_errors(f"read {path}"), path.open("rb") as file:
+        with translate_os_errors(f"read {path}"):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError as exc:
+                raise RemoteMissingError(
+                    f"the remote {self._root} is not there, or a file of it: {path}",
+                    hint="repeat: a gc of the remote may have deleted it just now",
+                ) from exc
+        with translate_os_errors(f"read {path}"), file:
             file.seek(offset)
             while size_bytes > 0 and (piece := file.read(min(_COPY_BYTES, size_bytes))):
                 size_bytes -= len(piece)

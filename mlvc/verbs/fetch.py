@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlvc.repo import Repo
 from mlvc.store.remote_files import RemoteDamagedError
-from mlvc.verbs.source import open_source
+from mlvc.verbs.source import Source, with_source
 
 __all__ = ["FetchResult", "fetch"]
 
@@ -34,9 +34,12 @@ def fetch(repo: Repo, name: str | None = None, *, with_data: bool = False) -> Fe
         RemoteDamagedError: It names what is damaged there; nothing of that was stored.
         MlvcError: The remote cannot be used. Repeating goes on where it stopped.
     """
-    source = open_source(repo, name)
-    with repo.store.in_use():
+
+    def bring(source: Source) -> FetchResult:
         brought = source.bring_packs(repo, with_data=with_data)
-    if source.indexes.damaged:
-        raise RemoteDamagedError(*source.indexes.damaged)
-    return FetchResult(source.remote.url, brought.packs, brought.size_bytes)
+        if source.indexes.damaged:
+            raise RemoteDamagedError(*source.indexes.damaged)
+        return FetchResult(source.remote.url, brought.packs, brought.size_bytes)
+
+    with repo.store.in_use():
+        return with_source(repo, name, bring)

@@ -15,7 +15,7 @@ from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
 from mlvc.verbs.remote import open_remote
-from mlvc.verbs.source import index_cache, open_source, places_of
+from mlvc.verbs.source import Source, index_cache, places_of, with_source
 from mlvc.worktree.worktree import MaterialiseResult
 
 __all__ = ["PullResult", "pull"]
@@ -55,13 +55,15 @@ def pull(
         UnsavedFilesError: Data files would be lost, and `force` is off; no file was changed.
     """
     with repo.store.in_use():
-        url, moved = _pull_paths(repo, paths, name) if paths else _pull_all(repo, name)
+        if paths:
+            url, moved = _pull_paths(repo, paths, name)
+        else:
+            url, moved = with_source(repo, name, lambda source: _pull_all(repo, source))
         files = checkout(repo, paths=paths, force=force).files
         return PullResult(url, moved.packs, moved.size_bytes, files)
 
 
-def _pull_all(repo: Repo, name: str | None) -> tuple[str, Transferred]:
-    source = open_source(repo, name)
+def _pull_all(repo: Repo, source: Source) -> tuple[str, Transferred]:
     trouble = list(source.indexes.damaged)
     try:
         records = source.bring_packs(repo, with_data=False)

@@ -43,7 +43,8 @@ def push(repo: Repo, name: str | None = None, *, repair: bool = False) -> PushRe
         MlvcError: The remote cannot be used, or a pack here is damaged. Repeating goes on where it stopped.
     """
     remote = open_remote(repo, name)
-    packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.
-    sent = (mend if repair else send)(repo.store, remote, index_cache(repo), repo.reporter)
-    remember_sent(repo, remote, packs)
+    with repo.store.in_use():
+        packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.
+        sent = (mend if repair else send)(repo.store, remote, index_cache(repo), repo.reporter)
+        remember_sent(repo, remote, packs)
     return PushResult(remote.url, sent.packs, sent.size_bytes)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mlvc.model.ids import ObjectId, PackId
 from mlvc.repo import Repo
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
 from mlvc.store.remote import Remote, RemotePack
+from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.seen import REMOTE_INDEXES
 from mlvc.store.transfer import Transferred
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.remote import open_remote
 
-__all__ = ["Source", "index_cache", "open_source", "places_of"]
+__all__ = ["Source", "index_cache", "open_source", "places_of", "with_source"]
+
+_Result = TypeVar("_Result")
+_LOOKS = 3
 
 
 def index_cache(repo: Repo) -> Path:
@@ -64,6 +69,25 @@ def open_source(repo: Repo, name: str | None) -> Source:
     remote = open_remote(repo, name)
     listed = remote.list_packs()
     return Source(remote, listed, RemoteIndexes(repo.store, remote, listed, index_cache(repo)))
+
+
+def with_source(repo: Repo, name: str | None, work: Callable[[Source], _Result]) -> _Result:
+    """Does something with a remote, and once more where a gc of the remote has deleted meanwhile what was there.
+
+    What is needed is then in another pack; what arrived before is not brought again.
+
+    Raises:
+        NoRemoteError: There is no such remote.
+        MlvcError: It cannot be used; or as `work` raises it.
+    """
+    for _ in range(_LOOKS):
+        source = open_source(repo, name)
+        try:
+            return work(source)
+        except RemoteMissingError:
+            if not source.listed.keys() - source.remote.list_packs().keys():
+                raise
+    return work(open_source(repo, name))
 
 
 def places_of(repo: Repo, closure: Closure, records: Iterable[RecordKey]) -> list[str]:

@@ -1,0 +1,117 @@
+"""Pushing, fetching and pulling while a gc, here or of the remote, is at work: promise 6, with real git."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from mlvc.repo import Repo
+from mlvc.store.remote_files import RemoteMissingError
+from mlvc.store.remote_gc import collect_remote
+from mlvc.verbs import remote as remotes
+from mlvc.verbs.add import add
+from mlvc.verbs.commit import commit
+from mlvc.verbs.gc import gc
+from mlvc.verbs.init import init
+from mlvc.verbs.pull import pull
+from mlvc.verbs.push import push
+from mlvc.verbs.source import index_cache, with_source
+from tests.support.reporter import RecordingReporter
+
+
+def open_repo(root, reporter=None):
+    """Opens it as a process of its own does, with no keep period."""
+    environment = {"HOME": str(root.parent / "home")}
+    return Repo.open(root, reporter=reporter or RecordingReporter(), environment=environment)
+
+
+@pytest.fixture
+def project(git_repo, tmp_path):
+    """A project with one commit on a remote, and with data that nothing needs any more, here and there."""
+    settings = tmp_path / "home" / ".config" / "mlvc" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[gc]\nkeep_days = 0\n")
+    init(git_repo, git=False, reporter=RecordingReporter(), environment={})
+    remotes.add(open_repo(git_repo), "far", str(tmp_path / "far"))
+    (git_repo / "data").mkdir()
+    (git_repo / "data" / "a").write_bytes(os.urandom(200_000))
+    (git_repo / "data" / "b").write_bytes(os.urandom(200_000))
+    add(open_repo(git_repo), [str(git_repo / "data")])
+    (git_repo / "data" / "b").unlink()
+    add(open_repo(git_repo), [str(git_repo / "data")])
+    subprocess.run(["git", "add", "-A"], cwd=git_repo, check=True)
+    commit(open_repo(git_repo), "data")
+    return git_repo
+
+
+def gc_far(repo):
+    """Takes a step of a gc of the remote, for which everything there is old."""
+    for path in (repo.root.parent / "far").rglob("*.*"):
+        status = path.stat()
+        os.utime(path, (status.st_atime, status.st_mtime - 40 * 86_400))
+    return collect_remote(
+        repo.store, remotes.open_remote(repo), (), index_cache(repo), repo.reporter, keep_s=86_400
+    )
+
+
+class Meddling(RecordingReporter):
+    """Does something when a task of some name begins, once."""
+
+    def __init__(self, label, action):
+        super().__init__()
+        self.label, self.action = label, action
+
+    def task(self, label, *, total=None, unit="files"):
+        if label == self.label:
+            self.label = None
+            self.action()
+        return super().task(label, total=total, unit=unit)
+
+
+def test_a_push_keeps_gc_from_deleting(project):
+    """What is being sent stays here until it has been; the gc deletes another time."""
+    done = []
+
+    def collect():
+        # Once to note what nothing needs, once to delete it.
+        done.extend(gc(open_repo(project)).collected.is_put_off for _ in range(2))
+
+    result = push(open_repo(project, Meddling("pushing", collect)))
+
+    assert result.packs > 1
+    assert done[-1]
+    assert not gc(open_repo(project)).collected.is_put_off
+
+
+def test_a_pull_looks_again(project, tmp_path):
+    """A gc of the remote replaces a pack between the listing and the reading: what is needed comes from the new one."""
+    push(open_repo(project))
+    subprocess.run(["git", "clone", "--quiet", str(project), str(tmp_path / "second")], check=True)
+    second = tmp_path / "second"
+    remotes.add(open_repo(second), "far", str(tmp_path / "far"))
+    shutil.rmtree(second / "data", ignore_errors=True)
+    steps = []
+
+    def collect():
+        steps.extend(gc_far(open_repo(project)).step for _ in range(2))
+
+    pull(open_repo(second, Meddling("fetching", collect)))
+
+    assert ["condemned", "deleted"] == steps
+    assert (project / "data" / "a").read_bytes() == (second / "data" / "a").read_bytes()
+
+
+def test_a_file_that_is_gone_for_no_reason_is_an_error(project):
+    """Nothing is asked again and again where nothing changed."""
+    push(open_repo(project))
+    repo = open_repo(project)
+    asked = []
+
+    def work(source):
+        asked.append(source)
+        raise RemoteMissingError("gone")
+
+    with pytest.raises(RemoteMissingError, match="gone"):
+        with_source(repo, None, work)
+    assert 1 == len(asked)
