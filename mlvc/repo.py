@@ -196,7 +196,8 @@ class Repo:
 
     def _link(self, blob: BlobId, name: str, dir_fd: int) -> bool:
         """Makes a link to the store's own file of a blob: only to one that can be had back if it is written through."""
-        known = is_on_a_remote(self.common_dir / "cache", PackId(blob.digest))
+        now_s = self.clock.now().timestamp()
+        known = is_on_a_remote(self.common_dir / "cache", PackId(blob.digest), now_s)
         return known and self.store.link_file(blob, name, dir_fd)
 
     @cached_property

@@ -43,7 +43,7 @@ settings.load_profile("default")
 
 
 def pytest_collection_modifyitems(config, items):
-    """A marker brings the fixture that it stands for; deep tests and trainings run only where they are asked for."""
+    """A marker brings the fixture that it stands for; what takes long runs only where it is asked for."""
     for item in items:
         for marker, fixture in REQUIREMENTS.items():
             if item.get_closest_marker(marker) and fixture not in item.fixturenames:
@@ -52,8 +52,7 @@ def pytest_collection_modifyitems(config, items):
     left_out = set()
     if config.getoption("--hypothesis-profile") != "deep":
         left_out.add("deep")
-    if "training" not in config.getoption("-m"):
-        left_out.add("training")
+    left_out.update(marker for marker in ("training", "long") if marker not in config.getoption("-m"))
     deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
     if deselected:
         config.hook.pytest_deselected(items=deselected)

@@ -22,7 +22,7 @@ from mlvc.store.remote import RemoteVersionError
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.remote_indexes import base_key
 from mlvc.store.temporaries import Temporary, remove_leftovers
-from mlvc.store.transfer import AT_ONCE, Transferred, in_parallel
+from mlvc.store.transfer import Transferred, in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,7 +85,8 @@ def _receive_all(
 
     # Data first: metadata of the same transfer names it.
     for is_data in (True, False):
-        in_parallel(receive, [pack for pack in indexes if listed[pack].is_data is is_data])
+        chosen = [pack for pack in indexes if listed[pack].is_data is is_data]
+        in_parallel(receive, chosen, remote.jobs)
     return damaged
 
 
@@ -368,7 +369,7 @@ def _bring_windows(
     failure: BaseException | None = None
     with (
         target.adding() as add,
-        ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool,
+        ThreadPoolExecutor(remote.jobs, thread_name_prefix="mlvc-transfer") as pool,
     ):
         try:
             pending.add(pool.submit(_read_window, remote, listed, first, target.read_base))
@@ -376,7 +377,7 @@ def _bring_windows(
                 # As many wait to be written as are being read.
                 while (
                     failure is None
-                    and len(pending) < 2 * AT_ONCE
+                    and len(pending) < 2 * remote.jobs
                     and (window := next(source, None)) is not None
                 ):
                     pending.add(pool.submit(_read_window, remote, listed, window, target.read_base))

@@ -166,7 +166,7 @@ def _send_class(
         _send(store.layout, remote, info)
         task.advance(info.size_bytes)
 
-    in_parallel(send, [info for info in packs if info.is_data is is_data])
+    in_parallel(send, [info for info in packs if info.is_data is is_data], remote.jobs)
 
 
 def _send(layout: Layout, remote: Remote, info: PackInfo) -> None:
@@ -240,7 +240,7 @@ def _find_damage(
                 with lock:
                     damage[pack] = exc.found
 
-        in_parallel(look, sorted(listed))
+        in_parallel(look, sorted(listed), remote.jobs)
     return damage
 
 

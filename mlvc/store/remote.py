@@ -22,6 +22,7 @@ from mlvc.model.names import encode_name
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack_index import decode_index
 from mlvc.store.remote_files import BucketFiles, BucketOptions, DirectoryFiles, RemoteDamagedError
+from mlvc.store.transfer import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,27 +109,30 @@ class Remote:
 
     Attributes:
         url: Its URL, which holds no secret.
+        jobs: How many requests those who use it make at once.
     """
 
-    def __init__(self, url: str, files: RemoteFiles) -> None:
+    def __init__(self, url: str, files: RemoteFiles, jobs: int = AT_ONCE) -> None:
         self.url = url
+        self.jobs = jobs
         self._files = files
 
     @classmethod
-    def open(cls, url: str, options: BucketOptions | None = None) -> Self:
+    def open(cls, url: str, options: BucketOptions | None = None, *, jobs: int = AT_ONCE) -> Self:
         """Returns the remote at a URL; nothing is asked of it yet.
 
         Args:
             url: Where it is.
             options: How its server is reached, if it is a bucket.
+            jobs: How many requests to make at once; each may hold 64 MiB.
 
         Raises:
             RemoteUrlError: No remote can have that URL.
         """
         url = check_url(url)
         if url.startswith("s3://"):
-            return cls(url, BucketFiles(url, options or BucketOptions()))
-        return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))))
+            return cls(url, BucketFiles(url, options or BucketOptions()), jobs)
+        return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))), jobs)
 
     def list_packs(self) -> Mapping[PackId, RemotePack]:
         """Returns the packs that are there, with their indexes; one question.

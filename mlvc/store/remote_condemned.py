@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlvc.store.remote_files import RemoteFile
 
 __all__ = [
+    "GRACE_S",
     "LEASE_S",
     "CondemnedFiles",
     "RemoteBusyError",
@@ -49,6 +50,11 @@ __all__ = [
     "standing_packs",
 ]
 
+GRACE_S = 7 * 86_400
+"""For so long a list must have been there before what it names is deleted.
+
+Longer than any push passes between its last look and the metadata, by far: in between only metadata is sent.
+"""
 LEASE_S = 3_600
 """For so long an announcement counts. Who made it deletes nothing any more after half of that."""
 _FIRST_LINE = "mlvc-remote-condemned 1"

@@ -41,6 +41,8 @@ _WHOLE_BYTES, _PART_BYTES, _PARTS_AT_ONCE = 64 << 20, 16 << 20, 4
 """What is held in memory of one upload is at most the first of these."""
 _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
+_CONNECTIONS = 64
+"""More requests than these wait for each other; fewer at once are made where `Remote.jobs` says so."""
 _TEMPORARIES = "tmp"
 _NAMED = 5
 REMOVED_AT_ONCE = 1_000
@@ -280,6 +282,7 @@ class BucketFiles:
                 config_kwargs={
                     "connect_timeout": 10,
                     "read_timeout": _SILENCE_S,
+                    "max_pool_connections": _CONNECTIONS,
                     "retries": {"mode": "standard", "total_max_attempts": 3},
                 },
             )

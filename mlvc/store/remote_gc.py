@@ -54,6 +54,7 @@ from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import LocalStore, RecordKey
 from mlvc.store.push import send_all
 from mlvc.store.remote_condemned import (
+    GRACE_S,
     LEASE_S,
     CondemnedFiles,
     RemoteBusyError,
@@ -80,10 +81,8 @@ if TYPE_CHECKING:
     from mlvc.store.pack_index import PackIndex
     from mlvc.store.remote import Listing, Remote
 
-__all__ = ["GRACE_S", "RemoteCollected", "collect_remote"]
+__all__ = ["RemoteCollected", "collect_remote"]
 
-GRACE_S = 7 * 86_400
-"""Longer than any push passes between its last look and the metadata, by far: in between only metadata is sent."""
 _MUCH = 4
 """A pack is written anew when one part in so many of it can go: as in the store."""
 
@@ -344,9 +343,14 @@ class _RemoteGc:
             # The other half of it was sent meanwhile.
             and file.rpartition(".")[0] not in partners
         ]
-        # Without its index a pack does not count, so no reader finds half of one.
+        # Without its index a pack does not count, so no reader finds half of one; and what names data goes before it,
+        # so that a gc that is killed here leaves nothing that names what is gone.
         for suffix in (INDEX_SUFFIX, PACK_SUFFIX):
-            self._remove([file for file in sorted(doomed) if file.endswith(suffix)], deadline)
+            for is_data in (False, True):
+                files = [
+                    file for file in doomed if file.endswith(suffix) and is_data is file.startswith("data/")
+                ]
+                self._remove(sorted(files), deadline)
         now = self.remote.look().files
         # What a pusher sent again meanwhile is younger than the list.
         if left := {file for file in doomed if listed.dooms(file, now)}:

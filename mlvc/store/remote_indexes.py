@@ -143,7 +143,7 @@ class RemoteIndexes:
         with translate_os_errors(f"write to {cache}"):
             cache.mkdir(parents=True, exist_ok=True)
         try:
-            in_parallel(lambda item: self._load(*item), sorted(listed.items()))
+            in_parallel(lambda item: self._load(*item), sorted(listed.items()), remote.jobs)
         except RemoteDamagedError as exc:
             self.damaged += exc.found
 

@@ -138,7 +138,7 @@ class RemoteLookup:
             records,
         )
         questions = [(pack, record) for pack in unknown if pack not in self._known for record in records]
-        in_parallel(lambda question: self._ask(*question), questions)
+        in_parallel(lambda question: self._ask(*question), questions, self._remote.jobs)
 
     def _ask(self, pack: PackId, record: RecordKey) -> None:
         """Reads the part of an index that has an entry if the index has it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlvc.model.tree import TreeEntry
     from mlvc.ports import Reporter
     from mlvc.store.local import LocalStore
-    from mlvc.store.remote import Remote, RemotePack
+    from mlvc.store.remote import Listing, Remote, RemotePack
 
 __all__ = ["SparseStore"]
 
@@ -43,6 +43,7 @@ class SparseStore:
 
     Attributes:
         moved: What came from the remote so far.
+        looked: What it had at the last look; None where it was not asked.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SparseStore:
         self._pid = os.getpid()
         self._remote: tuple[Remote, Mapping[PackId, RemotePack], RemoteLookup] | None = None
         self.moved = Transferred(0, 0)
+        self.looked: Listing | None = None
 
     def _opened(self) -> tuple[Remote, Mapping[PackId, RemotePack], RemoteLookup] | None:
         if self._pid != os.getpid():
@@ -73,7 +75,8 @@ class SparseStore:
             self._remote, self._pid = None, os.getpid()
         if self._remote is None and self._connect is not None:
             remote = self._connect()
-            listed = remote.list_packs()
+            self.looked = remote.look()
+            listed = self.looked.packs
             self._listed_at = time.monotonic()
             self._remote = remote, listed, RemoteLookup(self._store, remote, listed, self._cache)
         return self._remote

@@ -14,7 +14,7 @@ __all__ = ["AT_ONCE", "Transferred", "in_parallel"]
 
 _Item = TypeVar("_Item")
 AT_ONCE = 4
-"""One upload holds up to 64 MiB in memory."""
+"""So many requests, where nobody says how many: one upload holds up to 64 MiB in memory."""
 
 
 class Transferred(NamedTuple):
@@ -30,15 +30,15 @@ class Transferred(NamedTuple):
         return Transferred(self.packs + other.packs, self.size_bytes + other.size_bytes)
 
 
-def in_parallel(step: Callable[[_Item], None], items: Iterable[_Item]) -> None:
-    """Runs a step for each item; damage does not keep the others from arriving, and is raised at the end.
+def in_parallel(step: Callable[[_Item], None], items: Iterable[_Item], jobs: int) -> None:
+    """Runs a step for each item, `jobs` at once; damage is raised when the others are done.
 
     Raises:
         RemoteDamagedError: It names everything that is damaged.
         MlvcError: Another error of the first step that failed; steps that had not begun are left out.
     """
     damaged: list[tuple[str, str]] = []
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mlvc-transfer") as pool:
+    with ThreadPoolExecutor(jobs, thread_name_prefix="mlvc-transfer") as pool:
         try:
             for future in as_completed([pool.submit(step, item) for item in items]):
                 error = future.exception()

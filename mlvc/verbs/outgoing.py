@@ -16,7 +16,7 @@ from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.remote import list_remotes
-from mlvc.verbs.seen import remember_packs, seen_packs
+from mlvc.verbs.seen import remember_look, seen_packs
 from mlvc.verbs.source import index_cache
 
 __all__ = [
@@ -42,7 +42,8 @@ def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None
     """Refuses a git push of commits whose data, or what made it, is on no remote.
 
     The default remote is asked, or all of them where none is the default. What the last `mlvc push` or question saw
-    there answers without the network; only what that does not have costs one listing.
+    there answers without the network, for as long as it counts (`mlvc.store.seen`); only what that does not have costs
+    one listing.
 
     Args:
         repo: The repository.
@@ -158,12 +159,14 @@ def _lacking_on(repo: Repo, remote: Remote, needed: Mapping[ObjectId, str]) -> M
     lacking = _lacking(repo, RemoteIndexes(repo.store, remote, seen, index_cache(repo)), needed)
     if not lacking:
         return lacking
+    now_s = repo.clock.now().timestamp()
     try:
-        listed = remote.list_packs()
+        looked = remote.look()
     except RemoteMissingError:
         return lacking  # Nothing was ever pushed there.
-    remember_packs(repo, remote, listed)
-    return _lacking(repo, RemoteIndexes(repo.store, remote, listed, index_cache(repo)), needed)
+    remember_look(repo, remote, looked, looked_at_s=now_s)
+    standing = seen_packs(repo, remote)
+    return _lacking(repo, RemoteIndexes(repo.store, remote, standing, index_cache(repo)), needed)
 
 
 def _lacking(repo: Repo, indexes: RemoteIndexes, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:

@@ -15,6 +15,7 @@ from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
 from mlvc.verbs.remote import open_remote
+from mlvc.verbs.seen import remember_look
 from mlvc.verbs.source import Source, index_cache, places_of, with_source
 from mlvc.worktree.worktree import MaterialiseResult
 
@@ -88,6 +89,7 @@ def _pull_all(repo: Repo, source: Source) -> tuple[str, Transferred]:
 
 def _pull_paths(repo: Repo, paths: Sequence[str], name: str | None) -> tuple[str, Transferred]:
     remote = open_remote(repo, name)
+    now_s = repo.clock.now().timestamp()
     store = SparseStore(repo.store, lambda: remote, index_cache(repo), repo.reporter)
     entries = [get_entry(repo, Located(None, repo.path_of(argument)), store) for argument in paths]
     below = [entry.id for entry in entries if isinstance(entry.id, TreeId)]
@@ -102,6 +104,8 @@ def _pull_paths(repo: Repo, paths: Sequence[str], name: str | None) -> tuple[str
     closure.add_paths(entries)
     with _told_what_needs_it(repo, closure):
         store.bring_blobs(sorted(blobs))
+    if store.looked is not None:
+        remember_look(repo, remote, store.looked, looked_at_s=now_s)
     return remote.url, store.moved
 
 

@@ -43,8 +43,9 @@ def push(repo: Repo, name: str | None = None, *, repair: bool = False) -> PushRe
         MlvcError: The remote cannot be used, or a pack here is damaged. Repeating goes on where it stopped.
     """
     remote = open_remote(repo, name)
+    began_s = repo.clock.now().timestamp()
     with repo.store.in_use():
         packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.
         sent = (mend if repair else send)(repo.store, remote, index_cache(repo), repo.reporter)
-        remember_sent(repo, remote, packs)
+        remember_sent(repo, remote, packs, looked_at_s=began_s)
     return PushResult(remote.url, sent.packs, sent.size_bytes)

@@ -18,6 +18,7 @@ from mlvc.store.seen import REMOTE_INDEXES
 from mlvc.store.transfer import Transferred
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.remote import open_remote
+from mlvc.verbs.seen import remember_look
 
 __all__ = ["Source", "index_cache", "open_source", "places_of", "with_source"]
 
@@ -67,7 +68,10 @@ def open_source(repo: Repo, name: str | None) -> Source:
         MlvcError: It cannot be used.
     """
     remote = open_remote(repo, name)
-    listed = remote.list_packs()
+    now_s = repo.clock.now().timestamp()
+    looked = remote.look()
+    remember_look(repo, remote, looked, looked_at_s=now_s)
+    listed = looked.packs
     return Source(remote, listed, RemoteIndexes(repo.store, remote, listed, index_cache(repo)))
 
 

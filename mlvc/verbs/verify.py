@@ -157,7 +157,7 @@ def _find_damage(repo: Repo, source: Source) -> tuple[set[tuple[str, str]], list
                 found.update(wrong)
                 bad.extend(records)
 
-        in_parallel(look, sorted(listed))
+        in_parallel(look, sorted(listed), remote.jobs)
     return found, sorted(bad, key=lambda record: (record.pack, record.entry.offset))
 
 

@@ -152,7 +152,8 @@ def test_answer_comes_from_what_was_seen(server, git, run_mlvc, tmp_path):
     (tmp_path / "away").rename(tmp_path / "far")
     seen.write_text("no JSON")
     git("push", "-q", str(server), "main:refs/heads/two")
-    assert json.loads(known) == json.loads(seen.read_text())
+    url = (tmp_path / "far").as_uri()
+    assert json.loads(known)[url]["packs"] == json.loads(seen.read_text())[url]["packs"]
 
 
 def test_remote_that_does_not_answer_refuses(server, hooked, git):
@@ -184,3 +185,23 @@ def test_records_count_too(shared, hooked, git, run_mlvc):
     git("commit", "-q", "-a", "-m", "the same data")
 
     assert "the git commit" in git("push", "origin", "main", check=False, both=True)
+
+
+def test_what_was_seen_long_ago_is_asked_about(server, git, run_mlvc, tmp_path):
+    """Data that was pushed, and then deleted there as unneeded, is not taken for being there when it is committed."""
+    run_mlvc("push")
+    for path in (tmp_path / "far").glob("*/*.*"):
+        path.unlink()
+    git("push", "-q", "origin", "main:refs/heads/today")
+    seen = tmp_path / "repo" / ".git" / "mlvc" / "cache" / "remote-packs.json"
+    document = json.loads(seen.read_text())
+    for each in document.values():
+        each["time"] -= 6 * 86_400
+    seen.write_text(json.dumps(document))
+
+    said = git("push", str(server), "main:refs/heads/later", check=False, both=True)
+
+    assert "error: data of these commits is on no remote" in said
+    assert {"refs/heads/today"} == refs_of(server)
+    run_mlvc("push")
+    git("push", "-q", str(server), "main:refs/heads/later")

@@ -27,9 +27,9 @@ from mlvc.store.pack import Base, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
 from mlvc.store.push import push
 from mlvc.store.remote import Remote
-from mlvc.store.remote_condemned import RemoteBusyError, announce, encode_condemned, read_lists
+from mlvc.store.remote_condemned import GRACE_S, RemoteBusyError, announce, encode_condemned, read_lists
 from mlvc.store.remote_files import DirectoryFiles, RemoteDamagedError, RemoteFile, RemoteUnreachableError
-from mlvc.store.remote_gc import GRACE_S, collect_remote
+from mlvc.store.remote_gc import collect_remote
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.remote_needs import RemoteIncompleteError
 from tests.support.reporter import RecordingReporter

@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from mlvc.model.ids import PackId
 from mlvc.repo import Repo
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_gc import collect_remote
@@ -16,6 +18,7 @@ from mlvc.verbs.gc import gc
 from mlvc.verbs.init import init
 from mlvc.verbs.pull import pull
 from mlvc.verbs.push import push
+from mlvc.verbs.seen import seen_packs
 from mlvc.verbs.source import index_cache, with_source
 from tests.support.reporter import RecordingReporter
 
@@ -115,3 +118,34 @@ def test_a_file_that_is_gone_for_no_reason_is_an_error(project):
     with pytest.raises(RemoteMissingError, match="gone"):
         with_source(repo, None, work)
     assert 1 == len(asked)
+
+
+def test_what_a_list_names_is_not_noted(project):
+    """A look finds packs that go within a week: nobody may rely on them, and a push sends them again."""
+    push(open_repo(project))
+    repo = open_repo(project)
+    condemned = gc_far(repo)
+    assert "condemned" == condemned.step
+
+    far = remotes.open_remote(repo)
+    with_source(repo, None, lambda _: None)
+
+    names = {PackId.parse("b3:" + Path(file).stem) for file in condemned.files}
+    noted = seen_packs(open_repo(project), far).keys()
+    assert noted
+    assert not names & noted
+    assert names & far.list_packs().keys()
+    assert push(open_repo(project)).packs
+    assert {info.id for info in repo.store.packs()} == seen_packs(open_repo(project), far).keys()
+
+
+def test_a_damaged_list_leaves_nothing_to_rely_on(project):
+    """What is going to be deleted is not known then; what is there can be fetched all the same."""
+    push(open_repo(project))
+    (project.parent / "far" / "gc").mkdir(exist_ok=True)
+    (project.parent / "far" / "gc" / f"{'0' * 64}.list").write_text("damaged")
+    repo = open_repo(project)
+
+    assert with_source(repo, None, lambda source: bool(source.listed))
+
+    assert {} == seen_packs(open_repo(project), remotes.open_remote(repo))
