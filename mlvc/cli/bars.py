@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 import threading
 from collections.abc import Sequence
 from typing import Protocol, TextIO
@@ -38,6 +40,18 @@ class _Amount(ProgressColumn):
         return Text(shown)
 
 
+class _Pace(ProgressColumn):
+    """`12.5 MB/s, 0:01:20 left`, for what is counted in bytes."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] != "bytes" or not task.speed:
+            return Text("")
+        rate = f"{decimal(int(task.speed))}/s"
+        if task.time_remaining is None:
+            return Text(rate)
+        return Text(f"{rate}, {datetime.timedelta(seconds=math.ceil(task.time_remaining))} left")
+
+
 class Bars:
     """The bars of the operations in a list that the owner keeps up to date; drawn until `close`."""
 
@@ -50,6 +64,7 @@ class Bars:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             _Amount(),
+            _Pace(),
             console=self._console,
             transient=True,
             auto_refresh=False,
@@ -77,7 +92,13 @@ class Bars:
                 self._progress.remove_task(self._ids.pop(key))
             for operation in present:
                 if id(operation) not in self._ids:
-                    self._ids[id(operation)] = self._progress.add_task(operation.label, unit=operation.unit)
+                    self._ids[id(operation)] = self._progress.add_task(
+                        # What was done before the bar appeared is not of the rate.
+                        operation.label,
+                        total=operation.total,
+                        completed=operation.done,
+                        unit=operation.unit,
+                    )
                 self._progress.update(
                     self._ids[id(operation)], completed=operation.done, total=operation.total, refresh=False
                 )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mlvc.store.pack_index import PackIndex, PackInfo
     from mlvc.store.remote import Remote, RemotePack
 
-__all__ = ["push", "repair", "send_all"]
+__all__ = ["lacked", "push", "repair", "send_all"]
 
 _PATIENCE_S = 60.0
 _POLL_S = 1.0
@@ -77,6 +77,20 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
         sent = {info.id: info for info in [*missing, *again] if info.is_data or info.id in here}
         _send_class(store, remote, sent.values(), task, is_data=False)
     return Transferred(len(sent), sum(info.size_bytes for info in sent.values()))
+
+
+def lacked(store: LocalStore, remote: Remote, cache: Path) -> list[PackInfo]:
+    """Returns the packs that a push would send; changes nothing there.
+
+    Args:
+        store: Where from.
+        remote: Where to.
+        cache: As of `RemoteIndexes`.
+
+    Raises:
+        MlvcError: The remote cannot be used.
+    """
+    return _lacked(store, remote, _standing(remote, _look(remote)), cache)
 
 
 def _settle(

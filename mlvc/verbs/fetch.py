@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlvc.repo import Repo
 from mlvc.store.remote_files import RemoteDamagedError
+from mlvc.store.transfer import AT_ONCE
 from mlvc.verbs.source import Source, with_source
 
 __all__ = ["FetchResult", "fetch"]
@@ -26,7 +27,9 @@ class FetchResult:
     size_bytes: int
 
 
-def fetch(repo: Repo, name: str | None = None, *, with_data: bool = False) -> FetchResult:
+def fetch(
+    repo: Repo, name: str | None = None, *, with_data: bool = False, jobs: int = AT_ONCE
+) -> FetchResult:
     """Brings the trees, commits, runs, environments and verdicts of a remote; with `with_data`, everything.
 
     Raises:
@@ -42,4 +45,4 @@ def fetch(repo: Repo, name: str | None = None, *, with_data: bool = False) -> Fe
         return FetchResult(source.remote.url, brought.packs, brought.size_bytes)
 
     with repo.store.in_use():
-        return with_source(repo, name, bring)
+        return with_source(repo, name, bring, jobs=jobs)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.repo import Repo
+from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.sparse import SparseStore
-from mlvc.store.transfer import Transferred
+from mlvc.store.transfer import AT_ONCE, Transferred
 from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
@@ -40,7 +41,12 @@ class PullResult:
 
 
 def pull(
-    repo: Repo, paths: Sequence[str] = (), name: str | None = None, *, force: bool = False
+    repo: Repo,
+    paths: Sequence[str] = (),
+    name: str | None = None,
+    *,
+    force: bool = False,
+    jobs: int = AT_ONCE,
 ) -> PullResult:
     """Brings what `mlvc.lock` needs, then checks it out.
 
@@ -57,9 +63,9 @@ def pull(
     """
     with repo.store.in_use():
         if paths:
-            url, moved = _pull_paths(repo, paths, name)
+            url, moved = _pull_paths(repo, paths, open_remote(repo, name, jobs=jobs))
         else:
-            url, moved = with_source(repo, name, lambda source: _pull_all(repo, source))
+            url, moved = with_source(repo, name, lambda source: _pull_all(repo, source), jobs=jobs)
         files = checkout(repo, paths=paths, force=force).files
         return PullResult(url, moved.packs, moved.size_bytes, files)
 
@@ -87,8 +93,7 @@ def _pull_all(repo: Repo, source: Source) -> tuple[str, Transferred]:
     return source.remote.url, records + data
 
 
-def _pull_paths(repo: Repo, paths: Sequence[str], name: str | None) -> tuple[str, Transferred]:
-    remote = open_remote(repo, name)
+def _pull_paths(repo: Repo, paths: Sequence[str], remote: Remote) -> tuple[str, Transferred]:
     now_s = repo.clock.now().timestamp()
     store = SparseStore(repo.store, lambda: remote, index_cache(repo), repo.reporter)
     entries = [get_entry(repo, Located(None, repo.path_of(argument)), store) for argument in paths]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mlvc.repo import Repo
 from mlvc.store.push import push as send
 from mlvc.store.push import repair as mend
+from mlvc.store.transfer import AT_ONCE
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_sent
 from mlvc.verbs.source import index_cache
@@ -29,20 +30,21 @@ class PushResult:
     size_bytes: int
 
 
-def push(repo: Repo, name: str | None = None, *, repair: bool = False) -> PushResult:
+def push(repo: Repo, name: str | None = None, *, repair: bool = False, jobs: int = AT_ONCE) -> PushResult:
     """Sends every pack of the store with something that the remote lacks: data, records, and what made them.
 
     Args:
         repo: The repository.
         name: The remote; None for the default one.
         repair: Read all of the remote as well, and replace what is damaged there.
+        jobs: How many requests to make at once.
 
     Raises:
         NoRemoteError: There is no such remote.
         RemoteDamagedError: It names what the store here cannot mend; all else was mended.
         MlvcError: The remote cannot be used, or a pack here is damaged. Repeating goes on where it stopped.
     """
-    remote = open_remote(repo, name)
+    remote = open_remote(repo, name, jobs=jobs)
     began_s = repo.clock.now().timestamp()
     with repo.store.in_use():
         packs = repo.store.packs()  # Another process may add some meanwhile, which are not sent.

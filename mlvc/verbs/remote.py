@@ -25,6 +25,7 @@ from mlvc.errors import FormatError, NotFoundError, UsageError
 from mlvc.repo import Repo
 from mlvc.store.remote import Remote, check_url
 from mlvc.store.remote_files import BucketOptions
+from mlvc.store.transfer import AT_ONCE
 
 __all__ = ["NoRemoteError", "RemoteEntry", "add", "list_remotes", "open_remote", "remove"]
 
@@ -58,9 +59,9 @@ class RemoteEntry:
     is_shared: bool
     options: BucketOptions = field(default_factory=BucketOptions)
 
-    def open(self) -> Remote:
-        """Returns the remote; nothing is asked of it yet."""
-        return Remote.open(self.url, self.options)
+    def open(self, jobs: int = AT_ONCE) -> Remote:
+        """Returns the remote, of which `jobs` things will be asked at once; nothing is yet."""
+        return Remote.open(self.url, self.options, jobs=jobs)
 
 
 def add(repo: Repo, name: str, url: str, options: BucketOptions | None = None) -> RemoteEntry:
@@ -115,7 +116,7 @@ def list_remotes(repo: Repo) -> tuple[RemoteEntry, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
-def open_remote(repo: Repo, name: str | None = None) -> Remote:
+def open_remote(repo: Repo, name: str | None = None, *, jobs: int = AT_ONCE) -> Remote:
     """Returns a remote by its name, or the default one.
 
     Raises:
@@ -125,7 +126,7 @@ def open_remote(repo: Repo, name: str | None = None) -> Remote:
     known = list_remotes(repo)
     found = [entry for entry in known if (entry.is_default if name is None else entry.name == name)]
     if found:
-        return found[0].open()
+        return found[0].open(jobs)
     if name is not None:
         raise NoRemoteError(f"there is no remote {name!r}", hint="see `mlvc remote list`")
     if not known:

@@ -15,7 +15,7 @@ from mlvc.store.remote import Remote, RemotePack
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.seen import REMOTE_INDEXES
-from mlvc.store.transfer import Transferred
+from mlvc.store.transfer import AT_ONCE, Transferred
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_look
@@ -51,23 +51,27 @@ class Source:
 
     def bring_packs(self, repo: Repo, *, with_data: bool) -> Transferred:
         """Brings everything that is in packs of metadata, or in any pack; see `fetch_records`."""
+        return self.bring(repo, self.records(repo, with_data=with_data))
+
+    def records(self, repo: Repo, *, with_data: bool) -> set[RecordKey]:
+        """Returns what is in packs of metadata, or in any pack, but for packs that are here."""
         here = {info.id for info in repo.store.packs()}
         packs = [
             pack
             for pack, found in self.listed.items()
             if pack not in here and (with_data or not found.is_data)
         ]
-        return self.bring(repo, self.indexes.records(packs))
+        return self.indexes.records(packs)
 
 
-def open_source(repo: Repo, name: str | None) -> Source:
+def open_source(repo: Repo, name: str | None, *, jobs: int = AT_ONCE) -> Source:
     """Looks at a remote: one listing, and the indexes that were not seen before.
 
     Raises:
         NoRemoteError: There is no such remote.
         MlvcError: It cannot be used.
     """
-    remote = open_remote(repo, name)
+    remote = open_remote(repo, name, jobs=jobs)
     now_s = repo.clock.now().timestamp()
     looked = remote.look()
     remember_look(repo, remote, looked, looked_at_s=now_s)
@@ -75,7 +79,9 @@ def open_source(repo: Repo, name: str | None) -> Source:
     return Source(remote, listed, RemoteIndexes(repo.store, remote, listed, index_cache(repo)))
 
 
-def with_source(repo: Repo, name: str | None, work: Callable[[Source], _Result]) -> _Result:
+def with_source(
+    repo: Repo, name: str | None, work: Callable[[Source], _Result], *, jobs: int = AT_ONCE
+) -> _Result:
     """Does something with a remote, and once more where a gc of the remote has deleted meanwhile what was there.
 
     What is needed is then in another pack; what arrived before is not brought again.
@@ -85,13 +91,13 @@ def with_source(repo: Repo, name: str | None, work: Callable[[Source], _Result])
         MlvcError: It cannot be used; or as `work` raises it.
     """
     for _ in range(_LOOKS):
-        source = open_source(repo, name)
+        source = open_source(repo, name, jobs=jobs)
         try:
             return work(source)
         except RemoteMissingError:
             if not source.listed.keys() - source.remote.list_packs().keys():
                 raise
-    return work(open_source(repo, name))
+    return work(open_source(repo, name, jobs=jobs))
 
 
 def places_of(repo: Repo, closure: Closure, records: Iterable[RecordKey]) -> list[str]:

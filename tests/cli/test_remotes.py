@@ -290,3 +290,78 @@ def test_options_that_make_no_sense_are_refused(project, run_mlvc, url, options,
     assert message in done.stderr
     assert "secret" not in done.stderr
     assert [] == run_mlvc("remote", "list", "--json").json()["remotes"]
+
+
+# ------------------------------------------------------------------------------------------------ dry runs
+
+
+def without_caches(root):
+    """Returns everything but what only tells what a remote holds."""
+    return {path: data for path, data in contents(root).items() if "cache" not in path.parts}
+
+
+def test_a_dry_push_tells_what_would_be_sent(project, run_mlvc, far):
+    """And makes nothing there or here; the push then sends just that."""
+    run_mlvc("remote", "add", "team", far)
+    before = without_caches(project)
+
+    told = run_mlvc("push", "--dry-run", "--json").json()
+
+    assert not far.exists()
+    assert before == without_caches(project)
+    assert told["records"] > told["packs"] > 1
+    assert "would push" in run_mlvc("push", "--dry-run").stdout
+    sent = run_mlvc("push", "--json", "--jobs", "1").json()
+    assert (True, sent["url"], sent["packs"], sent["bytes"]) == (
+        told["dry_run"],
+        told["url"],
+        told["packs"],
+        told["bytes"],
+    )
+    assert told["bytes"] == sum(path.stat().st_size for path in far.rglob("*.pack"))
+    assert 0 == run_mlvc("push", "--dry-run", "--json").json()["packs"]
+
+
+@pytest.mark.parametrize("option", [[], ["--data"]])
+def test_a_dry_fetch_tells_what_would_be_brought(clone, far, option):
+    """Both stay as they are; the fetch then brings just that."""
+    clone("status", check=2)  # It makes the store.
+    before = without_caches(clone.cwd), contents(far)
+
+    told = clone("fetch", *option, "--dry-run", "--json").json()
+
+    assert before == (without_caches(clone.cwd), contents(far))
+    brought = clone("fetch", *option, "--json", "--jobs", "16").json()
+    assert (brought["packs"], brought["bytes"]) == (told["packs"], told["bytes"])
+    assert told["records"] > 0
+    assert 0 == clone("fetch", *option, "--dry-run", "--json").json()["records"]
+
+
+def test_a_dry_pull_tells_what_would_be_brought(clone, far):
+    """Of directories that are not here it says how many; once they are, it counts exactly what the pull brings."""
+    clone("status", check=2)  # It makes the store.
+    before = without_caches(clone.cwd), contents(far)
+
+    told = clone("pull", "--dry-run", "--json").json()
+
+    assert before == (without_caches(clone.cwd), contents(far))
+    assert told["unknown_directories"] == 1
+    assert "and what is in directories that `mlvc fetch` brings: 1" in clone("pull", "--dry-run").stdout
+    clone("fetch")
+    told = clone("pull", "--dry-run", "--json").json()
+    of_path = clone("pull", "data", "--dry-run", "--json").json()
+    assert before[0].keys() >= {path for path in without_caches(clone.cwd) if ".git" not in path.parts}
+    brought = clone("pull", "--json", "--jobs", "2").json()
+    assert (0, brought["packs"], brought["bytes"]) == (
+        told["unknown_directories"],
+        told["packs"],
+        told["bytes"],
+    )
+    assert 0 < of_path["bytes"] <= told["bytes"]
+
+
+def test_what_makes_no_sense_of_a_transfer(pushed, run_mlvc):
+    """Mending has no dry run, and nobody makes no request."""
+    assert "--repair has no dry run" in run_mlvc("push", "--repair", "--dry-run", check=2).stderr
+    for jobs in ("0", "65"):
+        assert "--jobs" in run_mlvc("push", "--jobs", jobs, check=2).stderr

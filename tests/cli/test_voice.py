@@ -235,6 +235,20 @@ def test_bars_appear_after_a_second_on_a_terminal(git_repo, seconds, option, is_
     assert ("" if option else "a note\n") == piped.stderr
 
 
+SENDING = SLOW.replace('total=30, unit="files"', 'total=30_000_000, unit="bytes"').replace(
+    "task.advance()", "task.advance(1_000_000)"
+)
+
+
+def test_what_is_counted_in_bytes_has_a_rate(git_repo):
+    """And tells the time that is left."""
+    environment = child_environment({"TERM": "xterm", "COLUMNS": "120"})
+
+    _, shown = on_terminal([sys.executable, "-c", SENDING, "2.5"], git_repo, environment)
+
+    assert re.search(r"of 30\.0 MB.* MB/s, 0:00:0\d left", shown)
+
+
 def test_json_errors_are_valid_json(git_repo, run_mlvc):
     """Also when the message holds quotes and odd names."""
     run_mlvc("init")

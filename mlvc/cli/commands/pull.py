@@ -10,6 +10,9 @@ from mlvc.cli.framework import make_command
 from mlvc.cli.render import plural, size, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
+from mlvc.cli.transfers import DryRun, Jobs, RemoteName, plan_json, plan_lines
+from mlvc.store.transfer import AT_ONCE
+from mlvc.verbs.plans import plan_pull
 from mlvc.verbs.pull import pull
 
 __all__ = ["command"]
@@ -25,12 +28,12 @@ def command(
         ),
     ] = None,
     *,
-    remote: Annotated[
-        str | None, typer.Option("--remote", metavar="NAME", help="Which remote; by default the default one.")
-    ] = None,
+    remote: RemoteName = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite changed data files too; they are stored first.")
     ] = False,
+    dry_run: DryRun = False,
+    jobs: Jobs = AT_ONCE,
 ) -> None:
     """Brings the data that the lock needs, and writes the files.
 
@@ -38,10 +41,15 @@ def command(
     Refuses, before any file is touched, if data that is stored nowhere would be lost.
     """
     session = session_of(context)
-    result = pull(open_repository(session), paths or (), remote, force=force)
+    if dry_run:
+        plan = plan_pull(open_repository(session), paths or (), remote, jobs=jobs)
+        session.answer(lambda: plan_json(plan), plan_lines(plan, "fetch", "from"))
+        return
+    result = pull(open_repository(session), paths or (), remote, force=force, jobs=jobs)
     files = result.files
     session.answer(
         lambda: {
+            "dry_run": False,
             "url": result.url,
             "packs": result.packs,
             "bytes": result.size_bytes,

@@ -10,21 +10,25 @@ from mlvc.cli.framework import make_command
 from mlvc.cli.render import plural, size
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
+from mlvc.cli.transfers import DryRun, Jobs, RemoteName, plan_json, plan_lines
+from mlvc.errors import UsageError
+from mlvc.store.transfer import AT_ONCE
+from mlvc.verbs.plans import plan_push
 from mlvc.verbs.push import push
 
 __all__ = ["command"]
 
 
-@make_command("push", "mlvc push", "mlvc push --remote backup")
+@make_command("push", "mlvc push", "mlvc push --dry-run", "mlvc push --remote backup --jobs 8")
 def command(
     context: typer.Context,
     *,
-    remote: Annotated[
-        str | None, typer.Option("--remote", metavar="NAME", help="Which remote; by default the default one.")
-    ] = None,
+    remote: RemoteName = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Read all of the remote, and replace what is damaged there.")
     ] = False,
+    dry_run: DryRun = False,
+    jobs: Jobs = AT_ONCE,
 ) -> None:
     """Sends what the remote lacks.
 
@@ -32,9 +36,17 @@ def command(
     What was cut short on the remote is sent again; other damage is found, and mended, only with --repair.
     """
     session = session_of(context)
-    result = push(open_repository(session), remote, repair=repair)
+    if dry_run:
+        if repair:
+            raise UsageError(
+                "--repair has no dry run", hint="`mlvc verify --remote --deep` tells what is damaged"
+            )
+        plan = plan_push(open_repository(session), remote, jobs=jobs)
+        session.answer(lambda: plan_json(plan), plan_lines(plan, "push", "to"))
+        return
+    result = push(open_repository(session), remote, repair=repair, jobs=jobs)
     session.answer(
-        lambda: {"url": result.url, "packs": result.packs, "bytes": result.size_bytes},
+        lambda: {"dry_run": False, "url": result.url, "packs": result.packs, "bytes": result.size_bytes},
         [
             f"pushed {plural(result.packs, 'pack')}, {size(result.size_bytes)}, to {result.url}"
             if result.packs
