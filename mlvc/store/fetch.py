@@ -403,14 +403,16 @@ def _bring_windows(
     ):
         try:
             pending.add(pool.submit(_read_window, remote, listed, first, target.read_base))
-            while pending:
-                # As many wait to be written as are being read.
+            while True:
+                # As many wait to be written as are being read. All of them may be done by now.
                 while (
                     failure is None
                     and len(pending) < 2 * remote.jobs
                     and (window := next(source, None)) is not None
                 ):
                     pending.add(pool.submit(_read_window, remote, listed, window, target.read_base))
+                if not pending:
+                    break
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = future.exception()

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import sys
 
 import pytest
 
@@ -164,3 +165,20 @@ def test_two_deltas_of_one_chunk(far, number, attempt):
     far.fetch(VERSIONS[1], VERSIONS[3])
     assert VERSIONS[1] == far.store.read_blob(BlobId.of(VERSIONS[1]))
     assert [] == far.reporter.warnings
+
+
+def test_all_comes_however_soon_it_is_answered(far):
+    """Every request on its way may be answered before anybody looks; those that were not made yet are made then."""
+    many = [bytes([number]) * 60_000 + RNG.randbytes(60_000) for number in range(100)]
+    far.put(chunk(VERSIONS[0]), among=many)
+    remote, listed, indexes = far.look()
+    remote.jobs = 1
+    wanted = [key(data) for data in many[::4]]
+    interval = sys.getswitchinterval()
+    # So whoever asks is seldom quicker than who answers.
+    sys.setswitchinterval(1e-6)
+    try:
+        fetch_records(far.store, remote, listed, indexes, wanted, RecordingReporter())
+    finally:
+        sys.setswitchinterval(interval)
+    assert set() == far.store.lacking(wanted)
