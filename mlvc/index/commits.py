@@ -20,39 +20,40 @@ from mlvc.index.rows import key_text
 from mlvc.model.ids import CommitId, EnvironmentId, ObjectId
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 __all__ = ["all_changes", "all_commits", "commits_by_sha", "paths_holding"]
 
 
-def commits_by_sha(connection: Connection, project: str, shas: Collection[str]) -> Mapping[str, CommitId]:
+def commits_by_sha(connection: Connection, project: str, shas: Collection[str]) -> Mapping[str, CommitRow]:
     """Returns the mlvc commits that link to git commits, by SHA."""
     table = schema.commits
-    found: dict[str, CommitId] = {}
+    found: dict[str, CommitRow] = {}
     for batch in batches({key_text(sha) for sha in shas}):
-        query = (
-            select(table.c.code_sha, table.c.id)
-            .where(table.c.project == project, table.c.code_sha.in_(batch))
-            # The same git commit recorded twice differs only in what was known of it; any rule will do.
-            .order_by(table.c.id.desc())
-        )
-        found.update((row.code_sha, CommitId.parse(row.id)) for row in connection.execute(query))
+        wanted = (table.c.project == project, table.c.code_sha.in_(batch))
+        # The same git commit recorded twice differs only in what was known of it; any rule will do.
+        found.update((row.code_sha, row) for row in reversed(_commit_rows(connection, *wanted)))
     return found
 
 
 def all_commits(connection: Connection, project: str) -> Sequence[CommitRow]:
     """Returns all commits, the newest first."""
+    found = _commit_rows(connection, schema.commits.c.project == project)
+    return sorted(found, key=lambda commit: moment(commit.time), reverse=True)
+
+
+def _commit_rows(connection: Connection, *wanted: ColumnElement[bool]) -> list[CommitRow]:
+    """Returns the commits that fit, by id."""
     table, parents = schema.commits, schema.commit_parents
     by_commit: dict[int, list[CommitId]] = defaultdict(list)
-    of_project = (
+    of_them = (
         select(parents)
         .join(table, table.c.number == parents.c.commit_number)
-        .where(table.c.project == project)
+        .where(*wanted)
         .order_by(parents.c.position)
     )
-    for row in connection.execute(of_project):
+    for row in connection.execute(of_them):
         by_commit[row.commit_number].append(CommitId.parse(row.parent))
-    query = select(table).where(table.c.project == project).order_by(table.c.id)
     found = [
         CommitRow(
             id=CommitId.parse(row.id),
@@ -63,13 +64,16 @@ def all_commits(connection: Connection, project: str) -> Sequence[CommitRow]:
             time=row.time,
             message=row.message,
         )
-        for row in connection.execute(query)
+        for row in connection.execute(select(table).where(*wanted))
     ]
-    return sorted(found, key=lambda commit: moment(commit.time), reverse=True)
+    # Asked for in the query, the order would lead SQLite to go through all commits of the project by id.
+    return sorted(found, key=lambda row: row.id)
 
 
-def all_changes(connection: Connection, project: str) -> Mapping[CommitId, CommitChanges]:
-    """Returns what each commit changed."""
+def all_changes(
+    connection: Connection, project: str, paths: Collection[str] | None = None
+) -> Mapping[CommitId, CommitChanges]:
+    """Returns what each commit changed, or what of it is at one of the paths, in text form."""
     table, changed, parents, names = (
         schema.commits,
         schema.commit_changes,
@@ -85,8 +89,15 @@ def all_changes(connection: Connection, project: str) -> Mapping[CommitId, Commi
         .join(names, names.c.number == changed.c.path_number)
         .where(own)
     )
-    for number, path, data_id, run in connection.execute(query):
-        by_commit[number][path] = (data_id, run)
+    keys = None if paths is None else {key_text(path) for path in paths}
+    queries = (
+        [query]
+        if keys is None
+        else [query.where(names.c.project == project, names.c.key.in_(batch)) for batch in batches(keys)]
+    )
+    for each in queries:
+        for number, path, data_id, run in connection.execute(each):
+            by_commit[number][path] = (data_id, run)
     of_parents = (
         select(parents.c.commit_number, parents.c.parent)
         .join(table, table.c.number == parents.c.commit_number)

@@ -135,9 +135,10 @@ class MetadataIndex:
 
     def commit_for_sha(self, sha: str) -> CommitId | None:
         """Returns the mlvc commit that links to a git commit."""
-        return self.commits_for_shas([sha]).get(sha)
+        found = self.commits_for_shas([sha]).get(sha)
+        return None if found is None else found.id
 
-    def commits_for_shas(self, shas: Collection[str]) -> Mapping[str, CommitId]:
+    def commits_for_shas(self, shas: Collection[str]) -> Mapping[str, CommitRow]:
         """Returns the mlvc commits that link to git commits, by SHA; a git commit without one is not there."""
         with self._database.reading() as connection:
             return commits_by_sha(connection, self._project, shas)
@@ -147,10 +148,14 @@ class MetadataIndex:
         with self._database.reading() as connection:
             return all_commits(connection, self._project)
 
-    def changes(self) -> Mapping[CommitId, CommitChanges]:
-        """Returns what each commit changed."""
+    def changes(self, paths: Collection[str] | None = None) -> Mapping[CommitId, CommitChanges]:
+        """Returns what each commit changed.
+
+        Args:
+            paths: Only what it changed at these tracked paths, in text form; None for all.
+        """
         with self._database.reading() as connection:
-            return all_changes(connection, self._project)
+            return all_changes(connection, self._project, paths)
 
     def run_rows(
         self, *, name: str | None = None, status: str | None = None, limit: int | None = None

@@ -11,8 +11,7 @@ from mlvc.index import schema
 from mlvc.index.answers import Impact
 from mlvc.index.commits import paths_holding
 from mlvc.index.intake import batches
-from mlvc.index.lineage import runs_with_data
-from mlvc.index.runs import runs_where
+from mlvc.index.runs import runs_numbered, runs_with_data
 from mlvc.index.trees import holders_of
 
 if TYPE_CHECKING:
@@ -56,14 +55,9 @@ def impact(connection: Connection, project: str, data: Collection[str], runs: Co
         frontier = made | (holders_of(connection, project, made) - reached)
         reached |= frontier
         new_runs = set()
-    found = [
-        row
-        for batch in batches(reached_runs)
-        for row in runs_where(connection, project, table.c.number.in_(batch))
-    ]
     return Impact(
         frozenset(reached),
-        tuple(sorted(found, key=lambda row: (row.started, row.id))),
+        tuple(runs_numbered(connection, reached_runs)),
         tuple(paths_holding(connection, project, sorted(reached))),
     )
 

@@ -17,6 +17,7 @@ from mlvc.index import schema
 from mlvc.index.rows import Name, Row, key_text, plain, rows_of
 from mlvc.model.ids import CommitId, EnvironmentId, ObjectId, RunId, VerdictId
 from mlvc.model.objects import Commit
+from mlvc.model.tree import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -47,6 +48,7 @@ TABLES: Mapping[type[ObjectId], Table] = {
     VerdictId: schema.verdicts,
 }
 _NUMBER_COLUMNS = {table: column for table, (_, column) in schema.OWNERS.items()}
+_DATA_TABLES = {schema.commit_changes, schema.run_inputs, schema.run_outputs}
 _CHILDREN: Mapping[Table, tuple[tuple[Table, str], ...]] = {
     schema.environments: ((schema.distributions, "environment"),),
     schema.verdicts: ((schema.verdict_outputs, "verdict_id"),),
@@ -110,12 +112,10 @@ def find_known(connection: Connection, project: str, object_ids: Collection[Obje
 def take_in(connection: Connection, project: str, objects: Sequence[Taken]) -> None:
     """Writes the rows of those objects that have none yet; `connection` excludes other writers."""
     known = find_known(connection, project, [item.id for item in objects])
+    new = list({item.id: item for item in objects if item.id not in known}.values())
     rows: dict[Table, list[Row]] = defaultdict(list)
     numbers = {table: next_number(connection, table) for table in (schema.runs, schema.commits)}
-    for item in objects:
-        if item.id in known:
-            continue
-        known.add(item.id)
+    for item in new:
         head = TABLES[type(item.id)]
         for table, row in item.rows:
             if table is head and head in numbers:
@@ -126,6 +126,7 @@ def take_in(connection: Connection, project: str, objects: Sequence[Taken]) -> N
             else:
                 row["project"] = project
             rows[table].append(row)
+    rows[schema.unread_trees] = _unread_trees(connection, project, new)
     wanted = {
         value.text
         for found in rows.values()
@@ -135,7 +136,29 @@ def take_in(connection: Connection, project: str, objects: Sequence[Taken]) -> N
     }
     by_name = number_names(connection, project, wanted)
     for table, found in rows.items():
-        connection.execute(insert(table), [_values(row, by_name) for row in found])
+        if found:
+            connection.execute(insert(table), [_values(row, by_name) for row in found])
+
+
+def _unread_trees(connection: Connection, project: str, objects: Sequence[Taken]) -> list[Row]:
+    """Returns a row for each directory that an object names and whose tree is not known; see `mlvc.index.trees`."""
+    found: dict[str, Row] = {}
+    for item in objects:
+        head = item.rows[0][1]
+        for table, row in item.rows:
+            if table in _DATA_TABLES and row["kind"] == Kind.DIRECTORY.word:
+                tree, moment = (
+                    str(row["data_id"]),
+                    head["time" if table is schema.commit_changes else "started"],
+                )
+                named = {"project": project, "id": tree, "path_number": row["path_number"], "moment": moment}
+                found.setdefault(tree, named)
+    for table in (schema.trees, schema.unread_trees):
+        for batch in batches(found):
+            query = select(table.c.id).where(table.c.project == project, table.c.id.in_(batch))
+            for known in connection.scalars(query).all():
+                del found[known]
+    return list(found.values())
 
 
 def _values(row: Row, by_name: Mapping[str, int]) -> dict[str, str | int | float | None]:

@@ -10,13 +10,14 @@ from sqlalchemy import select
 from mlvc.index import schema
 from mlvc.index.answers import LineageEdge
 from mlvc.index.intake import batches
+from mlvc.index.runs import runs_with_data
 from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.tree import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Table
 
-__all__ = ["runs_with_data", "trace"]
+__all__ = ["trace"]
 
 
 def trace(
@@ -55,21 +56,6 @@ def _follow(connection: Connection, project: str, data: set[str], enter: Table, 
         } - seen
         seen |= frontier
     return runs
-
-
-def runs_with_data(
-    connection: Connection, project: str, table: Table, data_ids: Collection[str]
-) -> Iterator[int]:
-    """Yields the numbers of the runs that have one of the data in `table`."""
-    runs = schema.runs
-    for batch in batches(data_ids):
-        query = (
-            select(table.c.run_number, runs.c.project)
-            .join(runs, runs.c.number == table.c.run_number)
-            .where(table.c.data_id.in_(batch))
-        )
-        # Asked for in the query, the project would lead SQLite to go through all runs of it.
-        yield from (row.run_number for row in connection.execute(query) if row.project == project)
 
 
 def _of_runs(

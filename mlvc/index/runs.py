@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Row, select
@@ -17,7 +17,17 @@ from mlvc.model.ids import EnvironmentId, ObjectId, PlanId, RunId, TreeId, Verdi
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select, Table
 
-__all__ = ["name_number", "run_row", "run_select", "runs_by_id", "runs_where", "runs_with", "verdicts_of"]
+__all__ = [
+    "name_number",
+    "run_row",
+    "run_select",
+    "runs_by_id",
+    "runs_numbered",
+    "runs_where",
+    "runs_with",
+    "runs_with_data",
+    "verdicts_of",
+]
 
 
 def name_number(project: str, text: str) -> Any:  # noqa: ANN401  # SQLAlchemy's type of a scalar subquery
@@ -50,6 +60,17 @@ def runs_where(
     return [run_row(row) for row in connection.execute(query)]
 
 
+def runs_numbered(connection: Connection, numbers: Collection[int]) -> list[RunRow]:
+    """Returns the runs of these numbers, the oldest first."""
+    # Asked for in the query, the project or the order would lead to all runs of the project.
+    found = [
+        run_row(row)
+        for batch in batches(numbers)
+        for row in connection.execute(run_select().where(schema.runs.c.number.in_(batch)))
+    ]
+    return sorted(found, key=lambda row: (row.started, row.id))
+
+
 def runs_by_id(connection: Connection, project: str, run_ids: Collection[RunId]) -> list[RunRow]:
     """Returns the runs of these ids, the oldest first."""
     found = [
@@ -62,8 +83,24 @@ def runs_by_id(connection: Connection, project: str, run_ids: Collection[RunId])
 
 def runs_with(connection: Connection, project: str, table: Table, data_id: ObjectId) -> list[RunId]:
     """Returns the runs that have the data in `table`, the newest first."""
-    inside = select(table.c.run_number).where(table.c.data_id == str(data_id))
-    return [row.id for row in runs_where(connection, project, schema.runs.c.number.in_(inside))]
+    numbers = runs_with_data(connection, project, table, [str(data_id)])
+    found = runs_numbered(connection, list(dict.fromkeys(numbers)))
+    return [row.id for row in sorted(found, key=lambda row: row.started, reverse=True)]
+
+
+def runs_with_data(
+    connection: Connection, project: str, table: Table, data_ids: Collection[str]
+) -> Iterator[int]:
+    """Yields the numbers of the runs that have one of the data in `table`."""
+    runs = schema.runs
+    for batch in batches(data_ids):
+        query = (
+            select(table.c.run_number, runs.c.project)
+            .join(runs, runs.c.number == table.c.run_number)
+            .where(table.c.data_id.in_(batch))
+        )
+        # Asked for in the query, the project would lead SQLite to go through all runs of it.
+        yield from (row.run_number for row in connection.execute(query) if row.project == project)
 
 
 def verdicts_of(connection: Connection, project: str, run: RunId) -> Sequence[VerdictRow]:

@@ -34,11 +34,12 @@ __all__ = [
     "schema_versions",
     "tree_entries",
     "trees",
+    "unread_trees",
     "verdict_outputs",
     "verdicts",
 ]
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The latest revision in `migrations/versions`; revisions sort as text."""
 
 VERSION_TABLE = "alembic_version"
@@ -149,6 +150,14 @@ tree_entries = _table(
     _text("name", key=True),
     _text("child", nullable=True),
     _index("child"),
+)
+
+unread_trees = _table(
+    "unread_trees",
+    _text("project", key=True),
+    _text("id", key=True),
+    _integer("path_number"),
+    _text("moment"),
 )
 
 environments = _table(

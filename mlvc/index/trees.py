@@ -6,17 +6,16 @@ So a version of a directory costs what changed in it. Trees are read by the firs
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, union
+from sqlalchemy import delete, insert, select
 
 from mlvc.index import schema
 from mlvc.index.intake import batches, next_number
 from mlvc.model.ids import ObjectId, TreeId
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -40,6 +39,8 @@ class _Place:
 def take_in_trees(database: Database, store: ObjectCatalog, project: str, reporter: Reporter) -> int:
     """Takes in every tree that a commit or a run names and that was not seen yet; returns how many are not here.
 
+    Costs what is new, however many trees, commits and runs are known.
+
     Raises:
         IntegrityError: A tree is damaged.
     """
@@ -54,8 +55,7 @@ def take_in_trees(database: Database, store: ObjectCatalog, project: str, report
                 continue
             with database.reading() as connection:
                 base = _latest_at(connection, project, place.path_number)
-                known = _known(connection, project)
-            told = dict(_told(store, place.tree, base, known))
+                told = _told(connection, store, project, place.tree, base)
             with database.writing() as connection:
                 _write(connection, project, place, told)
     return absent
@@ -97,29 +97,9 @@ def _holding(connection: Connection, project: str, children: Collection[str]) ->
 
 def _unread(connection: Connection, project: str) -> list[_Place]:
     """Returns the directories that are named somewhere and not known, in the order in which they came up."""
-    commits, runs, trees = schema.commits, schema.runs, schema.trees
-    queries = []
-    for table, owner, own in (
-        (schema.commit_changes, commits, "commit_number"),
-        (schema.run_inputs, runs, "run_number"),
-        (schema.run_outputs, runs, "run_number"),
-    ):
-        is_known = (
-            select(trees.c.id).where(trees.c.project == project, trees.c.id == table.c.data_id).exists()
-        )
-        moment = owner.c.time if owner is commits else owner.c.started
-        queries.append(
-            select(table.c.data_id, table.c.path_number, moment.label("moment"))
-            .join(owner, owner.c.number == table.c[own])
-            .where(owner.c.project == project, table.c.kind == Kind.DIRECTORY.word, ~is_known)
-        )
-    found = union(*queries).subquery()
-    query = (
-        select(found.c.data_id, func.min(found.c.path_number), func.min(found.c.moment).label("first"))
-        .group_by(found.c.data_id)
-        .order_by("first", found.c.data_id)
-    )
-    return [_Place(TreeId.parse(data_id), path) for data_id, path, _ in connection.execute(query)]
+    table = schema.unread_trees
+    query = select(table).where(table.c.project == project).order_by(table.c.moment, table.c.id)
+    return [_Place(TreeId.parse(row.id), row.path_number) for row in connection.execute(query)]
 
 
 def _latest_at(connection: Connection, project: str, path_number: int) -> TreeId | None:
@@ -134,33 +114,45 @@ def _latest_at(connection: Connection, project: str, path_number: int) -> TreeId
     return None if text is None else TreeId.parse(text)
 
 
-def _known(connection: Connection, project: str) -> set[str]:
-    return set(connection.scalars(select(schema.trees.c.id).where(schema.trees.c.project == project)))
+def _known(connection: Connection, project: str, ids: Iterable[TreeId | None]) -> set[TreeId]:
+    """Returns those of the trees that were taken in."""
+    table = schema.trees
+    texts = {str(each) for each in ids if each is not None}
+    return {
+        TreeId.parse(text)
+        for batch in batches(texts)
+        for text in connection.scalars(
+            select(table.c.id).where(table.c.project == project, table.c.id.in_(batch))
+        )
+    }
 
 
 def _told(
-    store: ObjectCatalog, tree: TreeId, base: TreeId | None, known: Collection[str]
-) -> Iterator[tuple[TreeId, tuple[TreeId | None, _Told]]]:
-    """Yields each tree here that is not known, with its base and what it tells against that."""
-    pending, seen = [(tree, base)], set(known)
+    connection: Connection, store: ObjectCatalog, project: str, tree: TreeId, base: TreeId | None
+) -> dict[TreeId, tuple[TreeId | None, _Told]]:
+    """Returns each tree here that is not known, with its base and what it tells against that."""
+    told: dict[TreeId, tuple[TreeId | None, _Told]] = {}
+    pending = [(tree, base)]
     while pending:
-        current, before = pending.pop()
-        if str(current) in seen or not store.has_tree(current):
-            continue
-        seen.add(str(current))
-        if before is not None and (
-            before == current or str(before) not in known or not store.has_tree(before)
-        ):
-            before = None
-        old = {} if before is None else _children(store, before)
-        new = _children(store, current)
-        told: _Told = {name: str(child) for name, child in new.items() if old.get(name) != child}
-        told.update((name, None) for name in old.keys() - new.keys())
-        yield current, (before, told)
-        for name in told:
-            child, earlier = new.get(name), old.get(name)
-            if isinstance(child, TreeId):
-                pending.append((child, earlier if isinstance(earlier, TreeId) else None))
+        known = _known(connection, project, {each for pair in pending for each in pair})
+        below: list[tuple[TreeId, TreeId | None]] = []
+        for current, earlier in pending:
+            if current in known or current in told or not store.has_tree(current):
+                continue
+            before = earlier if earlier in known else None
+            if before is not None and not store.has_tree(before):
+                before = None
+            old = {} if before is None else _children(store, before)
+            new = _children(store, current)
+            changes: _Told = {name: str(child) for name, child in new.items() if old.get(name) != child}
+            changes.update((name, None) for name in old.keys() - new.keys())
+            told[current] = (before, changes)
+            for name in changes:
+                child, stood = new.get(name), old.get(name)
+                if isinstance(child, TreeId):
+                    below.append((child, stood if isinstance(stood, TreeId) else None))
+        pending = below
+    return told
 
 
 def _children(store: ObjectCatalog, tree: TreeId) -> Mapping[str, ObjectId]:
@@ -170,11 +162,11 @@ def _children(store: ObjectCatalog, tree: TreeId) -> Mapping[str, ObjectId]:
 def _write(
     connection: Connection, project: str, place: _Place, told: Mapping[TreeId, tuple[TreeId | None, _Told]]
 ) -> None:
-    known = _known(connection, project)  # Another process may have been faster.
+    known = _known(connection, project, told)  # Another process may have been faster.
     number = next_number(connection, schema.trees)
     trees, entries = [], []
     for tree, (base, changes) in told.items():
-        if str(tree) in known:
+        if tree in known:
             continue
         trees.append(
             {
@@ -191,3 +183,5 @@ def _write(
         connection.execute(insert(schema.trees), trees)
     if entries:
         connection.execute(insert(schema.tree_entries), entries)
+    unread = schema.unread_trees
+    connection.execute(delete(unread).where(unread.c.project == project, unread.c.id == str(place.tree)))

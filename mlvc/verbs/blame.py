@@ -63,7 +63,7 @@ def blame(repo: Repo, path: str | None = None) -> BlameResult:
     repo.index.catch_up(repo.reporter)
     head = repo.code.head_sha()
     start = None if head is None else repo.index.commit_for_sha(head)
-    changes = repo.index.changes()
+    changes = repo.index.changes(None if path is None else [entry.name for entry in entries])
     return BlameResult(tuple(_blamed(entry, start, changes) for entry in entries))
 
 

@@ -143,7 +143,7 @@ def _needed(
     if closure.needed and with_commits:
         records = repo.index_for_work().commits_for_shas([sha for sha, _ in versions])
         for sha, record in records.items():
-            closure.add_object(record, f"the git commit {sha[:12]}")
+            closure.add_object(record.id, f"the git commit {sha[:12]}")
     return closure.needed
 
 

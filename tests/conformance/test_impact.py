@@ -148,6 +148,21 @@ def test_a_version_of_a_directory_costs_what_changed(project):
     assert (2, 2) == tuple(after[name] - before[name] for name in ("trees", "tree_entries"))
 
 
+def test_directories_wait_to_be_read(project):
+    """Each that is named and not known is noted once, and read once; what is not here stays noted."""
+    files = Files(project, random.Random(1))
+    first, gone = files.tracked("data"), data("gone", kind=Kind.DIRECTORY)
+    project.run([first], [gone])
+    project.run([first, files.tracked("same")])
+    before = project.catch_up().counts()
+
+    project.index.impact(project.reporter, data=[BlobId.of(b"x")])
+    project.add(Commit("a" * 40, None, (first, gone)))
+
+    assert 2 == before["unread_trees"]
+    assert 1 == project.catch_up().counts()["unread_trees"]
+
+
 def test_a_commit_costs_what_changed(project):
     """However many paths are tracked, and however many commits there are."""
     paths = {name: data(name) for name in (f"p{number}" for number in range(500))}

@@ -136,9 +136,10 @@ def everything(database: Database) -> dict[str, list[dict[str, Any]]]:
             owner: {row.number: row.id for row in connection.execute(select(owner.c.number, owner.c.id))}
             for owner in (schema.runs, schema.commits)
         }
+        about_trees = {schema.trees, schema.tree_entries, schema.unread_trees}
         found: dict[str, list[dict[str, Any]]] = {}
         for table in schema.METADATA.sorted_tables:
-            if table in {schema.schema_versions, schema.names, schema.trees, schema.tree_entries}:
+            if table in {schema.schema_versions, schema.names, *about_trees}:
                 continue
             owner, own = schema.OWNERS.get(table, (schema.runs, None))
             rows = []

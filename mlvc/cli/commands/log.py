@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,10 @@ from mlvc.cli.framework import make_command
 from mlvc.cli.render import indented
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
-from mlvc.verbs.log import Logged, log
+from mlvc.verbs.log import log
+
+if TYPE_CHECKING:
+    from mlvc.index.answers import CommitRow
 
 __all__ = ["command"]
 
@@ -30,15 +33,14 @@ def command(
     session = session_of(context)
     result = log(open_repository(session), rev, limit=limit)
     session.answer(
-        lambda: {"commits": [_json(logged) for logged in result.commits]},
-        (line for logged in result.commits for line in _lines(logged)),
+        lambda: {"commits": [_json(commit) for commit in result.commits]},
+        (line for commit in result.commits for line in _lines(commit)),
     )
 
 
-def _json(logged: Logged) -> dict[str, str]:
-    commit = logged.commit
+def _json(commit: CommitRow) -> dict[str, str]:
     return {
-        "id": str(logged.id),
+        "id": str(commit.id),
         "code_sha": commit.code_sha,
         "message": commit.message,
         "author": commit.author,
@@ -46,9 +48,8 @@ def _json(logged: Logged) -> dict[str, str]:
     }
 
 
-def _lines(logged: Logged) -> Iterator[str]:
-    commit = logged.commit
-    yield f"commit {logged.id}"
+def _lines(commit: CommitRow) -> Iterator[str]:
+    yield f"commit {commit.id}"
     yield f"code   {commit.code_sha}"
     yield f"author {commit.author}"
     yield f"time   {commit.time}"

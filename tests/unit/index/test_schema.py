@@ -46,6 +46,25 @@ def test_an_older_index_is_brought_up_to_date(project):
     assert 0 == project.index.counts()["runs"]
 
 
+def test_statistics_of_an_older_index(project):
+    """It gets those of a new one: without them every question would go through all rows of the project."""
+    new, old = SqliteFile(project.directory / "new.db"), project.database
+    engine = create_engine(f"sqlite:///{project.directory / 'index.db'}", poolclass=NullPool)
+    with engine.begin() as connection:
+        upgrade(connection)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
+        connection.exec_driver_sql("DROP TABLE unread_trees")
+
+    found = []
+    for database in (new, old):
+        with database.reading() as connection:
+            rows = connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1")
+            found.append({tuple(row) for row in rows})
+
+    assert found[0] == found[1]
+    assert ("runs", "ix_runs_project_id", "100000 100000 1") in found[0]
+
+
 def test_a_version_that_no_migration_knows(project):
     """A stored version before ours that no migration starts from leads to a rebuild."""
     path = project.directory / "index.db"

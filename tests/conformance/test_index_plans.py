@@ -1,0 +1,60 @@
+"""No question reads a large table from end to end: what the databases say of how they would answer.
+
+A lost database index, or a question that no index helps, fails here, long before anybody has enough runs to notice.
+"""
+
+import pytest
+
+from mlvc.index.database import MetadataIndex
+from mlvc.index.postgres import PostgresDatabase
+from mlvc.index.sqlite import SqliteFile
+from tests.support.index_scale import (
+    PROJECT,
+    MadeUp,
+    analyse,
+    fill,
+    questions,
+    statements,
+    take_in_commit,
+    walked,
+)
+from tests.support.reporter import RecordingReporter
+
+MADE = MadeUp(runs=1_500, values=3, commits=30, files=300)
+QUESTIONS = {question.asked: question for question in questions(MADE)}
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def scaled(request, tmp_path_factory):
+    """A filled database that knows how its rows are spread."""
+    if request.param == "sqlite":
+        database = SqliteFile(tmp_path_factory.mktemp("scale") / "index.db")
+    else:
+        database = PostgresDatabase(request.getfixturevalue("postgres_server").url("scale"))
+    fill(database, MADE)
+    for number in range(MADE.commits):
+        take_in_commit(database, MADE, number)
+    MetadataIndex(database, MADE, PROJECT).find_data(RecordingReporter(), "00")
+    analyse(database)
+    return database
+
+
+@pytest.mark.parametrize("asked", QUESTIONS)
+def test_a_question_is_answered_by_indexes(scaled, asked):
+    """Each has an answer, and nothing large is read whole for it."""
+    question = QUESTIONS[asked]
+    with statements(scaled) as seen:
+        lines = question.ask(MetadataIndex(scaled, MADE, PROJECT))
+
+    found = walked(scaled, seen, avoid_scans=True)
+
+    assert set() == (found["whole"] | found["project"]) - question.walks
+    assert lines > 0
+
+
+def test_what_no_index_helps_is_seen(scaled):
+    """The check itself: a condition on a column without an index reads the whole table."""
+    with statements(scaled) as seen, scaled.reading() as connection:
+        connection.exec_driver_sql("SELECT id FROM runs WHERE author = 'x'").all()
+
+    assert {"runs"} == walked(scaled, seen, avoid_scans=True)["whole"]
