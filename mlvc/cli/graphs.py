@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,12 +104,10 @@ def _ranks(graph: Graph) -> Mapping[str, int]:
         waiting[end] += 1
     ranks = dict.fromkeys(after, 0)
     ready = [key for key, count in waiting.items() if count == 0]
-    left = [key for key, count in waiting.items() if count]
+    left = iter([key for key, count in waiting.items() if count])
     done: set[str] = set()
-    while ready or left:
-        if not ready:
-            # What is left leads in a circle: one of it goes first.
-            ready = [next(key for key in left if key not in done)]
+    # What is left when nothing is ready leads in a circle: one of it goes first.
+    while ready or (ready := list(itertools.islice((key for key in left if key not in done), 1))):
         key = ready.pop()
         if key in done:
             continue
@@ -120,7 +119,6 @@ def _ranks(graph: Graph) -> Mapping[str, int]:
             waiting[end] -= 1
             if waiting[end] == 0:
                 ready.append(end)
-        left = [key for key in left if key not in done]
     return ranks
 
 

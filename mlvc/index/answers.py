@@ -104,7 +104,7 @@ class DistributionRow:
     version: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class LineageEdge:
     """That a run read or made data.
 

@@ -302,7 +302,9 @@ class MetadataIndex:
         with self._database.reading() as connection:
             run_ids, edges = trace(connection, self._project, targets)
             runs = runs_by_id(connection, self._project, run_ids)
-        return Lineage(tuple(runs), tuple(sorted(edges)))
+        # A run may read a directory where it then makes a file, and ids of blobs and trees do not compare.
+        ordered = sorted(edges, key=lambda edge: (edge.run, edge.path, edge.made, str(edge.data)))
+        return Lineage(tuple(runs), tuple(ordered))
 
     def _take_in(
         self, database: Database, known: Container[PackId], reporter: Reporter, *, is_anew: bool = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import BlobId, RunId, TreeId
@@ -14,9 +15,14 @@ from mlvc.repo import Repo
 from mlvc.verbs.target import find_tracked, resolve_target
 
 if TYPE_CHECKING:
-    from mlvc.index.answers import LineageEdge, PathRow, RunRow
+    from mlvc.index.answers import Lineage, LineageEdge, PathRow, RunRow
 
 __all__ = ["LineageResult", "Made", "lineage"]
+
+_DEEPEST = 50
+"""Runs, one made from the other, that are told one inside the other; `runs` and `edges` tell of all."""
+
+_Runs: TypeAlias = "defaultdict[BlobId | TreeId, list[RunRow]]"
 
 
 class NoLineageError(NotFoundError):
@@ -33,15 +39,17 @@ class Made:
         entry: The data, by path and id.
         run: The run that made it; None for data that was added as it is, and where the run was shown before.
         inputs: What that run read, each with its own origin.
-        used_by: Runs that read the data (filled for the targets only).
+        used_by: Runs that read the data, the newest first (filled for the targets only).
         repeated: Whether the run already stands higher up, so that it is not opened again.
+        is_far: Whether so many runs lie between that this one is not opened.
     """
 
     entry: TrackedPath
     run: Run | None = None
     inputs: tuple[Made, ...] = ()
-    used_by: tuple[Run, ...] = ()
+    used_by: tuple[RunRow, ...] = ()
     repeated: bool = False
+    is_far: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +80,48 @@ def lineage(repo: Repo, target: str) -> LineageResult:
     repo.index.catch_up(repo.reporter)
     ids = list(dict.fromkeys(entry.id for entry in entries))
     graph = repo.index.lineage(ids)
-    below = {str(data_id) for data_id in ids} | {str(edge.data) for edge in graph.edges if edge.made}
+    makers, readers = _by_data(graph)
     return LineageResult(
-        tuple(_with_uses(repo, _origin(repo, entry, set())) for entry in entries),
+        tuple(
+            replace(_origin(repo, entry, makers, set(), 0), used_by=tuple(readers[entry.id][::-1]))
+            for entry in entries
+        ),
         graph.runs,
         graph.edges,
-        tuple(repo.index.paths_with_ids(below)),
+        tuple(repo.index.paths_with_ids({str(each) for each in _made_of(ids, graph.edges)})),
     )
+
+
+def _by_data(graph: Lineage) -> tuple[_Runs, _Runs]:
+    """Returns the runs that made each piece of data and those that read it, both the oldest first."""
+    makers: _Runs = defaultdict(list)
+    readers: _Runs = defaultdict(list)
+    rows = {row.id: row for row in graph.runs}
+    place = {run_id: number for number, run_id in enumerate(rows)}
+    for edge in sorted(graph.edges, key=lambda edge: place[edge.run]):
+        found = (makers if edge.made else readers)[edge.data]
+        if rows[edge.run] not in found[-1:]:  # A run may read the same data at two paths.
+            found.append(rows[edge.run])
+    return makers, readers
+
+
+def _made_of(data: Iterable[BlobId | TreeId], edges: Iterable[LineageEdge]) -> set[BlobId | TreeId]:
+    """Returns the data and all that was made of it, and nothing that it was made of."""
+    readers: dict[BlobId | TreeId, list[RunId]] = defaultdict(list)
+    outputs: dict[RunId, list[BlobId | TreeId]] = defaultdict(list)
+    for edge in edges:
+        if edge.made:
+            outputs[edge.run].append(edge.data)
+        else:
+            readers[edge.data].append(edge.run)
+    found: set[BlobId | TreeId] = set()
+    pending = list(data)
+    while pending:
+        each = pending.pop()
+        if each not in found:
+            found.add(each)
+            pending += [made for run in readers[each] for made in outputs[run]]
+    return found
 
 
 def _entries(repo: Repo, target: str) -> Sequence[TrackedPath]:
@@ -94,37 +137,23 @@ def _entries(repo: Repo, target: str) -> Sequence[TrackedPath]:
     raise NoLineageError(f"{target} is neither data nor a run nor a commit")
 
 
-def _maker(repo: Repo, entry: TrackedPath) -> Run | None:
+def _maker(repo: Repo, entry: TrackedPath, makers: _Runs) -> Run | None:
     """Returns the run that made the data: the one that its line names, else the first that is known to have."""
-    run_id = entry.run
-    if run_id is None:
-        known = repo.index.runs_by_output(entry.id)
-        run_id = known[-1] if known else None
+    known = makers[entry.id]
+    run_id = entry.run or (known[0].id if known else None)
     if run_id is None or not repo.store.has_object(run_id):
         return None
     run = repo.store.read_object(run_id)
     return run if isinstance(run, Run) else None
 
 
-def _origin(repo: Repo, entry: TrackedPath, shown: set[RunId]) -> Made:
-    run = _maker(repo, entry)
+def _origin(repo: Repo, entry: TrackedPath, makers: _Runs, shown: set[RunId], depth: int) -> Made:
+    run = _maker(repo, entry, makers)
     if run is None:
         return Made(entry)
-    run_id = run.id
-    if run_id in shown:
+    if run.id in shown:
         return Made(entry, run, repeated=True)
-    shown.add(run_id)
-    return Made(entry, run, tuple(_origin(repo, item, shown) for item in run.inputs))
-
-
-def _with_uses(repo: Repo, made: Made) -> Made:
-    return Made(made.entry, made.run, made.inputs, _users(repo, made.entry.id), made.repeated)
-
-
-def _users(repo: Repo, data_id: BlobId | TreeId) -> tuple[Run, ...]:
-    found = (
-        repo.store.read_object(run_id)
-        for run_id in repo.index.runs_by_input(data_id)
-        if repo.store.has_object(run_id)  # A colleague's may not be fetched.
-    )
-    return tuple(run for run in found if isinstance(run, Run))
+    if depth == _DEEPEST:
+        return Made(entry, run, is_far=True)
+    shown.add(run.id)
+    return Made(entry, run, tuple(_origin(repo, item, makers, shown, depth + 1) for item in run.inputs))

@@ -6,8 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlvc.model.ids import BlobId
+from mlvc.model.ids import BlobId, PlanId, TreeId
+from mlvc.model.objects import Code, Run
+from mlvc.repo import Repo
 from tests.support.command import Mlvc
+from tests.support.index_project import data
+from tests.support.reporter import RecordingReporter
 
 TRAIN = (
     "import sys, mlvc; mlvc.log_metric('mae', float(sys.argv[1])); open('model', 'w').write(sys.argv[1])\n"
@@ -104,6 +108,34 @@ def test_lineage_as_graphs(trained, run_mlvc):
         assert f'label="{name} ' in dot
     assert 4 == dot.count(" -> ")
     assert {"model"} == {item["path"] for item in answer["tracked"]}
+
+
+def test_lineage_of_a_long_chain(project, run_mlvc):
+    """A thousand runs, each from the one before: all are told, the nearest of them one inside the other."""
+    repo = Repo.open(project, reporter=RecordingReporter(), environment={"HOME": str(project)})
+    before = data("m", "0")
+    with repo.store.writer() as writer:
+        for number in range(1, 1_001):
+            after = data("m", str(number))
+            run = Run(
+                PlanId.of(b""),
+                ("tune",),
+                "",
+                "/p",
+                Code(None, dirty=False, tree=TreeId.of(b"")),
+                inputs=(before,),
+                outputs=(after,),
+            )
+            last, before = writer.add_object(run), after
+
+    text = run_mlvc("lineage", str(last)).stdout
+    answer = run_mlvc("lineage", str(last), "--json").json()
+    picture = run_mlvc("lineage", str(last), "--format", "svg").stdout
+
+    assert (1_000, 2_000) == (len(answer["runs"]), len(answer["edges"]))
+    assert 51 == text.count("made by run")
+    assert 1 == text.count("(and so on: mlvc lineage ")
+    assert 2_001 == picture.count("<rect ")
 
 
 def test_compare(trained, run_mlvc):

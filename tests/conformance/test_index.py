@@ -238,6 +238,16 @@ def test_lineage_of_a_run_that_reads_what_it_writes(project):
     assert [there, back] == ids(project.catch_up().lineage([data("x").id]).runs)
 
 
+def test_lineage_of_a_directory_where_a_file_is_made(project):
+    """At one path of one run a directory is read and a file made: both are told, what was read first."""
+    folder = data("x", kind=Kind.DIRECTORY)
+    project.run([folder], [data("x")])
+
+    edges = project.catch_up().lineage([folder.id]).edges
+
+    assert [(folder.id, False), (data("x").id, True)] == [(edge.data, edge.made) for edge in edges]
+
+
 def test_lineage_of_nothing(project):
     """Data that no run touched has no lineage."""
     found = project.index.lineage([data("x").id])

@@ -84,35 +84,35 @@ class MadeUp:
         self._directories = max(self.files // _BATCH, 2)
         self._trees: dict[TreeId, Sequence[TreeEntry]] = {}
         self._roots: list[TreeId] = []
-        self._contents = {number: f"file {number}" for number in range(self.files)}
         self.environments = [self._environment(f"1.{minor}") for minor in range(20)]
         self.rare = self._environment("0.9")
+        below: list[list[TreeEntry]] = [
+            [_entry(number, "first") for number in range(directory, self.files, self._directories)]
+            for directory in range(self._directories)
+        ]
         for commit in range(self.commits):
-            self._change(commit)
+            self._change(commit, below)
 
     def _environment(self, pandas: str) -> Environment:
         packages = (Distribution("pandas", pandas), Distribution("numpy", "2.0"))
         return Environment(_CPYTHON, {}, pandas, packages)
 
-    def _change(self, commit: int) -> None:
+    def _change(self, commit: int, below: list[list[TreeEntry]]) -> None:
         """Makes the directory as it is at a commit; the first ten files change often, others once."""
         changed = {commit % _CHANGED} | {
             (commit * _CHANGED + each) * 7_919 % self.files for each in range(1, _CHANGED)
         }
         for number in changed:
-            self._contents[number] = f"file {number} of {commit}"
+            below[number % self._directories][number // self._directories] = _entry(number, commit)
         touched = {number % self._directories for number in changed} if commit else range(self._directories)
-        before = {entry.name: entry for entry in self._trees[self._roots[-1]]} if commit else {}
+        entries = {entry.name: entry for entry in self._trees[self._roots[-1]]} if commit else {}
         for directory in touched:
             name = f"{directory:05}".encode()
             tree = TreeId.of(b"%s of %d" % (name, commit))
-            self._trees[tree] = tuple(
-                TreeEntry(b"%07d" % number, Kind.FILE, _blob(self._contents[number]), 1)
-                for number in range(directory, self.files, self._directories)
-            )
-            before[name] = TreeEntry(name, Kind.DIRECTORY, tree, 1)
+            self._trees[tree] = tuple(below[directory])
+            entries[name] = TreeEntry(name, Kind.DIRECTORY, tree, 1)
         root = TreeId.of(b"root of %d" % commit)
-        self._trees[root] = tuple(before.values())
+        self._trees[root] = tuple(entries.values())
         self._roots.append(root)
 
     def has_tree(self, tree: TreeId) -> bool:
@@ -168,6 +168,10 @@ class MadeUp:
         parents = (commit_id(number - 1),) if number else ()
         paths = (self.directory(number), _file("model", f"model {run}"), *single)
         return Commit(f"{number:040x}", None, paths, parents=parents, time="2026-01-01T00:00:00+00:00")
+
+
+def _entry(number: int, version: int | str) -> TreeEntry:
+    return TreeEntry(b"%07d" % number, Kind.FILE, _blob(f"file {number} of {version}"), 1)
 
 
 def commit_id(number: int) -> CommitId:

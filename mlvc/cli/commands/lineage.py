@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.model.objects import Run
 from mlvc.verbs.lineage import LineageResult, Made, lineage
+
+if TYPE_CHECKING:
+    from mlvc.index.answers import RunRow
 
 __all__ = ["command"]
 
@@ -75,17 +78,17 @@ def _lines(made: Made) -> Iterator[str]:
     if made.run is None:
         yield "  added as it is"
     else:
-        yield from indented(_run_lines(made.run, repeated=made.repeated))
+        yield from indented(_run_lines(made, made.run))
         for item in made.inputs:
             yield from indented(_lines(item), "      ")
     for user in made.used_by:
         yield f"  used by run {user.id.short} {user.name or command_line(user.argv)}"
 
 
-def _run_lines(run: Run, *, repeated: bool) -> Iterator[str]:
+def _run_lines(made: Made, run: Run) -> Iterator[str]:
     yield f"made by run {run.id.short}{'' if run.name is None else ' ' + run.name}"
-    if repeated:
-        yield "  (shown above)"
+    if made.repeated or made.is_far:
+        yield "  (shown above)" if made.repeated else f"  (and so on: mlvc lineage {run.id.hex[:12]})"
         return
     edited = ", with uncommitted changes" if run.code.dirty else ""
     yield f"  command      {command_line(run.argv)}"
@@ -108,10 +111,22 @@ def _run_json(run: Run) -> dict[str, Any]:
     }
 
 
+def _user_json(run: RunRow) -> dict[str, Any]:
+    return {
+        "id": str(run.id),
+        "name": run.name,
+        "argv": list(run.argv),
+        "status": run.status,
+        "code_sha": run.code_sha,
+        "code_dirty": run.dirty,
+        "environment": None if run.environment is None else str(run.environment),
+    }
+
+
 def _json(made: Made) -> dict[str, Any]:
     return {
         **tracked_json(made.entry),
         "run": None if made.run is None else _run_json(made.run),
         "inputs": [_json(item) for item in made.inputs],
-        "used_by": [_run_json(run) for run in made.used_by],
+        "used_by": [_user_json(run) for run in made.used_by],
     }
