@@ -45,15 +45,12 @@ def all_commits(connection: Connection, project: str) -> Sequence[CommitRow]:
 def _commit_rows(connection: Connection, *wanted: ColumnElement[bool]) -> list[CommitRow]:
     """Returns the commits that fit, by id."""
     table, parents = schema.commits, schema.commit_parents
+    rows = connection.execute(select(table).where(*wanted)).all()
     by_commit: dict[int, list[CommitId]] = defaultdict(list)
-    of_them = (
-        select(parents)
-        .join(table, table.c.number == parents.c.commit_number)
-        .where(*wanted)
-        .order_by(parents.c.position)
-    )
-    for row in connection.execute(of_them):
-        by_commit[row.commit_number].append(CommitId.parse(row.parent))
+    for batch in batches([row.number for row in rows]):
+        query = select(parents).where(parents.c.commit_number.in_(batch)).order_by(parents.c.position)
+        for row in connection.execute(query):
+            by_commit[row.commit_number].append(CommitId.parse(row.parent))
     found = [
         CommitRow(
             id=CommitId.parse(row.id),
@@ -64,7 +61,7 @@ def _commit_rows(connection: Connection, *wanted: ColumnElement[bool]) -> list[C
             time=row.time,
             message=row.message,
         )
-        for row in connection.execute(select(table).where(*wanted))
+        for row in rows
     ]
     # Asked for in the query, the order would lead SQLite to go through all commits of the project by id.
     return sorted(found, key=lambda row: row.id)

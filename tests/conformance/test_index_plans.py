@@ -20,7 +20,7 @@ from tests.support.index_scale import (
 )
 from tests.support.reporter import RecordingReporter
 
-MADE = MadeUp(runs=1_500, values=3, commits=30, files=300)
+MADE = MadeUp(runs=1_000, values=3, commits=100, files=300)
 QUESTIONS = {question.asked: question for question in questions(MADE)}
 
 

@@ -340,7 +340,8 @@ def walked(
     found: dict[str, set[str]] = {"whole": set(), "project": set()}
     with database.reading() as connection:
         if avoid_scans and isinstance(database, PostgresDatabase):
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                connection.execute(text(f"SET LOCAL enable_{way} = off"))
         for statement, values in {repr(each): each for each in asked}.values():
             if isinstance(database, SqliteFile):
                 rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
