@@ -23,7 +23,6 @@ HISTORIES = [
     ("sqlite", 1),
     ("sqlite", 2),
     pytest.param(("postgresql", 3), marks=pytest.mark.postgres),
-    pytest.param(("postgresql", 4), marks=pytest.mark.postgres),
 ]
 
 
