@@ -230,12 +230,14 @@ def test_composite_action_is_what_github_takes():
     """By the official schema; every action in it is pinned by commit."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-actions"]
 
-    checked = subprocess.run([*command, ROOT / "action.yml"], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [*command, ROOT / "hooks" / "action.yml"], capture_output=True, text=True, check=False
+    )
 
     assert 0 == checked.returncode, checked.stdout
     (step,) = yaml.safe_load(blocks("yaml")[1])
-    assert set(step["with"]) <= set(yaml.safe_load((ROOT / "action.yml").read_text())["inputs"])
-    used = [line for line in (ROOT / "action.yml").read_text().splitlines() if "uses:" in line]
+    assert set(step["with"]) <= set(yaml.safe_load((ROOT / "hooks" / "action.yml").read_text())["inputs"])
+    used = [line for line in (ROOT / "hooks" / "action.yml").read_text().splitlines() if "uses:" in line]
     assert all(re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line) for line in used), used
 
 
@@ -244,7 +246,7 @@ def test_composite_action_in_a_pull_request(project, machine, used_python):
     """With its own steps alone, from a checkout of mlvc; only what the change touches is executed."""
     steps = [
         {"uses": f"actions/checkout@{'0' * 40}", "with": {"fetch-depth": 0}},
-        {"uses": "./", "with": {"since": "origin/${{ github.base_ref }}", "arguments": "--budget 1h"}},
+        {"uses": "./hooks", "with": {"since": "origin/${{ github.base_ref }}", "arguments": "--budget 1h"}},
     ]
     job = {"runs-on": "ubuntu-24.04", "timeout-minutes": 60, "env": {}, "steps": steps}
     pushed = machine(project, python=used_python)

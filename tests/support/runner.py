@@ -21,7 +21,7 @@ from tests.support.command import ROOT
 
 __all__ = ["Done", "Machine", "run_github", "run_gitlab", "run_shell"]
 
-LOCAL_ACTION = "./"
+LOCAL_ACTION = "./hooks"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
 _STEP_KEYS = {"name", "if", "uses", "with", "run", "shell", "env"}
@@ -226,8 +226,8 @@ def _run_steps(
 def _run_action(
     machine: Machine, options: Mapping[str, str], given: Mapping[str, str], done: Done, cached: list[str]
 ) -> None:
-    """Runs the composite action at the top of this repository."""
-    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    """Runs the composite action of `hooks/`."""
+    action = yaml.safe_load((ROOT / "hooks" / "action.yml").read_text())
     assert "composite" == action["runs"]["using"]
     assert set(options) <= set(action["inputs"])
     steps = action["runs"]["steps"]
@@ -235,7 +235,7 @@ def _run_action(
     assert all(("run" in step) == (step.get("shell") == "bash") for step in steps)
     inputs = {name: item["default"] for name, item in action["inputs"].items()}
     inputs |= {name: _expand(machine, value) for name, value in options.items()}
-    _run_steps(machine, steps, {**given, "GITHUB_ACTION_PATH": str(ROOT)}, inputs, done, cached)
+    _run_steps(machine, steps, {**given, "GITHUB_ACTION_PATH": str(ROOT / "hooks")}, inputs, done, cached)
 
 
 def _expand(machine: Machine, text: str, inputs: Mapping[str, str] = MappingProxyType({})) -> str:
