@@ -29,8 +29,8 @@ from mlvc.repro.compare.apart import compare_apart
 from mlvc.repro.compare.arrays import Array, compare_arrays
 from mlvc.repro.compare.comparison import Comparison, Findings, UnfitError
 from mlvc.repro.compare.jobs import Job
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.policy import Policy
-from mlvc.repro.compare.trees import compare_values
 from mlvc.repro.compare.windows import Unpacked, Window, is_same
 from mlvc.repro.compare.zipfile_members import MAGIC as ZIP_MAGIC
 from mlvc.repro.compare.zipfile_members import compare_zip

@@ -13,7 +13,8 @@ from mlvc.model.objects import Difference
 from mlvc.repro.compare.arrays import Array, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError, shown
 from mlvc.repro.compare.jobs import Job
-from mlvc.repro.compare.trees import Items, Pairs, compare_values
+from mlvc.repro.compare.nested import Items, Pairs
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.windows import Window, WindowFile
 
 __all__ = ["compare"]

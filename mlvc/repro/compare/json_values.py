@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mlvc.repro.compare.comparison import UnfitError
-from mlvc.repro.compare.trees import Items, Number, Pairs
+from mlvc.repro.compare.nested import Items, Number, Pairs
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["parse_json", "read_json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlvc.repro.compare.comparison import UnfitError
-from mlvc.repro.compare.trees import Items, Number, Pairs
+from mlvc.repro.compare.nested import Items, Number, Pairs
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["is_lightgbm", "read_lightgbm"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlvc.repro.compare.arrays import Array, Dtype, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
-from mlvc.repro.compare.trees import Bytes, Items, Name, Pairs, Thing
+from mlvc.repro.compare.nested import Bytes, Items, Name, Pairs, Thing
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["JOBLIB_WRAPPERS", "ArrayInside", "array_of_wrapper", "dtype_of", "integers_of", "recognise"]

@@ -12,7 +12,8 @@ from mlvc.model.objects import Difference
 from mlvc.repro.compare.arrays import Array, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
 from mlvc.repro.compare.jobs import Job
-from mlvc.repro.compare.trees import Items, Number, Pairs, compare_values
+from mlvc.repro.compare.nested import Items, Number, Pairs
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["compare"]

@@ -15,8 +15,8 @@ from typing import Any
 
 from mlvc.repro.compare.arrays import Array
 from mlvc.repro.compare.comparison import UnfitError
+from mlvc.repro.compare.nested import Bytes, Items, Name, Pairs, Reference, Thing, class_of
 from mlvc.repro.compare.numpy_pickles import JOBLIB_WRAPPERS, array_of_wrapper, recognise
-from mlvc.repro.compare.trees import Bytes, Items, Name, Pairs, Reference, Thing, class_of
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["read_pickle"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mlvc.model.objects import Difference
 from mlvc.repro.compare.jobs import Job
+from mlvc.repro.compare.nested import Items
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.pickle_machine import read_pickle
 from mlvc.repro.compare.torch_checkpoints import LEGACY_MAGIC, read_legacy
-from mlvc.repro.compare.trees import Items, compare_values
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["compare_pickles", "is_pickle"]

@@ -18,8 +18,9 @@ from mlvc.repro.compare.arrays import Array, Dtype, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
 from mlvc.repro.compare.jobs import Job
 from mlvc.repro.compare.json_values import parse_json
+from mlvc.repro.compare.nested import Items, Pairs
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.numpy_pickles import integers_of
-from mlvc.repro.compare.trees import Items, Pairs, compare_values
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["compare_safetensors", "is_safetensors"]

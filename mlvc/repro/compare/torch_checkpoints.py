@@ -8,9 +8,9 @@ from typing import Any
 
 from mlvc.repro.compare.arrays import Array, Dtype, numerics, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
+from mlvc.repro.compare.nested import Items, Name, Pairs, Reference, Thing, iter_nested
 from mlvc.repro.compare.numpy_pickles import integers_of
 from mlvc.repro.compare.pickle_machine import read_pickle
-from mlvc.repro.compare.trees import Items, Name, Pairs, Reference, Thing, iter_nested
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["LEGACY_MAGIC", "read_legacy", "resolve_tensors"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlvc.repro.compare.arrays import Array, parse_dtype
 from mlvc.repro.compare.comparison import UnfitError
-from mlvc.repro.compare.trees import Items, Number, Pairs
+from mlvc.repro.compare.nested import Items, Number, Pairs
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["is_ubjson", "read_ubjson"]

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mlvc.repro.compare.comparison import UnfitError
-from mlvc.repro.compare.trees import Items, Number, Pairs
+from mlvc.repro.compare.nested import Items, Number, Pairs
 from mlvc.repro.compare.windows import Window
 
 __all__ = ["is_yaml", "read_yaml"]

@@ -18,9 +18,9 @@ from itertools import zip_longest
 from mlvc.model.objects import Difference
 from mlvc.repro.compare.comparison import UnfitError, iter_pieces, shown
 from mlvc.repro.compare.jobs import Job
+from mlvc.repro.compare.nested_comparison import compare_values
 from mlvc.repro.compare.pickle_machine import read_pickle
 from mlvc.repro.compare.torch_checkpoints import resolve_tensors
-from mlvc.repro.compare.trees import compare_values
 from mlvc.repro.compare.windows import Unpacked, Window, WindowFile
 
 __all__ = ["MAGIC", "compare_zip"]

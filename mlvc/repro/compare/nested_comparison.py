@@ -1,135 +1,42 @@
-"""Nested values: what pickles, JSON and their like hold, without any of their classes, and how two of them differ.
+"""How two nested values differ: every place, by its path, and what it holds on each side.
 
-Plain values stand for themselves: None, booleans, integers, floats, texts and short byte strings.
 A graph may hold itself; what was compared once is not compared again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlvc.model.objects import Difference
 from mlvc.repro.compare.arrays import Array, compare_arrays, compare_numbers
 from mlvc.repro.compare.comparison import Findings, UnfitError, shown
+from mlvc.repro.compare.nested import (
+    Absent,
+    Bytes,
+    Items,
+    Name,
+    Number,
+    Pairs,
+    Reference,
+    Thing,
+    class_of,
+    describe,
+    is_nested,
+    meaning,
+)
+from mlvc.repro.compare.nested_digests import Digests, NoDigestError
 from mlvc.repro.compare.windows import Window, is_same
 
-__all__ = [
-    "Bytes",
-    "Items",
-    "Name",
-    "Number",
-    "Pairs",
-    "Reference",
-    "Thing",
-    "class_of",
-    "compare_values",
-    "describe",
-]
+__all__ = ["compare_values"]
 
 _MOST_DEPTH = 200
 _MOST_PATH = 160
-_MOST_DIGEST_DEPTH = 50
 _MOST_DIGESTED = 1_000_000
 """How many elements of one list are looked at, to tell another order from other elements."""
-
-
-@dataclass(slots=True, eq=False)
-class Items:
-    """A list, tuple or set; `unordered` names the rule by which its order does not count."""
-
-    kind: str
-    items: list[Any] = field(default_factory=list)
-    unordered: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Pairs:
-    """A dictionary or object; `unordered` names the rule by which its order does not count."""
-
-    keys: list[Any] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    unordered: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class Name:
-    """A class or function, by its name alone."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(slots=True, eq=False)
-class Number:
-    """A number with a fraction or an exponent, as its text has it."""
-
-    text: str
-    dtype: str = "float64"
-
-
-@dataclass(slots=True, eq=False)
-class Bytes:
-    """A long string of bytes, which stays in its file."""
-
-    window: Window
-
-
-@dataclass(slots=True, eq=False)
-class Reference:
-    """What stands outside of the stream, by its key, and its content where that was found."""
-
-    key: Any
-    content: Any = None
-
-
-@dataclass(slots=True, eq=False)
-class Thing:
-    """What a call would have made, which is never made.
-
-    Attributes:
-        function: The class or function, a `Name` unless the stream is odd.
-        args: Its arguments.
-        states: What would have been set afterwards.
-        items: What would have been appended.
-        pairs: What would have been put under keys.
-        content: What it is known to mean, such as an array.
-    """
-
-    function: Any
-    args: Any = None
-    states: list[Any] = field(default_factory=list)
-    items: list[Any] = field(default_factory=list)
-    pairs: Pairs = field(default_factory=Pairs)
-    content: Any = None
-
-
-def iter_nested(value: Any) -> Iterator[Any]:  # noqa: ANN401  # any nested value
-    """Yields everything in a nested value that holds something, each once."""
-    pending, seen = [value], set[int]()
-    while pending:
-        item = pending.pop()
-        if id(item) in seen or not isinstance(item, Items | Pairs | Thing | Reference):
-            continue
-        seen.add(id(item))
-        yield item
-        match item:
-            case Items():
-                pending.extend(item.items)
-            case Pairs():
-                pending.extend([*item.keys, *item.values])
-            case Thing():
-                pending.extend([item.function, item.args, *item.states, *item.items, item.pairs])
-            case Reference():
-                pending.append(item.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +82,6 @@ def compare_values(
     _Walk(findings, compare_bytes).run(_Place(root), before, after)
 
 
-class _Absent:
-    """Stands for a member that one side lacks."""
-
-
 class _Walk:
     """One comparison; no recursion, because the nesting is foreign."""
 
@@ -189,7 +92,7 @@ class _Walk:
         self._compare_bytes = compare_bytes
         self._seen: set[tuple[int, int]] = set()
         self._pending: list[_Step] = []
-        self._digests = _Digests()
+        self._digests = Digests()
 
     def run(self, place: _Place, before: Any, after: Any) -> None:  # noqa: ANN401  # any nested value
         self._pending.append((place, before, after))
@@ -197,14 +100,14 @@ class _Walk:
             self._compare(*self._pending.pop())
 
     def _compare(self, place: _Place, left: Any, right: Any) -> None:  # noqa: ANN401  # any nested value
-        left, right = _meaning(left), _meaning(right)
+        left, right = meaning(left), meaning(right)
         if left is right:
             return
         if type(left) is not type(right):
             nature = "structure" if any(map(_shapes, (left, right))) else "value"
             self._add(place, nature, left, right)
             return
-        if _is_nested(left):
+        if is_nested(left):
             pair = (id(left), id(right))
             if pair in self._seen:
                 return
@@ -280,7 +183,7 @@ class _Walk:
                 [self._digests.of(item) for item in left],
                 [self._digests.of(item) for item in right],
             )
-        except _NoDigestError:
+        except NoDigestError:
             return False
         if before == after or Counter(before) != Counter(after):
             return False
@@ -296,7 +199,7 @@ class _Walk:
                 [self._digests.of(item) for item in left.items],
                 [self._digests.of(item) for item in right.items],
             )
-        except _NoDigestError:
+        except NoDigestError:
             raise UnfitError(f"the elements of the set {place.path} cannot be told apart") from None
         gone, new = Counter(before) - Counter(after), Counter(after) - Counter(before)
         if gone or new:
@@ -327,7 +230,7 @@ class _Walk:
                 self._digests.of(key): (key, value)
                 for key, value in zip(right.keys, right.values, strict=True)
             }
-        except _NoDigestError:
+        except NoDigestError:
             raise UnfitError(f"the keys of {place.path} cannot be told apart") from None
         if len(before) != len(left.keys) or len(after) != len(right.keys):
             # Which of the values counts is up to the reader.
@@ -341,8 +244,8 @@ class _Walk:
                 return
         steps = []
         for digest in [*before, *(digest for digest in after if digest not in before)]:
-            key, one = before.get(digest, (None, _Absent))
-            other_key, other = after.get(digest, (None, _Absent))
+            key, one = before.get(digest, (None, Absent))
+            other_key, other = after.get(digest, (None, Absent))
             name = key if digest in before else other_key
             held = f"{owner}.{name}" if owner and isinstance(name, str) else place.owner
             steps.append((place.below(_step(name), held), one, other))
@@ -352,7 +255,7 @@ class _Walk:
         """Adds a difference of order where the same plain values stand under other keys, as in a vocabulary."""
         left = [before[digest][1] for digest in before]
         right = [after[digest][1] for digest in before]
-        if any(_is_nested(item) for item in left) or any(_is_nested(item) for item in right):
+        if any(is_nested(item) for item in left) or any(is_nested(item) for item in right):
             return False
         # Two members that changed places may be chance; in a vocabulary it is many.
         return len(left) > 2 and self._is_reordered(place, left, right)
@@ -401,33 +304,14 @@ class _Walk:
             self._add(place, "value", left, right)
 
 
-def _meaning(value: Any) -> Any:  # noqa: ANN401  # any nested value
-    return value.content if isinstance(value, Thing | Reference) and value.content is not None else value
-
-
-def _is_nested(value: Any) -> bool:  # noqa: ANN401  # any nested value
-    return isinstance(value, Items | Pairs | Thing | Array | Bytes | Reference)
-
-
 def _shapes(value: Any) -> bool:  # noqa: ANN401  # any nested value
     """Whether a value of another type in its place, or none, is a matter of structure."""
-    return value is _Absent or _is_nested(value)
+    return value is Absent or is_nested(value)
 
 
 def _has_slots(state: Items) -> bool:
     """Whether a state is a pair of the attributes in `__dict__` and those in `__slots__`."""
     return len(state.items) == 2 and isinstance(state.items[1], Pairs)
-
-
-def class_of(thing: Thing) -> str:
-    """Returns the name of the class that a call would have made an object of."""
-    name = str(thing.function) if isinstance(thing.function, Name) else ""
-    if name in {"copy_reg._reconstructor", "copyreg._reconstructor", "copyreg.__newobj__"} and isinstance(
-        thing.args, Items
-    ):
-        first = thing.args.items[:1]
-        return str(first[0]) if first and isinstance(first[0], Name) else name
-    return name
 
 
 def _are_numbers(items: list[Any]) -> bool:
@@ -454,117 +338,6 @@ def _step(key: Any) -> str:  # noqa: ANN401  # any nested value
     if isinstance(key, str):
         return f".{shown(key)}"
     return f"[{describe(key)}]"
-
-
-class _NoDigestError(Exception):
-    """A value that is too deep or too odd to be told from others in short, or that holds itself."""
-
-
-class _Digests:
-    """Tells values from each other in short. Each nested value is looked into once, however often it stands."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, bytes | None] = {}
-
-    def of(self, value: Any, depth: int = 0) -> bytes:  # noqa: ANN401  # any nested value
-        """Returns what tells a value from others, whatever the order of what has none.
-
-        Raises:
-            _NoDigestError: There is no such thing.
-        """
-        value = _meaning(value)
-        if not _is_nested(value):
-            return _plain_token(value)
-        if id(value) in self._known:
-            known = self._known[id(value)]
-            if known is None:
-                raise _NoDigestError
-            return known
-        if depth > _MOST_DIGEST_DEPTH:
-            raise _NoDigestError
-        self._known[id(value)] = None
-        state = hashlib.blake2b(digest_size=16)
-        for token in self._tokens(value, depth + 1):
-            state.update(struct.pack("<Q", len(token)))
-            state.update(token)
-        self._known[id(value)] = state.digest()
-        return state.digest()
-
-    def _tokens(self, value: Any, depth: int) -> Iterator[bytes]:  # noqa: ANN401  # any nested value
-        match value:
-            case Bytes():
-                yield b"B"
-                yield from value.window.pieces()
-            case Array():
-                yield f"a{value.dtype.code}{value.shape}{value.order}".encode()
-                yield from value.window.pieces()
-            case Items():
-                yield f"l{value.kind}".encode()
-                inner = [self.of(item, depth) for item in value.items]
-                yield from sorted(inner) if value.unordered else inner
-            case Pairs():
-                yield b"d"
-                pairs = zip(value.keys, value.values, strict=True)
-                yield from sorted(self.of(key, depth) + self.of(item, depth) for key, item in pairs)
-            case Thing():
-                yield b"t%d %d" % (len(value.states), len(value.items))
-                for item in (value.function, value.args, *value.states, *value.items, value.pairs):
-                    yield self.of(item, depth)
-            case _:
-                yield b"r"
-                yield self.of(value.key, depth)
-
-
-def _plain_token(value: Any) -> bytes:  # noqa: ANN401, PLR0911  # a plain value; one return for each kind
-    match value:
-        case None | bool():
-            return repr(value).encode()
-        case int():
-            return b"i%x" % value
-        case float():
-            return b"f" + struct.pack("<d", value)
-        case str():
-            return b"s" + value.encode("utf-8", "surrogatepass")
-        case bytes():
-            return b"b" + value
-        case Number():
-            return b"n" + value.text.encode()
-        case Name():
-            return f"c{value}".encode("utf-8", "surrogatepass")
-        case _:
-            raise _NoDigestError
-
-
-def describe(value: Any) -> str:  # noqa: ANN401, PLR0911  # any nested value; one return for each kind
-    """Returns a value for a person, in a few words."""
-    value = _meaning(value)
-    match value:
-        case _ if value is _Absent:
-            return ""
-        case str():
-            return f'"{shown(value)}"'
-        case bytes():
-            return shown(repr(value[:60]))
-        case int() if value.bit_length() > 256:
-            return f"an integer of {value.bit_length()} bits"
-        case None | bool() | int() | float():
-            return repr(value)
-        case Number():
-            return shown(value.text)
-        case Items():
-            return f"a {value.kind} of {len(value.items)}"
-        case Pairs():
-            return f"{len(value.keys)} keys"
-        case Name():
-            return shown(str(value))
-        case Thing():
-            return shown(class_of(value) or "an object")
-        case Array():
-            return value.describe()
-        case Bytes():
-            return f"{value.window.size} bytes"
-        case _:
-            return "a reference"
 
 
 def _enumerated(items: list[Any]) -> str:
