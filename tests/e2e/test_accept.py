@@ -2,7 +2,7 @@
 
 SCRIPT = """
 import pathlib, time
-pathlib.Path("out.json").write_text('{"x": %r}' % (1.0 + (time.time_ns() // 1000 % 1000 + 1) * 1e-13))
+pathlib.Path("out.json").write_text('{"x": %r}' % (1.0 + (time.time_ns() // 100 % 1_000_003 + 1) * 4e-16))
 """
 
 
