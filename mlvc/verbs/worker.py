@@ -101,16 +101,20 @@ def _open(order: Order, reporter: _Quiet, environment: Mapping[str, str], cache:
 
 
 def _copy(order: Order, reporter: _Quiet, environment: Mapping[str, str], directory: Path) -> Repo:
-    """Returns the private repository of this machine's workers for the project; several may make it at once."""
+    """Returns the private repository of this machine's workers for the project.
+
+    The first worker makes it and the others wait: two `git init` of one directory at once fail.
+    """
     with fsio.translate_os_errors(f"make {directory}"):
         directory.mkdir(parents=True, exist_ok=True)
-        settings = directory / os.fsdecode(SETTINGS_NAME)
-        if not settings.exists():
-            fsio.atomic_write(settings, f'[project]\nid = "{order.project_id}"\n'.encode())
-    init(directory, git=True, reporter=reporter, environment=environment)
-    repo = Repo.open(directory, reporter=reporter, environment=environment)
-    assert order.remote_url is not None  # noqa: S101  # `_open` has looked
-    remote.add(repo, _REMOTE, order.remote_url)
+        with fsio.file_lock(directory.with_name(f"{directory.name}.lock")):
+            settings = directory / os.fsdecode(SETTINGS_NAME)
+            if not settings.exists():
+                fsio.atomic_write(settings, f'[project]\nid = "{order.project_id}"\n'.encode())
+            init(directory, git=True, reporter=reporter, environment=environment)
+            repo = Repo.open(directory, reporter=reporter, environment=environment)
+            assert order.remote_url is not None  # noqa: S101  # `_open` has looked
+            remote.add(repo, _REMOTE, order.remote_url)
     return repo
 
 

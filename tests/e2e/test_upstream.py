@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from mlvc.cli.workers import read_answer, start_worker
 from mlvc.forks import WorkerFailedError
 from mlvc.repo import Repo
-from mlvc.verbs.orders import Order
+from mlvc.verbs.orders import Answer, Order
+from mlvc.verbs.worker import carry_out
 from tests.support.command import Mlvc, child_environment
 from tests.support.reporter import RecordingReporter
 
@@ -294,6 +296,22 @@ def test_cluster_that_sees_only_the_remote(chain, cluster, git_repo, tmp_path, b
     chain("fsck")
     refused = chain("repro", "other", *BUBBLEWRAP, "--executor", address, check=2)
     assert "is not on the remote" in refused.stderr
+
+
+def test_workers_of_one_machine_make_its_copy_one_after_the_other(chain, git_repo, tmp_path):
+    """None of those that start at once meets what another has half made; here the run was not pushed."""
+    chain("remote", "add", "far", tmp_path / "far")
+    chain("push")
+    project = Repo.open(git_repo, reporter=RecordingReporter(), environment={}).config.project_id
+    run = f"b3:{64 * '0'}"
+    order = Order("/nowhere", project, (tmp_path / "far").as_uri(), run, 1, {"engine": "bubblewrap"}).encode()
+
+    with ThreadPoolExecutor(8) as workers:
+        answers = list(
+            workers.map(lambda _: carry_out(order, os.environ, cache=tmp_path / "cache"), range(8))
+        )
+
+    assert {"unreachable-run"} == {Answer.decode(answer).error.code for answer in answers}
 
 
 def test_cluster_without_remote_says_what_is_missing(chain, cluster, git_repo, bubblewrap):
