@@ -43,16 +43,8 @@ show python prepare.py
 
 say "2. Track the data, commit code and data together"
 show mlvc init
-if [ "$engine" != bubblewrap ] && python "$root/.ci/container_engine.py" answers; then
-    # The default base is the official slim image of the recorded Python. Where no registry can be reached,
-    # this machine's own Python makes one.
-    image=python:$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim
-    if ! python "$root/.ci/container_engine.py" has "$image" &&
-        ! timeout 90 python "$root/.ci/container_engine.py" pull "$image" 2>/dev/null; then
-        echo "$image cannot be pulled: a base image is made from this machine's Python"
-        python "$root/.ci/container_engine.py" build-base mlvc-base:local
-        printf '\n[image]\nbase = "mlvc-base:local"\n' >>mlvc.toml
-    fi
+if [ "$engine" != bubblewrap ]; then
+    bash "$root/.ci/base_image.sh" python >>mlvc.toml
 fi
 git add prepare.py train.py requirements.txt mlvc.toml
 show mlvc add data
