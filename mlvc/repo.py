@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlvc import fsio
 from mlvc.code.repository import CodeRepository
@@ -51,6 +51,7 @@ HOOK_TOKEN: Mapping[str, str] = {"MLVC_HOOK_TOKEN": "1"}
 """Tells mlvc's git hooks, by a variable, that a command of mlvc runs them, which does their work itself."""
 
 _PRIVATE_DIRECTORY = "mlvc"
+_Value = TypeVar("_Value")
 
 
 class NotInitialisedError(NotFoundError):
@@ -258,6 +259,8 @@ class Repo:
             # So is how far a copy in the store is trusted.
             checkout_verify=own.checkout_verify,
             checkout_link=own.checkout_link,
+            ci_cpu_hour=_first(own.ci_cpu_hour, shared.ci_cpu_hour),
+            ci_gpu_hour=_first(own.ci_gpu_hour, shared.ci_gpu_hour),
             compare_ignore=(*shared.compare_ignore, *own.compare_ignore),
             compare_tolerance={**shared.compare_tolerance, **own.compare_tolerance},
         )
@@ -397,6 +400,11 @@ class Repo:
                 hint="data must lie below the repository's top, and not be the top itself",
             )
         return os.fsencode(resolved.relative_to(root))
+
+
+def _first(own: _Value | None, shared: _Value | None) -> _Value | None:
+    """Returns the user's own setting, where there is one; it may well be 0."""
+    return shared if own is None else own
 
 
 def _parents(path: bytes) -> Iterator[bytes]:

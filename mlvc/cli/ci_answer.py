@@ -16,6 +16,7 @@ __all__ = ["ci_json", "ci_lines", "ci_status"]
 
 _LONGEST = 1000
 _MOST_PROBLEMS = 50
+_COST_DIGITS = 6
 
 
 def ci_status(result: CiResult) -> str:
@@ -56,6 +57,7 @@ def ci_json(result: CiResult) -> dict[str, Any]:
         ],
         "not_executed": [error_json(item) for item in result.not_executed],
         "untouched": result.untouched,
+        "cost": round(result.cost, _COST_DIGITS),
         "changes": None if result.changes is None else _changes_json(result.changes),
     }
 
@@ -105,6 +107,8 @@ def ci_lines(result: CiResult) -> Iterator[str]:
     for missed in result.not_executed:
         run = missed.run
         yield visible(f"run {run.name or run.id.short}: not executed: {missed.error.message}", _LONGEST)
+    if result.cost:
+        yield f"cost: {result.cost:.3g}, at ci.cpu_hour and ci.gpu_hour"
     if result.untouched:
         yield f"{plural(result.untouched, 'run')} not touched, or of another shard"
     yield ci_status(result)

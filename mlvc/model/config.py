@@ -27,6 +27,10 @@
     ignore = [{ path = "models/*", where = "*.created", reason = "the time of the export" }]
     tolerance = { float32 = 1e-5 }
 
+    [ci]
+    cpu_hour = 0.04          # prices, in whatever money
+    gpu_hour = 2.5
+
     [index]
     url = "postgresql://me@db.example.org/mlvc"
 
@@ -49,6 +53,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, cast, get_args
 
 from mlvc.errors import FormatError
@@ -106,6 +111,8 @@ class Config:
         gc_keep_days: How long gc keeps what it found unreachable; None for the default.
         checkout_verify: Whether a large file that was found intact once is trusted until it changes.
         checkout_link: Whether large files that a remote has too become read-only hard links of the store's.
+        ci_cpu_hour: What `mlvc ci` takes a CPU's hour to cost; None for 1.
+        ci_gpu_hour: What it takes a GPU's hour to cost; None for 1.
         compare_ignore: What does not count when two versions of a file are compared.
         compare_tolerance: The largest relative error that counts as rounding, by element type.
     """
@@ -125,6 +132,8 @@ class Config:
     gc_keep_days: int | None = None
     checkout_verify: Verify = "always"
     checkout_link: Link = "none"
+    ci_cpu_hour: float | None = None
+    ci_gpu_hour: float | None = None
     compare_ignore: tuple[Ignored, ...] = ()
     compare_tolerance: Mapping[str, float] = field(default_factory=dict)
 
@@ -145,6 +154,8 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("gc", "keep_days"): ("gc_keep_days", int),
     ("checkout", "verify"): ("checkout_verify", str),
     ("checkout", "link"): ("checkout_link", str),
+    ("ci", "cpu_hour"): ("ci_cpu_hour", float),
+    ("ci", "gpu_hour"): ("ci_gpu_hour", float),
     ("compare", "ignore"): ("compare_ignore", list),
     ("compare", "tolerance"): ("compare_tolerance", dict),
 }
@@ -187,8 +198,12 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
                     f"{source}: unknown setting `{section}.{key}`", hint="see docs/reference/settings.md"
                 )
             field_name, expected = known
+            if expected is float and type(value) is int:
+                value = float(value)  # noqa: PLW2901  # TOML has two kinds of number, and people have one
             if type(value) is not expected:
                 raise FormatError(f"{source}: `{section}.{key}` must be a {expected.__name__}")
+            if isinstance(value, float) and not 0 <= value < inf:
+                raise FormatError(f"{source}: `{section}.{key}` must be 0 or more")
             choices = _CHOICES.get(field_name)
             if choices is not None and value not in choices:
                 allowed = f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -26,7 +26,7 @@ from mlvc.verbs.target import runs_of_target
 from mlvc.verbs.upstream import Chain, Unproven, find_chain, unproven_inputs
 from mlvc.verbs.workshop import choose_engine, find_system_engine, open_workshop
 
-__all__ = ["ReproOptions", "ReproResult", "Reproduced", "reproduce"]
+__all__ = ["ReproOptions", "ReproResult", "Reproduced", "order_of", "reproduce", "take_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ def reproduce(repo: Repo, options: ReproOptions, log: LogSink, workers: Workers 
     else:
         done, failed = by_workers(
             chain.runs,
-            lambda run: _order(repo, run, options).encode(),
-            lambda run, answer: _take(repo, run, options, Answer.decode(answer)),
+            lambda run: order_of(repo, run, options).encode(),
+            lambda run, answer: take_answer(repo, run, options, answer),
             workers,
             repo.reporter,
         )
@@ -145,7 +145,8 @@ def _result(
     return ReproResult(worst, tuple(reproduced), tuple(failed))
 
 
-def _order(repo: Repo, run: Run, options: ReproOptions) -> Order:
+def order_of(repo: Repo, run: Run, options: ReproOptions) -> Order:
+    """Returns what a worker is told that is to execute a run."""
     remotes = [entry for entry in list_remotes(repo) if entry.is_default]
     # Experiments and variations change the number of threads; they get all CPUs.
     is_bound = options.diagnose != "full" and not options.vary
@@ -159,8 +160,13 @@ def _order(repo: Repo, run: Run, options: ReproOptions) -> Order:
     )
 
 
-def _take(repo: Repo, run: Run, options: ReproOptions, answer: Answer) -> Sequence[Reproduced]:
-    """Stores what a worker answered; where it worked on this very store, that is there already."""
+def take_answer(repo: Repo, run: Run, options: ReproOptions, data: bytes) -> Sequence[Reproduced]:
+    """Stores what a worker answered to an order; where it worked on this very store, that is there already.
+
+    Raises:
+        MlvcError: It could not execute the run.
+    """
+    answer = Answer.decode(data)
     for warning in answer.warnings:
         repo.reporter.warn(f"run {run.name or run.id.short}: {warning}")
     if answer.error is not None:

@@ -346,8 +346,71 @@ def test_budget_that_is_spent(clone):
     assert {"budget-spent"} == {missed["error"]["code"] for missed in answer["not_executed"]}
 
 
+@EXECUTES
+def test_cost_that_is_spent(clone):
+    """No run is begun that would cost more; what costs nothing at the project's prices always fits."""
+    place = clone()
+    runs = {run.name: run for run in map(place.repo.store.read_object, recorded(place))}
+    (short, long) = sorted(run.duration_ms / 3_600_000 * run.threads for run in runs.values())
+
+    answer = place.ci("--max-cost", str(short + long / 2), "--jobs", "2", check=2)
+
+    (missed,) = answer["not_executed"]
+    assert "budget-spent" == missed["error"]["code"]
+    assert "that the job may cost" in missed["error"]["message"]
+    (run,) = answer["runs"]
+    spent = run["duration_ms"] / 3_600_000 * runs[run["name"]].threads
+    assert pytest.approx(spent, abs=1e-6) == answer["cost"]
+    with (place.root / "mlvc.toml").open("a") as settings:
+        settings.write("\n[ci]\ncpu_hour = 0\n")
+    free = place.ci("--max-cost", "0", "--fresh")
+    assert (0, ["one", "two"]) == (free["cost"], [run["name"] for run in free["runs"]])
+
+
+def recorded(place):
+    """The ids of the runs of the lock, whose records have been fetched."""
+    place.mlvc("fetch")
+    return [entry.run for entry in place.repo.read_lock().entries.values() if entry.run is not None]
+
+
+@EXECUTES
+def test_several_runs_at_a_time(work, clone):
+    """One that cannot be executed and one that gives something else hide no other; verdicts are stored."""
+    for name, text in (("three", "date +%N > three.out\n"), ("four", "cp four.csv four.out\n")):
+        (work.root / f"{name}.sh").write_text(text)
+        (work.root / f"{name}.csv").write_text(name)
+        work.mlvc("add", f"{name}.csv")
+        work.mlvc(
+            *("run", "-n", name, "--threads", "1", "-i", f"{name}.csv", "-o", f"{name}.out", "--"),
+            *("sh", f"{name}.sh"),
+        )
+    work.commit("more")
+    place = clone()
+
+    answer = place.ci("--jobs", "4", check=1)
+
+    assert {"one": "identical", "two": "identical", "three": "different", "four": "identical"} == {
+        run["name"]: run["verdict"] for run in answer["runs"]
+    }
+    assert answer["cost"] > 0
+    again = place.ci("--jobs", "4", check=1)
+    assert {"one": True, "two": True, "three": False, "four": True} == {
+        run["name"]: run["cached"] for run in again["runs"]
+    }
+    (work.root / "three.csv").write_text("edited")
+    work.mlvc("add", "three.csv")
+    work.commit("stale")
+    git(place.root, "pull", "-q")
+    place.mlvc("fetch")
+    stale = place.ci("--jobs", "2", "--since", "HEAD~1", check=1)
+    assert [("three", None, ["three.csv"])] == [
+        (run["name"], run["verdict_id"], run["stale"]) for run in stale["runs"]
+    ]
+
+
 @pytest.mark.parametrize(
-    "options", [("--shard", "0/2"), ("--shard", "3/2"), ("--shard", "x"), ("--budget", "5")]
+    "options",
+    [("--shard", "0/2"), ("--shard", "3/2"), ("--shard", "x"), ("--budget", "5"), ("--max-cost", "nan")],
 )
 def test_options_without_sense(work, options):
     """One error, before anything is asked."""

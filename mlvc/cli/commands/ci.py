@@ -13,6 +13,7 @@ from mlvc.cli.github import tell_github
 from mlvc.cli.report import check_report_name, write_report
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
+from mlvc.cli.workers import choose_workers
 from mlvc.verbs.ci import CiOptions, ci
 
 __all__ = ["command"]
@@ -24,7 +25,7 @@ _STATUS = {"passed": 0, "failed": 1, "incomplete": 2}
     "ci",
     "mlvc ci",
     "mlvc ci --since origin/main --report comment.md --report junit.xml",
-    "mlvc ci --shard 1/4 --budget 90m",
+    "mlvc ci --shard 1/4 --budget 90m --max-cost 20 --jobs 2",
     "mlvc ci models/model.joblib --fresh",
 )
 def command(
@@ -50,6 +51,17 @@ def command(
         str | None,
         typer.Option(metavar="TIME", help="Begin no run that would end later: 90s, 20m or 2h from now."),
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0.0,
+            help="Begin no run that would cost more: CPU and GPU hours by ci.cpu_hour, ci.gpu_hour.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Execute so many runs at a time, each on its own CPUs.")
+    ] = 1,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Execute also what is proven already, on a machine of this class."),
@@ -84,11 +96,20 @@ def command(
     def drop(data: bytes, *, is_error: bool) -> None:
         """The verdict keeps the log; a person sees it only on demand."""
 
-    result = ci(
-        open_repository(session),
-        CiOptions(tuple(targets or ()), since, shard, budget, fresh=fresh, engine=engine, accept=accept),
-        session.stream(to_stderr=True) if session.verbose else drop,
+    options = CiOptions(
+        tuple(targets or ()),
+        since,
+        shard,
+        budget,
+        max_cost,
+        jobs,
+        fresh=fresh,
+        engine=engine,
+        accept=accept,
     )
+    log = session.stream(to_stderr=True) if session.verbose else drop
+    with choose_workers(jobs, None) as workers:
+        result = ci(open_repository(session), options, log, workers)
     answer = ci_json(result)
     for path in reports or ():
         write_report(path, answer)

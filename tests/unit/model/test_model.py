@@ -182,6 +182,9 @@ def test_settings():
         b"[compare]\nignore = [{ where = '$.a', reason = 'b', other = 1 }]",
         b"[compare]\nignore = [{ where = '', reason = 'it would cover everything' }]",
         b"[compare]\nignore = [1]",
+        b"[ci]\ncpu_hour = -1",
+        b"[ci]\ngpu_hour = nan",
+        b"[ci]\ngpu_hour = 'much'",
     ],
 )
 def test_settings_with_mistakes(text):
