@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mlvc.cli.change_tables import change_tables
 from mlvc.cli.drawing import STYLE, Bar, Node, draw_bars, draw_graph
 from mlvc.cli.render import command_line, plural, visible
 from mlvc.cli.reproduced import by_gravity, headline, short_id, title_of, tone_of, unproven_text
@@ -84,6 +85,7 @@ def _page(answer: Mapping[str, Any]) -> Iterator[str]:
     yield f"<p>{same} of {plural(len(runs), 'run')} gave identical outputs.</p>"
     yield from _checks(answer.get("checks", ()))
     yield from _not_executed(answer["not_executed"])
+    yield from _changes(answer.get("changes"))
     yield from _summary(runs)
     if runs:
         yield from _lineage(answer["runs"])
@@ -148,6 +150,21 @@ def _not_executed(missed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield _table("Runs that could not be executed", ("run", "error", "hint"), rows)
     if len(missed) > _MOST_ROWS:
         yield _rest(len(missed) - _MOST_ROWS, "run")
+
+
+def _changes(changes: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yields what a pull request changed, each table in its own frame, because a name may be long."""
+    tables = list(change_tables(changes))
+    if tables:
+        yield "<h2>What the change did</h2>"
+    for table in tables:
+        rows = [
+            (*map(_code, row[: table.foreign]), *map(_text, row[table.foreign :]))
+            for row in table.rows[:_MOST_ROWS]
+        ]
+        yield f'<div class="scroll">{_table(table.title, table.headings, rows)}</div>'
+        if len(table.rows) > _MOST_ROWS:
+            yield _rest(len(table.rows) - _MOST_ROWS, "line")
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -7,12 +7,12 @@ renderer sees markup, HTML, links, mentions or references.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mlvc.cli.render import plural, size, visible
+from mlvc.cli.change_tables import change_tables
+from mlvc.cli.render import plural, visible
 from mlvc.cli.reproduced import (
     by_gravity,
     cause_text,
@@ -28,8 +28,6 @@ __all__ = ["as_markdown"]
 _SAME = "identical"
 _LONGEST_DOCUMENT = 60_000  # GitHub takes 65,536 characters in a comment.
 _MOST_PROBLEMS = 40
-_FILE_COUNTS = ("files_added", "files_changed", "files_removed")
-_MOST_NUMBER = 1e100  # An integer may have any number of digits.
 _MOST_ROWS = 80
 _MOST_PLACES = 40
 _LONGEST_CELL = 150
@@ -86,73 +84,19 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _changes(changes: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yields what a pull request changed: metrics, data and environment, each only where there is something to say."""
-    if changes is None:
-        return
-    yield from _section(
-        "Metrics",
-        ("path", "metric", "before", "after", "change"),
-        [
-            (
-                _cell(item["path"]),
-                _cell(item["name"]),
-                *map(_value, (item["before"], item["after"])),
-                _step(item),
-            )
-            for item in changes["metrics"]
-        ],
-    )
-    yield from _section(
-        "Data",
-        ("path", "files added", "changed", "removed", "size before", "after"),
-        [
-            (
-                _cell(item["path"]),
-                *("?" if item[key] is None else f"{item[key]:,}" for key in _FILE_COUNTS),
-                size(item["bytes_before"]),
-                size(item["bytes_after"]),
-            )
-            for item in changes["data"]
-        ],
-    )
-    drift = changes["environment"]
-    if drift is not None:
-        moved = [*drift["changed"], *([drift["interpreter"]] if drift["interpreter"] else [])]
-        rows = [(_cell(item["name"]), _cell(item["before"]), _cell(item["after"])) for item in moved]
-        rows += [
-            (_cell(item.partition("==")[0]), "", _cell(item.partition("==")[2])) for item in drift["added"]
-        ]
-        rows += [
-            (_cell(item.partition("==")[0]), _cell(item.partition("==")[2]), "") for item in drift["removed"]
-        ]
-        yield from _section("Environment", ("package", "before", "after"), rows)
-
-
-def _section(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if not rows:
-        return
-    yield f"### {title}"
-    yield ""
-    yield f"| {' | '.join(headings)} |"
-    yield "|---" * len(headings) + "|"
-    for row in rows[:_MOST_PLACES]:
-        yield f"| {' | '.join(row)} |"
-    if len(rows) > _MOST_PLACES:
+    """Yields what a pull request changed."""
+    for table in change_tables(changes):
+        yield f"### {table.title}"
         yield ""
-        yield f"{plural(len(rows) - _MOST_PLACES, 'line')} more: the JSON report has them."
-    yield ""
-
-
-def _value(value: Any) -> str:  # noqa: ANN401  # any JSON value
-    return "" if value is None else _cell(value if isinstance(value, str) else json.dumps(value))
-
-
-def _step(item: Mapping[str, Any]) -> str:
-    """Returns by how much a number moved; nothing for what is no number."""
-    before, after = item["before"], item["after"]
-    if not all(type(value) in {int, float} and abs(value) < _MOST_NUMBER for value in (before, after)):
-        return ""
-    return f"{after - before:+.6g}"
+        yield f"| {' | '.join(table.headings)} |"
+        yield "|---" * len(table.headings) + "|"
+        for row in table.rows[:_MOST_PLACES]:
+            cells = (*map(_cell, row[: table.foreign]), *row[table.foreign :])
+            yield f"| {' | '.join(cells)} |"
+        if len(table.rows) > _MOST_PLACES:
+            yield ""
+            yield f"{plural(len(table.rows) - _MOST_PLACES, 'line')} more: the JSON report has them."
+        yield ""
 
 
 def _warnings(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Reports of a whole job: checks, problems and changes, whatever the names in them hold."""
 
 import io
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -123,11 +124,56 @@ def test_comment_tells_metrics_data_and_packages():
     assert "| `huge` |" in text
 
 
-def test_comment_without_changes_has_no_empty_section():
-    """A reader sees only what there is to say."""
-    text = as_markdown(ci_answer(changes={"metrics": [], "data": [], "environment": None})).decode()
+def test_page_has_the_tables_of_the_comment(tmp_path):
+    """Metrics, data and packages with what they were before, between the checks and the runs."""
+    changes = {
+        "metrics": [metric(0.5, 0.75), metric(None, "good", name="note")],
+        "data": [data(), data("gone", files_added=None, files_changed=None, files_removed=None)],
+        "environment": drift(changed=[change()], added=["polars==1.9"], removed=["dask==2025.3"]),
+    }
 
-    assert "###" not in text
+    write_report(tmp_path / "c.html", ci_answer(check("lock"), runs=[run(output("b"))], changes=changes))
+
+    page = (tmp_path / "c.html").read_text()
+    tables = dict(map(cells_of, page.split("<table>")[1:]))
+    assert [
+        ["m.bin", "f1", "0.5", "0.75", "+0.25"],
+        ["m.bin", "note", "", "good", ""],
+    ] == tables["Metrics"]
+    assert [
+        ["data", "1", "2", "3", "1.0 kB", "2.5 kB"],
+        ["gone", "?", "?", "?", "1.0 kB", "2.5 kB"],
+    ] == tables["Data"]
+    assert [["pandas", "1.0", "1.1"], ["polars", "", "1.9"], ["dask", "2025.3", ""]] == tables["Environment"]
+    assert ["Checks, in order", "Metrics", "Data", "Environment"] == list(tables)[:4]
+
+
+def cells_of(table):
+    """Returns the caption of a table, and its rows without the headings."""
+    caption = re.search("<caption>(.*?)</caption>", table)[1]
+    rows = re.findall("<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL)
+    return caption, [
+        [re.sub("<.*?>", "", cell) for cell in re.findall("<t[hd].*?>(.*?)</t[hd]>", row)] for row in rows
+    ]
+
+
+def test_more_changes_than_a_report_shows(tmp_path):
+    """Both documents say how many were left out."""
+    changes = {"metrics": [], "data": [data(f"d{number}") for number in range(100)], "environment": None}
+    for name in ("c.html", "c.md"):
+        write_report(tmp_path / name, ci_answer(check("lock"), changes=changes))
+
+    assert "And 40 more lines: the JSON report has them." in (tmp_path / "c.html").read_text()
+    assert "60 lines more: the JSON report has them." in (tmp_path / "c.md").read_text()
+
+
+def test_report_without_changes_has_no_empty_section(tmp_path):
+    """A reader sees only what there is to say."""
+    told = ci_answer(changes={"metrics": [], "data": [], "environment": None})
+    write_report(tmp_path / "c.html", told)
+
+    assert "###" not in as_markdown(told).decode()
+    assert "What the change did" not in (tmp_path / "c.html").read_text()
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -149,8 +195,9 @@ def test_no_name_or_message_leaves_its_place(tmp_path, text):
     write_report(tmp_path / "c.xml", told)
     assert 1 == len(ElementTree.parse(tmp_path / "c.xml").getroot())
     write_report(tmp_path / "c.html", told)
-    page = (tmp_path / "c.html").read_text()
-    assert not {"a", "img", "script"} & {name for name, _ in Tags(page).found}
+    tags = Tags((tmp_path / "c.html").read_text()).found
+    assert not {"a", "img", "script"} & {name for name, _ in tags}
+    assert "What the change did" in (tmp_path / "c.html").read_text()
     stream = io.StringIO()
     tell_github({"GITHUB_ACTIONS": "true"}, told, stream)
     (line,) = stream.getvalue().splitlines()
