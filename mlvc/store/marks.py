@@ -167,13 +167,17 @@ class Followed(Marks):
             key = self._pending.pop()
             if key in self.records:
                 continue
-            kind, part, digest = key
-            is_here = kind not in _CHUNKS and self._records.catalog.find(digest, kind, part) is not None
-            if is_here or kind in _CHUNKS:
-                self.records.add(key)
-                self._advance(1)
-            if is_here:
-                self._pending += self._needs(kind, part, digest)
+            if self._is_here(key):
+                self._pending += self._needs(*key)
+
+    def _is_here(self, key: _Key) -> bool:
+        """Returns whether a record can be followed; notes it if it counts as reached."""
+        kind, part, digest = key
+        is_here = kind not in _CHUNKS and self._records.catalog.find(digest, kind, part) is not None
+        if is_here or kind in _CHUNKS:
+            self.records.add(key)
+            self._advance(1)
+        return is_here
 
     def _needs_of_tree(self, tree: TreeId) -> list[_Key]:
         self.trees.update(entry.id for entry in self._store.read_tree(tree) if isinstance(entry.id, TreeId))

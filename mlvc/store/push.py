@@ -15,6 +15,7 @@ from mlvc.store.layout import PACK_SUFFIX
 from mlvc.store.local import RecordKey
 from mlvc.store.pack import encode_pack_header
 from mlvc.store.pack_index import decode_index
+from mlvc.store.push_needs import bring_condemned
 from mlvc.store.remote import Listing
 from mlvc.store.remote_condemned import (
     RemoteBusyError,
@@ -64,8 +65,6 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
         MlvcError: The remote cannot be used.
     """
     looked = _look(remote)
-    # What is added from now on is data at most: whoever lists packs that are being added may see metadata, which is
-    # published last, and miss its data.
     here = frozenset(info.id for info in store.packs())
     missing = _lacked(store, remote, _standing(remote, looked), cache)
     if not missing:
@@ -73,10 +72,9 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
     remote.prepare()
     with reporter.task("pushing", total=sum(info.size_bytes for info in missing), unit="bytes") as task:
         _send_class(store, remote, missing, task, is_data=True)
-        again = _settle(store, remote, looked, cache, reporter, task)
-        sent = {info.id: info for info in [*missing, *again] if info.is_data or info.id in here}
-        _send_class(store, remote, sent.values(), task, is_data=False)
-    return Transferred(len(sent), sum(info.size_bytes for info in sent.values()))
+        sent = _settle(store, remote, looked, missing, here, cache, reporter, task)
+        _send_class(store, remote, sent, task, is_data=False)
+    return Transferred(len(sent), sum(info.size_bytes for info in sent))
 
 
 def lacked(store: LocalStore, remote: Remote, cache: Path) -> list[PackInfo]:
@@ -94,17 +92,35 @@ def lacked(store: LocalStore, remote: Remote, cache: Path) -> list[PackInfo]:
 
 
 def _settle(
-    store: LocalStore, remote: Remote, before: Listing, cache: Path, reporter: Reporter, task: ProgressTask
+    store: LocalStore,
+    remote: Remote,
+    looked: Listing,
+    missing: Iterable[PackInfo],
+    here: Collection[PackId],
+    cache: Path,
+    reporter: Reporter,
+    task: ProgressTask,
 ) -> list[PackInfo]:
     """Makes sure that no data is lacked before metadata names it, whatever a gc of the remote has done meanwhile.
 
     Looks until two looks in turn found the same lists of gcs and nobody deleting: then whatever is deleted later was
     decided by somebody who has seen what is there now (see `remote_gc`).
 
+    Args:
+        store: As of `push`.
+        remote: As of `push`.
+        looked: What was there first.
+        missing: What that lacked; its data was sent.
+        here: The packs of the store before that was asked.
+        cache: As of `push`.
+        reporter: As of `push`.
+        task: Told what is sent.
+
     Returns:
-        All packs that these looks lacked; their data is there now.
+        The packs that were lacked: the data is there now, and so is all that the metadata needs and that is here.
     """
-    sent: dict[PackId, PackInfo] = {}
+    lacked = {info.id: info for info in missing}
+    seen: frozenset[str] | None = gc_names(looked)
     deadline = time.monotonic() + _PATIENCE_S
     told = False
     while True:
@@ -116,14 +132,47 @@ def _settle(
                 raise RemoteBusyError(remote.url)
             told = True
             time.sleep(_POLL_S)
-        else:
-            missing = _lacked(store, remote, _standing(remote, looked), cache)
-            data = [info for info in missing if info.is_data]
-            sent |= {info.id: info for info in missing}
-            if not data and gc_names(looked) == gc_names(before):
-                return list(sent.values())
+            seen = gc_names(looked)
+            continue
+        here_now = frozenset(info.id for info in store.packs())
+        standing = _standing(remote, looked)
+        missing = _lacked(store, remote, standing, cache)
+        lacked |= {info.id: info for info in missing}
+        data = [info for info in missing if info.is_data]
+        is_calm, seen = gc_names(looked) == seen, gc_names(looked)
+        if data:
             _send_class(store, remote, data, task, is_data=True)
-        before = looked
+        elif is_calm:
+            # Whoever lists packs that are being added may see metadata, which is published last, and miss its data.
+            ready = [info for info in lacked.values() if info.is_data or info.id in here]
+            if not _bring_condemned(store, remote, looked, standing, ready, cache, reporter):
+                return ready
+            # What was brought is sent before this can end, its metadata too.
+            seen = None
+        here = here_now
+
+
+def _bring_condemned(
+    store: LocalStore,
+    remote: Remote,
+    looked: Listing,
+    standing: Mapping[PackId, RemotePack],
+    ready: Iterable[PackInfo],
+    cache: Path,
+    reporter: Reporter,
+) -> bool:
+    """Returns whether there was something to save, now brought, or to learn that it is too late."""
+    if len(standing) == len(looked.packs):
+        return False
+    metadata = [info.id for info in ready if not info.is_data]
+    try:
+        return bring_condemned(store, remote, looked, standing, metadata, cache, reporter)
+    except RemoteMissingError:
+        reporter.warn(
+            f"a gc of the remote {remote.url} has just deleted data that is needed and is not here; "
+            "`mlvc verify --remote` tells which"
+        )
+        return True
 
 
 def _standing(remote: Remote, looked: Listing) -> Mapping[PackId, RemotePack]:

@@ -159,11 +159,13 @@ class Aging:
 class Connection:
     """The files of the remote as one operation reaches them: in turn, and with what the seed does to it."""
 
-    def __init__(self, world, name, fate):
+    def __init__(self, world, name, clone, fate):
         self._world = world
         self._name = name
         self._fate = fate
         self._is_dead = False
+        self._clone = clone
+        self.there = set()
 
     def _do(self, action):
         self._world.turns.wait(self._name)
@@ -185,7 +187,13 @@ class Connection:
             self._world.turns.end()
 
     def list(self):
-        return self._do(self._world.files.list)
+        """Lists, and notes what a push may count on: what it sends next is decided by its last look."""
+
+        def look():
+            self.there = self._world.whole_there(self._clone)
+            return self._world.files.list()
+
+        return self._do(look)
 
     def prepare(self):
         return self._do(self._world.files.prepare)
@@ -210,12 +218,14 @@ class Clone:
     Attributes:
         lock: What is tracked: the tree, and what is in it.
         refs: The commits that a reference leads to, by their git commit.
+        light: The trees that are tracked or committed here by their metadata, whether or not their data is here.
     """
 
     name: str
     folder: object
     lock: tuple | None = None
     refs: dict = field(default_factory=dict)
+    light: set = field(default_factory=set)
 
     @property
     def store(self):
@@ -232,6 +242,7 @@ class World:
 
     Attributes:
         contents: What is in each commit, by the name of the file.
+        added: What is in each tree that was ever added.
         pushed: The commits that a push has promised to be on the remote.
         told: How operations ended, and how often.
     """
@@ -254,6 +265,7 @@ class World:
         self.now_s = 1_800_000_000
         self.clones = [Clone(f"clone{number}", folder / f"clone{number}") for number in range(clones)]
         self.contents = {}
+        self.added = {}
         self.shas = {}
         self.pushed = set()
         self.told = {}
@@ -277,6 +289,18 @@ class World:
                 entries.append(TreeEntry(b"%d" % family, Kind.FILE, blob, size))
             tree = writer.add_tree(entries)
         clone.lock = (tree, files)
+        clone.light.discard(tree)
+        self.added[tree] = files
+
+    def adopt(self, clone):
+        """Tracks what anybody added, of which a clone may have the records and no data, as git's merge does."""
+        store = clone.store
+        known = [tree for tree in sorted(self.added, key=str) if store.has_tree(tree)]
+        if known:
+            tree = self.rng.choice(known)
+            clone.lock = (tree, dict(self.added[tree]))
+            if not store.has_blobs(BlobId.of(content(*file)).digest for file in self.added[tree].items()):
+                clone.light.add(tree)
 
     def commit(self, clone):
         """Commits what is tracked."""
@@ -314,9 +338,28 @@ class World:
         """Pushes; what was committed before is promised to be there once that has ended well."""
         store = clone.store
         here = [commit for commit in store.iter_object_ids(RecordKind.COMMIT) if commit in self.contents]
-        whole = [commit for commit in here if commit in clone.refs.values()]
+        promised = [commit for commit in here if commit in clone.refs.values()]
         push(store, remote, clone.cache, RecordingReporter())
-        self.pushed.update(whole)
+        there = remote._files.there if isinstance(remote._files, Connection) else self.whole_there(clone)
+        self.pushed.update(
+            commit for commit in promised if self.contents[commit][0] not in clone.light or commit in there
+        )
+
+    def whole_there(self, clone):
+        """Returns those commits of a clone without their data of which the remote has all data."""
+        light = {commit: self.contents[commit] for commit in clone.refs.values()}
+        light = {commit: files for commit, (tree, files) in light.items() if tree in clone.light}
+        if not light:
+            return set()
+        remote = Remote("file:///far", self.files, 1)
+        store = clone.store
+        indexes = RemoteIndexes(store, remote, remote.list_packs(), self.folder / "whole_there")
+        blobs = {commit: [BlobId.of(content(*file)) for file in light[commit].items()] for commit in light}
+        records = {
+            commit: {record for blob in blobs[commit] for record in store.records_of(blob)}
+            for commit in light
+        }
+        return {commit for commit in light if records[commit] == indexes.holding(records[commit])}
 
     def pull(self, clone, remote):
         """Brings all records, and the data of one commit."""
@@ -369,7 +412,9 @@ class World:
     def round(self):
         """Does one thing here, or some at once with the remote; then checks what was promised."""
         rng = self.rng
-        what = rng.choices(["add", "commit", "forget", "gc", "time", "remote"], [4, 5, 2, 2, 3, 9])[0]
+        what = rng.choices(
+            ["add", "adopt", "commit", "forget", "gc", "time", "remote"], [4, 2, 5, 2, 2, 3, 9]
+        )[0]
         if what == "time":
             self.pass_time(rng.choice([3_600, 3 * DAY_S, 8 * DAY_S, 8 * DAY_S, 31 * DAY_S]))
         elif what == "remote":
@@ -387,7 +432,7 @@ class World:
         for clone in rng.sample(self.clones, rng.randrange(1, len(self.clones) + 1)):
             name = rng.choice(names)
             operation = f"{name} {clone.name}"
-            connection = Connection(self, operation, self._fate(random.Random(rng.random()), faults))
+            connection = Connection(self, operation, clone, self._fate(random.Random(rng.random()), faults))
             remote = Remote("file:///far", connection, 1)
             steps[operation] = lambda name=name, clone=clone, remote=remote: getattr(self, name)(
                 clone, remote
@@ -425,6 +470,8 @@ class World:
             for tree, files in self._named(clone):
                 assert store.has_tree(tree), ("lost here", clone.name, tree)
                 digests = [BlobId.of(content(*file)).digest for file in files.items()]
+                if tree in clone.light:
+                    continue
                 assert store.has_blobs(digests), ("lost here", clone.name, files)
 
     def _named(self, clone):

@@ -615,6 +615,62 @@ def _until_done(step):
     return step()
 
 
+class Meanwhile(DirectoryFiles):
+    """Files on which something happens once, just before the first metadata arrives."""
+
+    def __init__(self, root, happens):
+        super().__init__(root)
+        self._happens = happens
+
+    def upload(self, name, source):
+        if name.startswith("metadata/") and self._happens is not None:
+            happens, self._happens = self._happens, None
+            happens()
+        super().upload(name, source)
+
+
+def metadata_of(tmp_path, remote):
+    """Returns what somebody has who fetched the records and none of the data."""
+    fresh = LocalStore.create(tmp_path / f"fresh{next(_FRESH)}")
+    listed = remote.list_packs()
+    indexes = RemoteIndexes(fresh, remote, listed, cache_of(fresh))
+    metadata = [pack for pack, found in listed.items() if not found.is_data]
+    fetch_records(fresh, remote, listed, indexes, indexes.records(metadata), RecordingReporter())
+    return fresh
+
+
+@pytest.mark.parametrize("knows_tree", [True, False])
+def test_who_has_no_data_brings_what_is_condemned_before_naming_it(
+    tmp_path, store, remote, folder, knows_tree
+):
+    """Promise 6: a clone of metadata alone commits what a colleague added; a gc deletes just before that arrives."""
+    with store.writer() as writer:
+        blob = writer.add_blob(some_bytes(1))
+        large, size = writer.add_stream(io.BytesIO(some_bytes(2, 300_000)))
+        below = writer.add_tree([TreeEntry(b"large", Kind.FILE, large, size)])
+        tree = writer.add_tree(
+            [TreeEntry(b"below", Kind.DIRECTORY, below, 0), TreeEntry(b"small", Kind.FILE, blob, 50_000)]
+        )
+    send(store, remote)
+    light = metadata_of(tmp_path, remote) if knows_tree else LocalStore.create(tmp_path / "light")
+    age(folder, 31)
+    tidier = LocalStore.create(tmp_path / "tidier")
+    assert "condemned" == gc(tidier, remote).step
+    age(folder, 8, ".list")
+
+    line = TrackedPath(b"data", Kind.DIRECTORY, tree, 2, 50_000 + size)
+    with light.writer() as writer:
+        writer.add_object(Commit(code_sha=SHA, code_tree=None, paths=(line,), message="x"))
+    ends = []
+    files = Meanwhile(folder, lambda: ends.append(gc(tidier, remote).step))
+    send(light, Remote(remote.url, files))
+
+    assert ["deleted"] == ends
+    fresh = arrived(tmp_path, remote)
+    assert some_bytes(1) == fresh.read_blob(blob)
+    assert some_bytes(2, 300_000) == fresh.read_blob(large)
+
+
 def test_the_grace_period_is_a_week():
     """As the documentation says."""
     assert 7 * DAY_S == GRACE_S
