@@ -72,8 +72,7 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
     remote.prepare()
     with reporter.task("pushing", total=sum(info.size_bytes for info in missing), unit="bytes") as task:
         _send_class(store, remote, missing, task, is_data=True)
-        sent = _settle(store, remote, looked, missing, here, cache, reporter, task)
-        _send_class(store, remote, sent, task, is_data=False)
+        sent = _send_metadata(store, remote, looked, missing, here, cache, reporter, task)
     return Transferred(len(sent), sum(info.size_bytes for info in sent))
 
 
@@ -91,7 +90,7 @@ def lacked(store: LocalStore, remote: Remote, cache: Path) -> list[PackInfo]:
     return _lacked(store, remote, _standing(remote, _look(remote)), cache)
 
 
-def _settle(
+def _send_metadata(
     store: LocalStore,
     remote: Remote,
     looked: Listing,
@@ -100,11 +99,11 @@ def _settle(
     cache: Path,
     reporter: Reporter,
     task: ProgressTask,
-) -> list[PackInfo]:
-    """Makes sure that no data is lacked before metadata names it, whatever a gc of the remote has done meanwhile.
+) -> Collection[PackInfo]:
+    """Sends metadata once nothing that it names is lacked, whatever a gc of the remote has done meanwhile.
 
-    Looks until two looks in turn found the same lists of gcs and nobody deleting: then whatever is deleted later was
-    decided by somebody who has seen what is there now (see `remote_gc`).
+    Looks until two looks in turn found the same lists of gcs, nobody deleting and nothing to send before: then whatever
+    is deleted later was decided by somebody who has seen what is there now (see `remote_gc`).
 
     Args:
         store: As of `push`.
@@ -117,9 +116,10 @@ def _settle(
         task: Told what is sent.
 
     Returns:
-        The packs that were lacked: the data is there now, and so is all that the metadata needs and that is here.
+        All packs that were sent.
     """
-    lacked = {info.id: info for info in missing}
+    sent = {info.id: info for info in missing if info.is_data}
+    waiting = {info.id: info for info in missing if not info.is_data}
     seen: frozenset[str] | None = gc_names(looked)
     deadline = time.monotonic() + _PATIENCE_S
     told = False
@@ -137,17 +137,24 @@ def _settle(
         here_now = frozenset(info.id for info in store.packs())
         standing = _standing(remote, looked)
         missing = _lacked(store, remote, standing, cache)
-        lacked |= {info.id: info for info in missing}
-        data = [info for info in missing if info.is_data]
+        waiting |= {info.id: info for info in missing if not info.is_data}
+        first = [info for info in missing if info.is_data]
         is_calm, seen = gc_names(looked) == seen, gc_names(looked)
-        if data:
-            _send_class(store, remote, data, task, is_data=True)
-        elif is_calm:
+        if is_calm and not first:
             # Whoever lists packs that are being added may see metadata, which is published last, and miss its data.
-            ready = [info for info in lacked.values() if info.is_data or info.id in here]
-            if not _bring_condemned(store, remote, looked, standing, ready, cache, reporter):
-                return ready
-            # What was brought is sent before this can end, its metadata too.
+            ready = [info for info in waiting.values() if info.id in here]
+            if _bring_condemned(store, remote, looked, standing, ready, cache, reporter):
+                seen = None
+            elif not (first := [info for info in ready if info.id in looked.packs.keys() - standing.keys()]):
+                _send_class(store, remote, ready, task, is_data=False)
+                return [*sent.values(), *ready]
+        if first:
+            # What a list names may be deleted after it came again: that is seen before anything counts on it.
+            for is_data in (True, False):
+                _send_class(store, remote, first, task, is_data=is_data)
+            sent |= {info.id: info for info in first}
+            for info in first:
+                waiting.pop(info.id, None)
             seen = None
         here = here_now
 

@@ -26,8 +26,9 @@ that no push takes longer from C to M than the grace period:
 3. If P had been condemned before C by a list that C saw, then P was sent again before C. A gc that announced itself
    before C, and was not done, was seen at C, which then was not the last look. One that was done had removed its list,
    so that look differed from the one before. One that announced itself after C looks after that, finds P younger than
-   its list, and spares it. A pusher that lacks the record, such as a clone that fetched no data, brings it before C,
-   if anything that it sends needs it, and then sends it (`push_needs`).
+   its list, and spares it. So metadata that a list names is sent again before C too, and only the rest after it. A
+   pusher that lacks the record, such as a clone that fetched no data, brings it before C if a commit, run or verdict
+   that it sends leads to it, and then sends it (`push_needs`).
 4. Two gcs may condemn each other's copies of a record. Neither deletes one: a pack on any list is no reason to delete
    another.
 5. A gc that was stopped for a while must not delete by what it saw long ago: it deletes nothing when half of the lease

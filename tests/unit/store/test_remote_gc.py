@@ -629,6 +629,59 @@ class Meanwhile(DirectoryFiles):
         super().upload(name, source)
 
 
+class Deciding(DirectoryFiles):
+    """Files of a gc that decided what to delete before something arrived, and deletes it afterwards."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.decided, self.arrived = threading.Event(), threading.Event()
+
+    def remove(self, names):
+        if any(name.startswith("metadata/") for name in names):
+            self.decided.set()
+            assert self.arrived.wait(30)
+        super().remove(names)
+
+
+def test_metadata_that_is_condemned_is_sent_again_before_others_name_it(
+    tmp_path, store, other, remote, folder, monkeypatch
+):
+    """Promise 6: a gc that looked before it arrived again deletes it by its name; the push finds that, and mends it."""
+    monkeypatch.setattr(pushing, "_POLL_S", 0.01)
+    for each in (store, other):
+        with each.writer() as writer:
+            tree = writer.add_tree([TreeEntry(b"file", Kind.FILE, writer.add_blob(some_bytes(1)), 50_000)])
+    send(store, remote)
+    (condemned,) = [path.stem for path in (folder / "metadata").glob("*.pack")]
+    age(folder, 31)
+    assert "condemned" == gc(store, remote).step
+    age(folder, 8, ".list")
+    line = TrackedPath(b"data", Kind.DIRECTORY, tree, 1, 50_000)
+    with other.writer() as writer:
+        writer.add_object(Commit(code_sha=SHA, code_tree=None, paths=(line,), message="x"))
+    tidying = Deciding(folder)
+    ends = []
+    tidier = threading.Thread(target=lambda: ends.append(gc(store, Remote(remote.url, tidying)).step))
+
+    class Pushing(DirectoryFiles):
+        def upload(self, name, source):
+            if condemned in name and not tidying.decided.is_set():
+                tidier.start()
+                assert tidying.decided.wait(30)
+            super().upload(name, source)
+
+        def write(self, name, data):
+            super().write(name, data)
+            if name == f"metadata/{condemned}.idx":
+                tidying.arrived.set()
+
+    send(other, Remote(remote.url, Pushing(folder), jobs=1))
+    tidier.join()
+
+    assert ["deleted"] == ends
+    assert_commits_are_whole(arrived(tmp_path, remote))
+
+
 def metadata_of(tmp_path, remote):
     """Returns what somebody has who fetched the records and none of the data."""
     fresh = LocalStore.create(tmp_path / f"fresh{next(_FRESH)}")
