@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, settings
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
 from tests.support.frameworks import FrameworksError, find_frameworks
+from tests.support.gcs import GcsError, serve_gcs
 from tests.support.postgres import PostgresError, serve_postgres
 from tests.support.s3 import S3Error, serve_s3
+from tests.support.sshd import SshError, serve_ssh
 from tests.support.xfs import XfsError, mount_xfs
 
 NOT_TESTED = "NOT TESTED: "
@@ -26,7 +28,9 @@ REQUIREMENTS = {
     "docker": "docker_engine",
     "frameworks": "frameworks_python",
     "sandbox": "bubblewrap",
+    "gcs": "gcs_server",
     "s3": "s3_server",
+    "ssh": "ssh_server",
     "postgres": "postgres_server",
     "strace": "strace",
 }
@@ -181,6 +185,32 @@ def s3_server(tmp_path_factory):
     except S3Error as error:
         if os.environ.get("MLVC_TESTS_REQUIRE_S3") == "1":
             pytest.fail(f"an S3 server is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory):
+    """The URL of a server that speaks as Google Cloud Storage does, with a bucket `models`."""
+    folder = tmp_path_factory.mktemp("gcs") / "files"
+    folder.mkdir()
+    try:
+        with serve_gcs(folder) as url:
+            yield url
+    except GcsError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_GCS") == "1":
+            pytest.fail(f"a server for gs:// is required here: {error}")
+        pytest.skip(f"{NOT_TESTED}{error}")
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory):
+    """An SSH server that answers."""
+    try:
+        with serve_ssh(tmp_path_factory.mktemp("sshd")) as server:
+            yield server
+    except SshError as error:
+        if os.environ.get("MLVC_TESTS_REQUIRE_SSH") == "1":
+            pytest.fail(f"an SSH server is required here: {error}")
         pytest.skip(f"{NOT_TESTED}{error}")
 
 

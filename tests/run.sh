@@ -165,8 +165,18 @@ if command -v strace >/dev/null; then
     export MLVC_TESTS_REQUIRE_STRACE=1
 fi
 
+if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && ! [ -x /usr/sbin/sshd ]; then
+    echo "installing openssh-server ..."
+    { timeout 120 apt-get -qq update && timeout 200 apt-get -qq install -y --no-install-recommends openssh-server; } \
+        >"$cache/apt.log" 2>&1 || tail -n 5 "$cache/apt.log"
+fi
+if [ -x /usr/sbin/sshd ]; then
+    export MLVC_TESTS_REQUIRE_SSH=1
+fi
+
 # The servers' programs are among the development dependencies, so their absence is a mistake.
 export MLVC_TESTS_REQUIRE_S3=1
+export MLVC_TESTS_REQUIRE_GCS=1
 export MLVC_TESTS_REQUIRE_POSTGRES=1
 export MLVC_TESTS_FAILED_STEPS="${failed[*]+${failed[*]/%/;}}"
 "$python" -m pytest -n 2 --dist worksteal "$@"

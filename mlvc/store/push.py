@@ -191,8 +191,8 @@ def _look(remote: Remote) -> Listing:
     try:
         return remote.look()
     except RemoteMissingError:
-        if not remote.url.startswith("file://"):
-            raise
+        if not remote.url.startswith(("file://", "ssh://")):
+            raise  # mlvc makes no buckets.
         return Listing({}, {})
 
 

@@ -10,6 +10,7 @@ Format page: docs/format/remote.md
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
@@ -21,7 +22,9 @@ from mlvc.model.ids import PackId
 from mlvc.model.names import encode_name
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack_index import decode_index
+from mlvc.store.remote_clouds import CLOUDS, CloudFiles
 from mlvc.store.remote_files import BucketFiles, BucketOptions, DirectoryFiles, RemoteDamagedError
+from mlvc.store.remote_ssh import SshFiles
 from mlvc.store.transfer import AT_ONCE
 
 if TYPE_CHECKING:
@@ -35,6 +38,10 @@ __all__ = ["Listing", "Remote", "RemotePack", "RemoteUrlError", "RemoteVersionEr
 _MARKER = "mlvc-remote-"
 _VERSION = "1"
 _FOLDERS = {True: "data", False: "metadata"}
+_SSH = re.compile(
+    r"([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
+)
+"""A person's configuration may hand the host and the user to a shell, and a URL may come with a stranger's branch."""
 
 
 class RemoteUrlError(UsageError):
@@ -81,27 +88,44 @@ def check_url(text: str) -> str:
     Raises:
         RemoteUrlError: No remote can have it.
     """
-    hint = "s3://BUCKET/PATH, file:///PATH, or an absolute path"
-    if not text.isprintable() or "::" in text:
+    hint = "s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, ssh://HOST/PATH, file:///PATH, or an absolute path"
+    # An address may hold it; elsewhere it chains file systems.
+    is_chained = "::" in text and not text.startswith("ssh://")
+    if not text.isprintable() or is_chained:
         raise RemoteUrlError(
             f"{encode_name(text.encode(errors='replace'))!r} is no URL of a remote", hint=hint
         )
     if text.startswith("/"):
         return Path(text).as_uri()
     parts = urlsplit(text)
-    if "@" in parts.netloc:
+    user, _, host = parts.netloc.rpartition("@")
+    if user and (parts.scheme != "ssh" or ":" in user):
         # The URL is left out of the message, because a terminal's history is no place for a password.
         raise RemoteUrlError(
-            "the URL of a remote may hold no user or password",
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+            "the URL of a remote may hold no password, and a user only after ssh://",
+            hint="credentials are found where the tools of each service find them: see docs/guides/remotes.md",
         )
     if parts.query or parts.fragment:
         raise RemoteUrlError("the URL of a remote may hold no `?` or `#`", hint=hint)
-    if parts.scheme == "s3" and parts.netloc:
+    if parts.scheme in {"s3", *CLOUDS} and host:
         return text.rstrip("/")
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+    if parts.scheme == "file" and not host and parts.path.startswith("/"):
+        return text.rstrip("/")
+    ssh = _SSH.fullmatch(parts.netloc) if parts.scheme == "ssh" else None
+    if ssh is not None and int(ssh["port"] or 22) < 1 << 16 and parts.path.strip("/"):
         return text.rstrip("/")
     raise RemoteUrlError(f"{text} is no URL of a remote", hint=hint)
+
+
+def _files_at(url: str, options: BucketOptions) -> RemoteFiles:
+    scheme = urlsplit(url).scheme
+    if scheme == "s3":
+        return BucketFiles(url, options)
+    if scheme in CLOUDS:
+        return CloudFiles(url)
+    if scheme == "ssh":
+        return SshFiles(url)
+    return DirectoryFiles(Path(unquote(urlsplit(url).path)))
 
 
 class Remote:
@@ -130,9 +154,7 @@ class Remote:
             RemoteUrlError: No remote can have that URL.
         """
         url = check_url(url)
-        if url.startswith("s3://"):
-            return cls(url, BucketFiles(url, options or BucketOptions()), jobs)
-        return cls(url, DirectoryFiles(Path(unquote(urlsplit(url).path))), jobs)
+        return cls(url, _files_at(url, options or BucketOptions()), jobs)
 
     def list_packs(self) -> Mapping[PackId, RemotePack]:
         """Returns the packs that are there, with their indexes; one question.

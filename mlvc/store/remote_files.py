@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlvc.store.local import RecordKey
 
 __all__ = [
+    "RANGE_BYTES",
     "REMOVED_AT_ONCE",
     "BucketFiles",
     "BucketOptions",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _COPY_BYTES = 4 << 20
-_RANGE_BYTES = 16 << 20
+RANGE_BYTES = 16 << 20
 """One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
 _WHOLE_BYTES, _PART_BYTES, _PARTS_AT_ONCE = 64 << 20, 16 << 20, 4
 """What is held in memory of one upload is at most the first of these."""
@@ -350,10 +351,10 @@ class BucketFiles:
     def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
         """Yields the object's bytes, one range for each request."""
         end = offset + size_bytes
-        for start in range(offset, end, _RANGE_BYTES):
+        for start in range(offset, end, RANGE_BYTES):
             with self._translated():
                 piece = self._files.cat_file(
-                    f"{self._base}/{name}", start=start, end=min(start + _RANGE_BYTES, end)
+                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
                 )
             yield piece
 

@@ -152,7 +152,7 @@ class _Known(NamedTuple):
 def _check(known: _Known) -> None:
     options = known.options
     if options != BucketOptions() and not known.url.startswith("s3://"):
-        raise UsageError(f"{known.url} is no bucket, and has no server to reach in another way")
+        raise UsageError(f"{known.url} is no bucket on S3, and takes no options")
     if options.encryption not in {None, *_ENCRYPTIONS}:
         raise UsageError(
             f"{options.encryption!r} is no way to encrypt", hint=f"one of {', '.join(_ENCRYPTIONS)}"

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.ports import free_ports
 
 __all__ = ["S3Error", "S3Server", "serve_s3"]
 
@@ -59,15 +60,6 @@ class S3Server:
         )
 
 
-def _free_ports(count: int) -> list[int]:
-    """Returns ports that nobody listens on, each another one."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 @contextlib.contextmanager
 def serve_s3(directory: Path) -> Iterator[S3Server]:
     """Runs a server whose files are in `directory` until the context is left.
@@ -85,7 +77,7 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
     )
     names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
     names += ["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     command = [program, "-logtostderr=true", "server", f"-dir={directory}", "-s3", "-filer"]
     command += [f"-s3.config={config}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
     command += ["-volume.max=0", "-master.volumeSizeLimitMB=64", "-s3.iam=false"]

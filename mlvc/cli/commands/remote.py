@@ -30,7 +30,9 @@ def _add(
     url: Annotated[
         str,
         typer.Argument(
-            metavar="URL", help="s3://BUCKET/PATH, file:///PATH or an absolute path.", show_default=False
+            metavar="URL",
+            help="s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, ssh://HOST/PATH or an absolute path.",
+            show_default=False,
         ),
     ],
     *,
@@ -50,7 +52,8 @@ def _add(
 ) -> None:
     """Adds a remote, or gives a known one another URL and other options.
 
-    Credentials are found where the AWS tools find them, and are never written down.
+    Credentials are found where the tools of each service find them, and are never written down. The options are for
+    s3:// alone.
     """
     session = session_of(context)
     options = BucketOptions(endpoint, profile, region, encryption, encryption_key)

@@ -1,0 +1,219 @@
+"""Remotes in buckets of Google Cloud Storage and containers of Azure Blob Storage, each by a library of its own.
+
+Both show an object whole or not at all, and at once to whoever asks afterwards, as S3 does. Writes need no condition:
+what has a name has the bytes that the name says, so that of two writers it does not matter who was last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlvc.errors import MlvcError
+from mlvc.fsio import translate_os_errors
+from mlvc.store.remote_files import (
+    RANGE_BYTES,
+    RemoteDeniedError,
+    RemoteFile,
+    RemoteMissingError,
+    RemoteUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["CLOUDS", "CloudFiles", "RemoteExtraError", "load_extra"]
+
+_CHUNK_BYTES = 16 << 20
+"""Of an upload in parts, so much is held."""
+_TALKATIVE = ("adlfs", "asyncssh", "azure", "gcsfs", "google")
+
+
+class RemoteExtraError(MlvcError):
+    """What reaches a remote of this kind is not installed."""
+
+    code = "remote-extra"
+
+
+class _Cloud(NamedTuple):
+    """What differs between the libraries.
+
+    Attributes:
+        extra: What of mlvc's has to be installed.
+        module: What is imported.
+        file_system: The class in it.
+        options: What it is made with.
+        time_field: Where it tells when an object was written.
+        upload_options: What uploading a file takes.
+        remove_options: What deleting takes.
+        denied: The classes of errors by which we are not let in.
+        others: The classes of its other errors, besides those of Python.
+        credentials: Where a person sets the credentials.
+    """
+
+    extra: str
+    module: str
+    file_system: str
+    options: Mapping[str, object]
+    time_field: str
+    upload_options: Mapping[str, object]
+    remove_options: Mapping[str, object]
+    denied: Sequence[str]
+    others: Sequence[str]
+    credentials: str
+
+
+CLOUDS: Mapping[str, _Cloud] = {
+    "gs": _Cloud(
+        extra="gs",
+        module="gcsfs.core",
+        file_system="GCSFileSystem",
+        options={"use_listings_cache": False},
+        time_field="mtime",
+        upload_options={"chunksize": _CHUNK_BYTES},
+        remove_options={},
+        denied=["google.auth.exceptions.GoogleAuthError"],
+        others=["gcsfs.retry.HttpError", "aiohttp.ClientError"],
+        credentials="set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`",
+    ),
+    "az": _Cloud(
+        extra="az",
+        module="adlfs",
+        file_system="AzureBlobFileSystem",
+        # Otherwise it would ask as nobody where it finds no key, and be let into public containers alone.
+        options={"anon": False, "use_listings_cache": False},
+        time_field="last_modified",
+        upload_options={"overwrite": True},
+        remove_options={"expand_path": False},
+        denied=["azure.core.exceptions.ClientAuthenticationError"],
+        others=["azure.core.exceptions.AzureError"],
+        credentials="set AZURE_STORAGE_ACCOUNT_NAME, and a key, AZURE_STORAGE_CONNECTION_STRING, or run `az login`",
+    ),
+}
+
+
+def load_extra(module: str, extra: str, scheme: str) -> Any:  # noqa: ANN401  # modules without types
+    """Imports what not everybody has.
+
+    Raises:
+        RemoteExtraError: It is not installed.
+    """
+    for name in _TALKATIVE:
+        # What goes wrong is told once, by our errors; without a handler it would be on the terminal too.
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        raise RemoteExtraError(
+            f"remotes on {scheme}:// need the package {module.partition('.')[0]}, which is not installed",
+            hint=f"pip install 'mlvc[{extra}]'",
+        ) from exc
+
+
+class CloudFiles:
+    """A remote in a bucket or container; where its library finds credentials and the server, they are."""
+
+    def __init__(self, url: str) -> None:
+        scheme, _, path = url.partition("://")
+        self._url = url
+        self._base = path.rstrip("/")
+        self._scheme = scheme
+        self._cloud = CLOUDS[scheme]
+
+    @cached_property
+    def _files(self) -> Any:  # noqa: ANN401  # the libraries have no types
+        module = load_extra(self._cloud.module, self._cloud.extra, self._scheme)
+        with self._translated():
+            return getattr(module, self._cloud.file_system)(**self._cloud.options, skip_instance_cache=True)
+
+    @cached_property
+    def _denied(self) -> tuple[type[Exception], ...]:
+        """What is raised where we are not let in."""
+        return tuple(map(_class_of, self._cloud.denied))
+
+    @cached_property
+    def _expected(self) -> tuple[type[Exception], ...]:
+        """Whatever is raised because of the server, the network or the credentials."""
+        load_extra(self._cloud.module, self._cloud.extra, self._scheme)
+        return (*self._denied, *map(_class_of, self._cloud.others), OSError, ValueError)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        expected = self._expected
+        try:
+            yield
+        except FileNotFoundError as exc:
+            raise RemoteMissingError(
+                f"the remote {self._url} is not there, or a file of it: {exc}",
+                hint="mlvc makes no buckets and no containers; check the URL",
+            ) from exc
+        except expected as exc:
+            if isinstance(exc, (PermissionError, ValueError, *self._denied)) or _is_refusal(exc):
+                raise RemoteDeniedError(
+                    f"the remote {self._url} does not let us in: {exc}", hint=self._cloud.credentials
+                ) from exc
+            raise RemoteUnreachableError(
+                f"the remote {self._url} does not answer: {exc}",
+                hint="check the network; repeat to go on where it stopped",
+            ) from exc
+
+    def list(self) -> Mapping[str, RemoteFile]:
+        """Returns the objects below the URL; one request for each page."""
+        with self._translated():
+            found = self._files.find(self._base, detail=True)
+            if not found:
+                # An empty answer is given for a missing bucket too.
+                self._files.ls(self._base.partition("/")[0])
+        return {
+            path.removeprefix(self._base + "/"): RemoteFile(
+                info["size"], info[self._cloud.time_field].timestamp()
+            )
+            for path, info in found.items()
+        }
+
+    def prepare(self) -> None:
+        """Does nothing: an object needs no directory."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts one object."""
+        with self._translated():
+            self._files.pipe_file(f"{self._base}/{name}", data)
+
+    def upload(self, name: str, source: Path) -> None:
+        """Puts one object, a large one in parts."""
+        with translate_os_errors(f"read {source}"):
+            source.stat()
+        with self._translated():
+            self._files.put_file(str(source), f"{self._base}/{name}", **self._cloud.upload_options)
+
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
+        """Yields the object's bytes, one range for each request."""
+        end = offset + size_bytes
+        for start in range(offset, end, RANGE_BYTES):
+            with self._translated():
+                piece: bytes = self._files.cat_file(
+                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
+                )
+            yield piece
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Deletes the objects, in as few requests as the library makes."""
+        # One that is gone is no error; of the others, who must know that they are gone lists again.
+        with self._translated(), contextlib.suppress(FileNotFoundError):
+            self._files.rm([f"{self._base}/{name}" for name in names], **self._cloud.remove_options)
+
+
+def _class_of(name: str) -> type[Exception]:
+    module, _, attribute = name.rpartition(".")
+    found: type[Exception] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Returns whether a server said that we may not: each library has a way of its own to tell."""
+    codes = {str(getattr(error, name, None)) for name in ("code", "status", "status_code")}
+    return bool(codes & {"401", "403"}) or str(error).startswith("Forbidden")

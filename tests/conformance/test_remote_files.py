@@ -1,0 +1,246 @@
+"""Wherever a remote is, it keeps `RemoteFiles`: in a directory, and on real servers that speak S3, GCS and SFTP."""
+
+import concurrent.futures
+import os
+import random
+import uuid
+
+import pytest
+
+from mlvc.errors import MlvcError
+from mlvc.model.ids import BlobId
+from mlvc.store.fetch import fetch_records
+from mlvc.store.local import LocalStore
+from mlvc.store.push import push
+from mlvc.store.remote import Remote
+from mlvc.store.remote_clouds import CloudFiles
+from mlvc.store.remote_files import (
+    BucketFiles,
+    BucketOptions,
+    DirectoryFiles,
+    RemoteDeniedError,
+    RemoteMissingError,
+    RemoteUnreachableError,
+)
+from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.remote_ssh import SshFiles
+from tests.support.reporter import RecordingReporter
+
+# gcsfs hands large pieces over as they are, and aiohttp would have them otherwise; users see no such warning.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+
+KINDS = [
+    "directory",
+    pytest.param("s3", marks=pytest.mark.s3),
+    pytest.param("gs", marks=pytest.mark.gcs),
+    pytest.param("ssh", marks=pytest.mark.ssh),
+]
+
+
+@pytest.fixture(params=KINDS)
+def files(request, tmp_path, home, monkeypatch):
+    """The files of a remote that is ready."""
+    name = f"r-{uuid.uuid4().hex}"
+    if request.param == "directory":
+        made = DirectoryFiles(tmp_path / "far")
+    elif request.param == "s3":
+        server = request.getfixturevalue("s3_server")
+        for key, value in server.environment.items():
+            monkeypatch.setenv(key, value or "")
+        for key in ("AWS_PROFILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.delenv(key, raising=False)
+        server.filesystem().mkdir(name)
+        made = BucketFiles(f"s3://{name}/far", BucketOptions())
+    elif request.param == "gs":
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("gcs_server"))
+        made = CloudFiles(f"gs://models/{name}")
+    else:
+        request.getfixturevalue("ssh_server").introduce(home)
+        made = SshFiles(f"ssh://far{tmp_path}/far")
+    made.prepare()
+    return made
+
+
+def read(files, name, size_bytes, offset=0):
+    return b"".join(files.read(name, size_bytes, offset))
+
+
+def test_what_was_written_is_listed_and_read(files):
+    """By its name below the remote, with its length; whole, and any range of it; an empty file too."""
+    before = set(files.list())
+    files.write("gc/empty", b"")
+    files.write("data/one", b"0123456789")
+
+    found = files.list()
+
+    assert {"gc/empty", "data/one"} == set(found) - before
+    assert [0, 10] == [found["gc/empty"].size_bytes, found["data/one"].size_bytes]
+    assert b"0123456789" == read(files, "data/one", 10)
+    assert b"345" == read(files, "data/one", 3, 3)
+
+
+def test_a_file_replaces_one_of_its_name_and_becomes_younger(files):
+    """As a pack that is sent again: a list of a gc does not mean it any more."""
+    files.write("data/one", b"old")
+    first = files.list()["data/one"]
+    for _ in range(30):
+        files.write("data/one", b"newer")
+        if files.list()["data/one"].time_s > first.time_s:
+            break
+
+    assert files.list()["data/one"].time_s >= first.time_s
+    assert b"newer" == read(files, "data/one", 5)
+
+
+def test_a_large_file_comes_back(files, tmp_path):
+    """It is uploaded and read in pieces."""
+    data = random.Random(1).randbytes(70 << 20)
+    (tmp_path / "large").write_bytes(data)
+
+    files.upload("data/large", tmp_path / "large")
+
+    assert len(data) == files.list()["data/large"].size_bytes
+    assert data == read(files, "data/large", len(data))
+    assert data[50_000_000:50_100_000] == read(files, "data/large", 100_000, 50_000_000)
+
+
+def test_what_is_removed_is_gone(files):
+    """One that was gone before is no error, with others or alone."""
+    names = [f"data/{number}" for number in range(5)]
+    for name in names:
+        files.write(name, b"x")
+    files.remove([*names[:3], "data/never"])
+    files.remove(["data/never"])
+
+    assert set(names[3:]) == {name for name in files.list() if name.startswith("data/")}
+
+
+def test_what_is_missing_is_said(files):
+    """With the remote's own error, which makes readers look again."""
+    with pytest.raises(RemoteMissingError):
+        read(files, "data/never", 10)
+
+
+def test_many_threads_at_once(files, tmp_path):
+    """Each gets its own bytes."""
+    contents = {f"data/{number}": random.Random(number).randbytes(200_000) for number in range(24)}
+    for name, data in contents.items():
+        (tmp_path / name.replace("/", "-")).write_bytes(data)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: files.upload(name, tmp_path / name.replace("/", "-")), contents))
+        found = dict(zip(contents, pool.map(lambda name: read(files, name, 200_000), contents), strict=True))
+
+    assert contents == found
+
+
+def test_a_push_and_a_fetch(files, tmp_path):
+    """What one store has, another gets; a second push sends nothing."""
+    remote = Remote("file:///far", files)
+    store, other = LocalStore.create(tmp_path / "store"), LocalStore.create(tmp_path / "other")
+    data = random.Random(2).randbytes(3_000_000)
+    with store.writer() as writer:
+        blob = writer.add_blob(data)
+
+    assert 2 == push(store, remote, tmp_path / "cache", RecordingReporter()).packs
+    assert 0 == push(store, remote, tmp_path / "cache", RecordingReporter()).packs
+    listed = remote.list_packs()
+    indexes = RemoteIndexes(other, remote, listed, tmp_path / "other-cache")
+    fetch_records(other, remote, listed, indexes, indexes.records(listed), RecordingReporter())
+
+    assert data == other.read_blob(BlobId(blob.digest))
+
+
+@pytest.mark.gcs
+def test_a_missing_bucket_is_said(gcs_server, monkeypatch):
+    """An empty answer would look like an empty remote."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
+
+    with pytest.raises(RemoteMissingError, match="gs://no-such"):
+        CloudFiles("gs://no-such/x").list()
+
+
+@pytest.mark.ssh
+@pytest.mark.parametrize("lacks", ["knows_host", "has_key"])
+def test_an_unknown_host_and_an_unknown_user_are_refused(ssh_server, tmp_path, home, lacks):
+    """Neither is anybody asked, nor a host believed that was never seen."""
+    ssh_server.introduce(home, **{lacks: False})
+
+    with pytest.raises(RemoteDeniedError, match="ssh://far"):
+        SshFiles(f"ssh://far{tmp_path}/far").list()
+
+
+@pytest.mark.ssh
+def test_a_server_that_is_gone_is_said(ssh_server, tmp_path, home):
+    """In one message that names the remote."""
+    ssh_server.introduce(home)
+    config = home / ".ssh" / "config"
+    config.write_text(config.read_text().replace(str(ssh_server.port), "1"))
+
+    with pytest.raises(RemoteUnreachableError, match="ssh://far"):
+        SshFiles(f"ssh://far{tmp_path}/far").list()
+
+
+@pytest.mark.ssh
+def test_what_a_killed_push_left_goes(ssh_server, tmp_path, home):
+    """By the other machine's clock, and only what nobody wrote to for days."""
+    ssh_server.introduce(home)
+    far = tmp_path / "far"
+    (far / "tmp").mkdir(parents=True)
+    for name, days in (("old", 3), ("young", 1)):
+        (far / "tmp" / name).write_bytes(b"half")
+        then = (far / "tmp").stat().st_mtime - days * 86_400
+        os.utime(far / "tmp" / name, (then, then))
+
+    SshFiles(f"ssh://far{far}").prepare()
+
+    assert ["young"] == os.listdir(far / "tmp")
+
+
+@pytest.mark.ssh
+def test_an_upload_that_fails_leaves_nothing(ssh_server, tmp_path, home):
+    """Neither under its name nor beside."""
+    ssh_server.introduce(home)
+    files = SshFiles(f"ssh://far{tmp_path}/far")
+    files.prepare()
+    (tmp_path / "far" / "data" / "one").mkdir()
+
+    with pytest.raises(MlvcError):
+        files.write("data/one", b"x")
+
+    assert [] == os.listdir(tmp_path / "far" / "tmp")
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("gs://models/x", "gcsfs", "gs"),
+        ("az://models/x", "adlfs", "az"),
+        ("ssh://host/x", "asyncssh", "ssh"),
+    ],
+)
+def test_what_is_not_installed_is_named(run_mlvc, tmp_path, url, package, extra):
+    """With the command that installs it."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / f"{package}.py").write_text(
+        f"raise ModuleNotFoundError('No module named {package}', name={package!r})"
+    )
+    run_mlvc("init")
+    run_mlvc("remote", "add", "far", url)
+
+    error = run_mlvc("fetch", "--json", check=2, env={"PYTHONPATH": str(hidden)}).json()["error"]
+
+    assert "remote-extra" == error["code"]
+    assert package in error["message"]
+    assert f"pip install 'mlvc[{extra}]'" in error["hint"]
+
+
+def test_azure_without_an_account_is_said(run_mlvc):
+    """Where to set one; nothing is asked of any server."""
+    run_mlvc("init")
+    run_mlvc("remote", "add", "far", "az://models/x")
+
+    told = run_mlvc("fetch", check=2)
+
+    assert "Traceback" not in told.stderr
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in told.stderr
