@@ -512,12 +512,19 @@ class LocalStore:
         state = FileState.of(os.fstat(source.fd))
         if read_all(source, fd, advance) != pack.digest:
             return False
-        if state == FileState.of(os.fstat(source.fd)):
-            self.note_intact(pack, state)
+        with contextlib.suppress(OSError):
+            # What was read may be on no disk yet, as after `cp` of a store. Power loss can take such bytes and leave
+            # the stat data, which must never vouch for what then stands there.
+            fsio.sync_file(source.fd)
+            if state == FileState.of(os.fstat(source.fd)):
+                self.note_intact(pack, state)
         return True
 
     def note_intact(self, pack: PackId, state: FileState) -> None:
-        """Takes note that a raw pack was found to be what its name says, unless the store may only be read."""
+        """Takes note that a raw pack was found to be what its name says, unless the store may only be read.
+
+        Its bytes must be durable: what is noted counts after power loss too.
+        """
         with contextlib.suppress(OSError):
             note_verified(self.layout, pack, state, self.catalog.raw_packs())
 

@@ -1,7 +1,8 @@
 """Which raw packs were found intact, and what the file system said of them then.
 
 A pack whose file has not changed since need not be read again before it is shared with the work tree, if the user says
-so. The file is only a cache: without it, packs are read again.
+so. Its bytes are durable before it is noted here: power loss cannot take them and leave the stat data as it was.
+The file is only a cache: without it, packs are read again.
 
     mlvc-verified 1
     HEX SIZE MTIME CTIME INODE   one line for each pack, sorted; both times in nanoseconds

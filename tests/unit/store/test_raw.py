@@ -1,11 +1,14 @@
 """Raw packs: when a file is kept as one, what is in it, and that it is a pack like any other to everything else."""
 
+import errno
 import mmap
 import os
 import random
+import shutil
 
 import pytest
 
+from mlvc import fsio
 from mlvc.errors import IntegrityError, MlvcError, VersionError
 from mlvc.fsio import OnceReader
 from mlvc.model.ids import BlobId, ChunkId, PackId
@@ -23,6 +26,7 @@ from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.repair import mend_packs
+from mlvc.store.verified import read_verified
 from tests.support.raw import OpenFile, add_raw
 from tests.support.reporter import RecordingReporter
 
@@ -193,6 +197,45 @@ def test_a_file_is_filled_from_a_raw_pack(small, tmp_path):
     with small.writer() as writer:
         other = writer.add_blob(b"x")
     assert (False, b"") == filled(small, other, tmp_path / "out")
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The inode of each file that is synced, in order."""
+    done = []
+    sync_file = fsio.sync_file
+
+    def record(fd):
+        done.append(os.fstat(fd).st_ino)
+        sync_file(fd)
+
+    monkeypatch.setattr(fsio, "sync_file", record)
+    return done
+
+
+def test_a_pack_is_durable_before_it_counts_as_intact(small, tmp_path, synced):
+    """One that somebody copied here may be in memory alone: power loss could take its bytes and leave its stat data."""
+    (info,) = raw_packs(small)
+    path = small.layout.pack(info.id)
+    path.rename(tmp_path / "there")
+    shutil.copy(tmp_path / "there", path)
+    small.layout.verified.unlink(missing_ok=True)
+    assert (True, DATA) == filled(small, BlobId.of(DATA), tmp_path / "out")
+    assert {info.id} == read_verified(small.layout).keys()
+    pack, verified = path.stat().st_ino, small.layout.verified.stat().st_ino
+    assert [pack, verified] == synced
+
+
+def test_a_pack_that_no_disk_takes_does_not_count_as_intact(small, tmp_path, monkeypatch):
+    """Its bytes are right and are handed out; they are read again the next time."""
+
+    def fail(_fd):
+        raise OSError(errno.EIO, "the disk fails")
+
+    small.layout.verified.unlink(missing_ok=True)
+    monkeypatch.setattr(fsio, "sync_file", fail)
+    assert (True, DATA) == filled(small, BlobId.of(DATA), tmp_path / "out")
+    assert {} == read_verified(small.layout)
 
 
 @pytest.mark.parametrize("suffix", ["pack", "index"])
