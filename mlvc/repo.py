@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -359,6 +359,16 @@ class Repo:
         """
         data = self.code.read_file(rev, LOCK_NAME)
         return Lock() if data is None else decode_lock(data)
+
+    def locks_at(self, *revs: str) -> Sequence[tuple[str, Lock] | None]:
+        """Returns for each git revision its SHA and its lock, an empty one where it has none; None where there is none.
+
+        Costs one git child for all revisions.
+        """
+        return [
+            None if found is None else (found[0], Lock() if found[1] is None else decode_lock(found[1]))
+            for found in self.code.files_at(LOCK_NAME, *revs)
+        ]
 
     @contextlib.contextmanager
     def editing(self) -> Iterator[None]:

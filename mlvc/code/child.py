@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mlvc.errors import MlvcError
 from mlvc.model.names import encode_name
 
-__all__ = ["GitError", "GitMissingError", "git_command", "git_names", "git_said", "run_git"]
+__all__ = [
+    "GitError",
+    "GitMissingError",
+    "GitObject",
+    "git_command",
+    "git_names",
+    "git_objects",
+    "git_said",
+    "run_git",
+]
 
 _COMMAND_NOT_FOUND = 127
+_OBJECT = re.compile(rb"[0-9a-f]{40,64} [a-z]+ \d+")
 
 # Git sets these for its hooks, and a submodule or another worktree must not inherit them: the directory alone says
 # which repository is meant. `git rev-parse --local-env-vars` lists them; `-c` settings and pathspecs stay out of it.
@@ -106,6 +118,39 @@ def git_names(directory: Path, *arguments: str | bytes) -> list[bytes]:
         command = next(os.fsdecode(item) for item in arguments if os.fsencode(item)[:1] != b"-")
         raise GitError(f"git {command} failed: {git_said(done)}")
     return done.stdout.split(b"\0")[:-1]
+
+
+class GitObject(NamedTuple):
+    """An object of git's."""
+
+    sha: str
+    kind: bytes
+    data: bytes
+
+
+def git_objects(directory: Path, names: Sequence[bytes]) -> list[GitObject | None]:
+    """Returns the object that each name stands for, or None; names hold no newline. Costs one git child for all.
+
+    Raises:
+        GitError: Git cannot read one of them.
+    """
+    done = run_git(directory, "cat-file", "--batch", stdin=b"".join(name + b"\n" for name in names))
+    if done.returncode != 0:
+        raise GitError(f"git cat-file failed: {git_said(done)}")
+    said, start = done.stdout, 0
+    objects: list[GitObject | None] = []
+    while start < len(said):
+        line, _, _ = said[start:].partition(b"\n")
+        start += len(line) + 1
+        if _OBJECT.fullmatch(line) is None:
+            objects.append(None)
+            continue
+        sha, kind, size = line.split(b" ")
+        objects.append(GitObject(sha.decode(), kind, said[start : start + int(size)]))
+        start += int(size) + 1
+    if len(objects) != len(names):
+        raise GitError(f"git cat-file answered {len(objects)} of {len(names)} questions")
+    return objects
 
 
 def git_said(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlvc.code import writing
-from mlvc.code.child import GitError, git_names, git_said, run_git
+from mlvc.code.child import GitError, git_names, git_objects, git_said, run_git
 from mlvc.code.survey import survey
 from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.names import encode_name
@@ -181,6 +181,32 @@ class CodeRepository:
         if self._names("ls-tree", "-z", "--full-tree", sha, "--", path):
             raise GitError(f"git cannot read {encode_name(path)} of {sha[:12]}: {git_said(done)}")
         return None
+
+    def files_at(self, path: bytes, *revs: str) -> Sequence[tuple[str, bytes | None] | None]:
+        """Returns for each revision its SHA and a file of it, None where it has none; None where it does not exist.
+
+        Costs one git child for all revisions, where `resolve` and `read_file` cost three for each.
+
+        Raises:
+            GitError: Git cannot read the file.
+        """
+        asked = [rev for rev in revs if not {"\n", "\0"}.intersection(rev)]
+        commits = [os.fsencode(rev) + b"^{commit}" for rev in asked]
+        files = [commit + b":" + path for commit in commits]
+        objects = git_objects(self.root, [*commits, *files, *commits])
+        count = len(asked)
+        found: dict[str, tuple[str, bytes | None]] = {}
+        for rev, commit, file, again in zip(
+            asked, objects[:count], objects[count : 2 * count], objects[2 * count :], strict=True
+        ):
+            if commit is None:
+                continue
+            if file is not None and file.kind == b"blob" and again == commit:
+                found[rev] = commit.sha, file.data
+            else:
+                # There is none, or something is wrong with it, or what `rev` names was moved meanwhile.
+                found[rev] = commit.sha, self.read_file(commit.sha, path)
+        return [found.get(rev) for rev in revs]
 
     def tracked_below(self, path: bytes) -> Sequence[bytes]:
         """Returns the files that git tracks at `path` or below it; all for an empty path."""

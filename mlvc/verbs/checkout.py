@@ -126,14 +126,17 @@ def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force:
 
 
 def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> CheckoutResult:
-    sha = repo.code.resolve(rev)
-    head = repo.code.head_sha()
-    target = repo.lock_at(sha)
+    found, head = repo.locks_at(rev, "HEAD")
+    if found is None:
+        # Mostly this raises, and says what is wrong.
+        sha = repo.code.resolve(rev)
+        found = sha, repo.lock_at(sha)
+    sha, target = found
     if head is not None:
-        if repo.lock_at(head) == target:
+        if head[1] == target:
             # Git carries an edited lock over when both commits have the same.
             target = lock
-        _try_git(repo, head, sha)
+        _try_git(repo, head[0], sha)
     # Data comes first, because it can refuse and leave everything as it is. Killed in between, every byte is in an
     # object and the lock is the old one: `mlvc checkout` goes back, the same command again goes on.
     keep = _remembering(repo, lock, target, sha)

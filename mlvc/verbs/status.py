@@ -71,8 +71,8 @@ def status(repo: Repo) -> StatusResult:
             "`mlvc fsck --repair` brings its contents back from a remote"
         )
     lock = repo.read_lock()
-    head = repo.code.head_sha()
-    committed = Lock() if head is None else repo.lock_at(head)
+    (found,) = repo.locks_at("HEAD")
+    head, committed = (None, Lock()) if found is None else found
     return StatusResult(
         branch=repo.code.branch(),
         head=head,

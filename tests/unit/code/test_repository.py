@@ -188,6 +188,58 @@ def test_read_file_that_is_damaged(project):
 
     with pytest.raises(GitError, match=r"git cannot read train\.py"):
         project.code.read_file("HEAD", b"train.py")
+    with pytest.raises(GitError, match=r"git cannot read train\.py"):
+        project.code.files_at(b"train.py", "HEAD")
+
+
+def test_files_of_several_revisions(project):
+    """Each comes with its SHA: in the order asked for, whatever is missing, and however a revision is spelled."""
+    project.write("later.txt", "one\n\ntwo")
+    project.git("add", "later.txt")
+    project.git("commit", "--quiet", "-m", "later")
+    project.git("tag", "-a", "-m", "noted", "caf\u00e9")
+    later, first = project.code.resolve("HEAD"), project.code.resolve("HEAD~1")
+
+    found = project.code.files_at(
+        b"later.txt", "HEAD~1", "nothing", "caf\u00e9", "a\nb", later, "-x", "", "HEAD:"
+    )
+
+    assert [
+        (first, None),
+        None,
+        (later, b"one\n\ntwo"),
+        None,
+        (later, b"one\n\ntwo"),
+        None,
+        None,
+        None,
+    ] == found
+    assert [] == project.code.files_at(b"later.txt")
+
+
+def test_files_of_an_unborn_branch(tmp_path):
+    """Before the first commit there is no HEAD."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+
+    assert [None] == CodeRepository.open(tmp_path).files_at(b"mlvc.lock", "HEAD")
+
+
+def test_files_of_a_branch_whose_name_is_no_text(project):
+    """Git takes any bytes for a branch."""
+    name = os.fsdecode(b"caf\xe9")
+    project.git("branch", name)
+
+    assert [(project.code.resolve("HEAD"), b"print(1)\n")] == project.code.files_at(b"train.py", name)
+
+
+def test_a_file_of_a_revision_that_is_a_directory(project):
+    """It is there and cannot be read, which is not the same as missing."""
+    project.write("folder/a.txt", "a")
+    project.git("add", "folder")
+    project.git("commit", "--quiet", "-m", "folder")
+
+    with pytest.raises(GitError, match="git cannot read folder"):
+        project.code.files_at(b"folder", "HEAD")
 
 
 def test_tracked_below(project):
