@@ -80,8 +80,6 @@ _CHECKSUM = struct.Struct("<Q")
 _DATA, _METADATA, _RAW = 1, 2, 3
 _CLASSES = {_VERSION: {_DATA, _METADATA}, _RAW_VERSION: {_RAW}}
 KEY_BYTES = 8
-PREFIX_BYTES = 4
-_PREFIX = struct.Struct(">I48x")
 INDEX_HEADER_BYTES = _HEADER.size
 _DEVIATIONS = 5
 """An id lies outside of its span in one case of two million; then the whole index is read."""
@@ -275,9 +273,10 @@ class PackIndex:
         """Returns the first eight bytes of every id, as little-endian numbers."""
         return itertools.chain.from_iterable(self._iter_unpacked(_KEY))
 
-    def prefixes(self) -> Iterator[int]:
-        """Returns the first four bytes of every id, as numbers in the order of the ids."""
-        return itertools.chain.from_iterable(self._iter_unpacked(_PREFIX))
+    def column(self, place: int) -> bytes:
+        """Returns one byte of every id, in the order of the ids."""
+        end = _HEADER.size + self.info.records * _ENTRY.size
+        return self._data[_HEADER.size + place : end : _ENTRY.size]
 
     def _iter_unpacked(self, fields: struct.Struct) -> Iterator[tuple[Any, ...]]:
         view = memoryview(self._data)[_HEADER.size : _HEADER.size + self.info.records * _ENTRY.size]

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
-
-from mlvc.store.pack_index import PREFIX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +26,10 @@ __all__ = ["Table"]
 _MOST_REMEMBERED = 300_000
 """Of so many records the ids of the whole ones are held in memory, once as many were asked for."""
 
-_BITS = 8 * PREFIX_BYTES
+_PREFIX_BYTES = 4
+_BITS = 8 * _PREFIX_BYTES
 _NUMBER = (1 << _BITS) - 1
+_KEY_BYTES = 2 * _PREFIX_BYTES
 
 
 class Table:
@@ -59,8 +60,7 @@ class Table:
         """Adds the indexes of packs."""
         keys: list[int] = []
         for index in indexes:
-            prefixes = index.prefixes()
-            keys += [prefix << _BITS | number for number, prefix in enumerate(prefixes, self._records)]
+            keys += _keys(index, self._records)
             self.packs.append(index)
             self._starts.append(self._records)
             self._records += index.info.records
@@ -79,7 +79,7 @@ class Table:
 
     def candidates(self, digest: bytes) -> Iterator[tuple[PackIndex, int]]:
         """Yields each pack, and the number in it of each entry, whose id begins as `digest` does."""
-        prefix = int.from_bytes(digest[:PREFIX_BYTES], "big")
+        prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")
         for level in self._levels:
             for at in range(bisect_left(level, prefix << _BITS), len(level)):
                 if level[at] >> _BITS != prefix:
@@ -107,7 +107,7 @@ class Table:
                 known = {digest for index in self.packs for digest in index.iter_whole(kind)}
                 self._whole[kind] = known
         if known is not None:
-            return [digest for digest in digests if digest not in known]
+            return [] if known.issuperset(digests) else [digest for digest in digests if digest not in known]
         places = self.find_whole(digests, kind)
         return [digest for digest, place in zip(digests, places, strict=True) if place is None]
 
@@ -118,7 +118,7 @@ class Table:
         """
         starts, packs = self._starts, self.packs
         for digest in digests:
-            prefix = int.from_bytes(digest[:PREFIX_BYTES], "big")
+            prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")
             found = None
             for level in self._levels:
                 at = bisect_left(level, prefix << _BITS)
@@ -132,3 +132,23 @@ class Table:
                 if found is not None:
                     break
             yield found
+
+
+def _keys(index: PackIndex, start: int) -> array[int]:
+    """Returns the key of each entry, in order: the prefix of its id, and in the lower half its number from `start` on.
+
+    A store may have millions, so the bytes of all keys are put together one place at a time, which is a tenth of the
+    time of one key at a time.
+    """
+    records = index.info.records
+    numbers = array("I", range(start, start + records))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    encoded = bytearray(_KEY_BYTES * records)
+    for place in range(_PREFIX_BYTES):
+        encoded[place::_KEY_BYTES] = memoryview(numbers).cast("B")[place::_PREFIX_BYTES]
+        encoded[_KEY_BYTES - 1 - place :: _KEY_BYTES] = index.column(place)
+    keys = array("Q", bytes(encoded))
+    if sys.byteorder == "big":
+        keys.byteswap()
+    return keys

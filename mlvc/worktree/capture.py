@@ -134,14 +134,12 @@ def _fields(path: bytes, seen: Directory) -> Iterator[tuple[bytes, Kind, bytes, 
     """Yields the entries of a directory as `encode_fields` takes them."""
     for directory, child in seen.children.items():
         yield os.fsencode(directory), Kind.DIRECTORY, child.tree, child.size
-    kinds: dict[int, Kind] = {}
     names = os.fsencode("\0".join(seen.entries)).split(b"\0")
+    fields = list(fields_of(seen.entries.values()))
+    kinds = {mode: kind_of(mode) for mode in {mode for mode, _, _ in fields}}
     # Without any entries there is one empty name, and no stamp for it.
-    for name, (mode, size_bytes, digest) in zip(names, fields_of(seen.entries.values()), strict=False):
-        kind = kinds.get(mode)
+    for name, (mode, size_bytes, digest) in zip(names, fields, strict=False):
+        kind = kinds[mode]
         if kind is None:
-            kind = kind_of(mode)
-            if kind is None:
-                raise FileChangedError(path + b"/" + name)
-            kinds[mode] = kind
+            raise FileChangedError(path + b"/" + name)
         yield name, kind, digest, size_bytes

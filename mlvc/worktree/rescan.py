@@ -98,7 +98,8 @@ def _answer(root_fd: int, root: str, path: str, known: CachedDirectory) -> bytes
         listing.directories
     ):
         return _ANSWER.pack(_UNCHANGED, len(names), 0) + names
-    block = encode_directory("", CachedDirectory(listing.entries))
+    # A tree is sorted. What comes sorted is sorted again in no time, and here it is done by several processes.
+    block = encode_directory("", CachedDirectory(dict(sorted(listing.entries.items()))))
     return _ANSWER.pack(_CHANGED, len(names), len(block)) + names + block
 
 

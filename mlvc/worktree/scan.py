@@ -134,9 +134,8 @@ class Directory:
     def unread(self) -> list[str]:
         """Returns the names of the entries whose digest is not known."""
         entries = self.entries
-        if NO_DIGEST not in digests_of(entries.values()):
-            return []
-        return [name for name, stamp in entries.items() if stamp.endswith(NO_DIGEST)]
+        digests = digests_of(entries.values())
+        return [name for name, digest in zip(entries, digests, strict=True) if digest == NO_DIGEST]
 
     def digests(self) -> list[bytes]:
         """Returns all digests that are known."""

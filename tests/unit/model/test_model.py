@@ -43,6 +43,8 @@ def test_names_that_no_tree_may_hold(name):
         check_name(name)
     with pytest.raises(FormatError):
         encode_tree([TreeEntry(name, Kind.FILE, BLOB, 1)])
+    with pytest.raises(FormatError):
+        encode_tree([TreeEntry(other, Kind.FILE, BLOB, 1) for other in (b"a", name, b"z")])
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,20 @@ def test_entries_that_could_not_be_read_back(entry):
     """A tree is not written that a reader would refuse or take for another."""
     with pytest.raises(FormatError):
         encode_tree([entry])
+
+
+def test_a_name_that_holds_another_after_a_nul():
+    """Names are looked at together, and none hides behind the separator."""
+    with pytest.raises(FormatError):
+        encode_tree([TreeEntry(name, Kind.FILE, BLOB, 1) for name in (b"a\0b", b"c")])
+
+
+def test_a_name_that_stands_twice():
+    """It is named, wherever the two stand."""
+    with pytest.raises(FormatError, match="'b' stands twice"):
+        encode_tree(
+            [TreeEntry(name, Kind.FILE, BLOB, size) for size, name in enumerate((b"b", b"c", b"a", b"b"))]
+        )
 
 
 def test_a_lock_with_nested_paths_is_not_written():
