@@ -134,12 +134,12 @@ def _fields(path: bytes, seen: Directory) -> Iterator[tuple[bytes, Kind, bytes, 
     """Yields the entries of a directory as `encode_fields` takes them."""
     for directory, child in seen.children.items():
         yield os.fsencode(directory), Kind.DIRECTORY, child.tree, child.size
+    if not seen.entries:
+        return
     names = os.fsencode("\0".join(seen.entries)).split(b"\0")
-    fields = list(fields_of(seen.entries.values()))
-    kinds = {mode: kind_of(mode) for mode in {mode for mode, _, _ in fields}}
-    # Without any entries there is one empty name, and no stamp for it.
-    for name, (mode, size_bytes, digest) in zip(names, fields, strict=False):
-        kind = kinds[mode]
-        if kind is None:
-            raise FileChangedError(path + b"/" + name)
-        yield name, kind, digest, size_bytes
+    modes, sizes, digests = zip(*fields_of(seen.entries.values()), strict=True)
+    kinds = {mode: kind_of(mode) for mode in set(modes)}
+    if None in kinds.values():
+        name = next(name for name, mode in zip(names, modes, strict=True) if kinds[mode] is None)
+        raise FileChangedError(path + b"/" + name)
+    yield from zip(names, map(kinds.__getitem__, modes), digests, sizes, strict=True)
