@@ -58,6 +58,8 @@ _FIXED_BYTES = _ENTRY.size + _TAIL.size
 _SMALLEST_ENTRY = _FIXED_BYTES + 1
 _CUT = "a tree is cut short"
 _UNSORTED = "the names of a tree are not sorted"
+_UNKNOWN_KIND = "a tree holds an unknown kind"
+_TOO_LARGE = "a size in a tree is out of range"
 _MAX_NAME_BYTES = 0xFFFF
 _MAX_SIZE_BYTES = (1 << 63) - 1
 # What Windows makes of a name: short names, and what follows a colon is a stream of the same file.
@@ -147,10 +149,7 @@ def encode_fields(entries: Iterable[tuple[bytes, Kind, bytes, int]]) -> bytes:
         return header
     # A million files are encoded here, so each column is gone through as a whole, without a step of Python for each.
     names, kinds, digests, sizes = zip(*ordered, strict=True)
-    joined = b"\0".join(names)
-    if joined.count(b"\0") != len(names) - 1 or _PLAIN_NAMES.fullmatch(joined) is None:
-        for name in names:
-            check_name(name)
+    _check_names(names)
     if len(set(names)) < len(names):
         twice = next(name for name, after in itertools.pairwise(names) if name == after)
         raise FormatError(f"the name {encode_name(twice)!r} stands twice in a tree")
@@ -174,18 +173,46 @@ def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:
         VersionError: The version is not known.
     """
     data = bytes(data)
-    count, offset, previous = _decode_header(data), _HEADER.size, b""
-    entries: list[TreeEntry] = []
-    for _ in range(count):
-        entry = _entry_at(data, offset)
-        if entry.name <= previous:
-            raise FormatError(_UNSORTED)
-        entries.append(entry)
-        previous = entry.name
-        offset += _FIXED_BYTES + len(previous)
+    kinds: list[int] = []
+    names: list[bytes] = []
+    digests: list[bytes] = []
+    sizes: list[int] = []
+    offset, head, tail = _HEADER.size, _ENTRY.unpack_from, _TAIL.unpack_from
+    try:
+        for _ in range(_decode_header(data)):
+            kind, length = head(data, offset)
+            start = offset + _ENTRY.size
+            end = start + length
+            digest, size = tail(data, end)
+            kinds.append(kind)
+            names.append(data[start:end])
+            digests.append(digest)
+            sizes.append(size)
+            offset = end + _TAIL.size
+    except struct.error:
+        raise FormatError(_CUT) from None
     if offset != len(data):
         raise FormatError("bytes follow the last entry of a tree")
-    return entries
+    _check_names(names)
+    if not all(map(operator.lt, names, itertools.islice(names, 1, None))):
+        raise FormatError(_UNSORTED)
+    if max(sizes, default=0) > _MAX_SIZE_BYTES:
+        raise FormatError(_TOO_LARGE)
+    if not _KINDS.keys() >= set(kinds):
+        raise FormatError(_UNKNOWN_KIND)
+    ids = [
+        TreeId(digest) if kind == Kind.DIRECTORY else BlobId(digest)
+        for kind, digest in zip(kinds, digests, strict=True)
+    ]
+    return list(map(TreeEntry, names, map(_KINDS.__getitem__, kinds), ids, sizes))
+
+
+def _check_names(names: Sequence[bytes]) -> None:
+    """Refuses what `check_name` refuses; all names are looked at together."""
+    joined = b"\0".join(names)
+    if joined.count(b"\0") >= len(names) or _PLAIN_NAMES.fullmatch(joined) is None:
+        for name in names:
+            check_name(name)
 
 
 class TreeDifference(NamedTuple):
@@ -300,10 +327,12 @@ def _entry_at(data: bytes, offset: int) -> TreeEntry:
         name = data[offset + _ENTRY.size : name_end]
         digest, size_bytes = _TAIL.unpack_from(data, name_end)
         kind = _KINDS[kind_code]
-    except (struct.error, KeyError):
-        raise FormatError("a tree is cut short or holds an unknown kind") from None
+    except struct.error:
+        raise FormatError(_CUT) from None
+    except KeyError:
+        raise FormatError(_UNKNOWN_KIND) from None
     if _PLAIN_NAME.fullmatch(name) is None:
         check_name(name)
     if size_bytes > _MAX_SIZE_BYTES:
-        raise FormatError("a size in a tree is out of range")
+        raise FormatError(_TOO_LARGE)
     return TreeEntry(name, kind, TreeId(digest) if kind is Kind.DIRECTORY else BlobId(digest), size_bytes)

@@ -70,8 +70,9 @@ _HEADER = struct.Struct("<8sHB5x32sQII")
 _ENTRY = struct.Struct("<32sIIIIBBBx")
 _RAW_ENTRY = struct.Struct("<32sQIQ")
 _KEY = struct.Struct("<Q44x")
-_IS_WHOLE = struct.Struct("<32s12xIB3x")
-"""Of an entry, the id, the number of its base, and the kind."""
+_ID = struct.Struct("<32s20x")
+_IS_WHOLE = struct.Struct("<44xIB3x")
+"""Of an entry, the number of its base, and the kind."""
 _BASE = slice(44, 48)
 _KIND = 48
 _WHOLE = bytes(4)
@@ -274,7 +275,7 @@ class PackIndex:
         return itertools.chain.from_iterable(self._iter_unpacked(_KEY))
 
     def column(self, place: int) -> bytes:
-        """Returns one byte of every id, in the order of the ids."""
+        """Returns the byte at one place of every entry, in the order of the ids, with which an entry begins."""
         end = _HEADER.size + self.info.records * _ENTRY.size
         return self._data[_HEADER.size + place : end : _ENTRY.size]
 
@@ -321,14 +322,20 @@ class PackIndex:
             return kind == RecordKind.CHUNK and entry.startswith(digest)
         return entry.startswith(digest) and entry[_BASE] == _WHOLE and entry[_KIND] == kind
 
-    def iter_whole(self, kind: int) -> Iterator[bytes]:
-        """Yields the ids of such records without parts that are no deltas, in order."""
+    def iter_whole(self, kind: int, start: int = 0) -> Iterator[tuple[bytes, int]]:
+        """Yields the ids of such records without parts that are no deltas, in order, each with its number.
+
+        Args:
+            kind: Of the records.
+            start: The number of the first entry.
+        """
+        numbered = zip(itertools.chain.from_iterable(self._iter_unpacked(_ID)), itertools.count(start))
         if self.info.is_raw:
-            entries = self._iter_unpacked(_RAW_ENTRY) if kind == RecordKind.CHUNK else iter(())
-            return (digest for digest, *_ in entries)
-        return (
-            digest for digest, base, found in self._iter_unpacked(_IS_WHOLE) if found == kind and not base
-        )
+            return numbered if kind == RecordKind.CHUNK else iter(())
+        if not self._bases:
+            return itertools.compress(numbered, map(kind.__eq__, self.column(_KIND)))
+        entries = self._iter_unpacked(_IS_WHOLE)
+        return itertools.compress(numbered, (found == kind and not base for base, found in entries))
 
     def entry_of(self, number: int, digest: bytes, kind: int, part: int) -> Entry | None:
         """Returns the entry of that number if it is such a record.

@@ -54,7 +54,8 @@ class Table:
         # the one before, so that there are few, and a record is seldom sorted again.
         self._levels: tuple[array[int], ...] = ()
         self._asked = 0
-        self._whole: dict[int, set[bytes]] = {}
+        # By kind, the whole records without parts, each with the number of one entry.
+        self._whole: dict[int, dict[bytes, int]] = {}
 
     def add(self, indexes: Iterable[PackIndex]) -> None:
         """Adds the indexes of packs."""
@@ -104,10 +105,12 @@ class Table:
         if known is None:
             self._asked += len(digests)
             if self._records <= min(_MOST_REMEMBERED, 20 * self._asked):
-                known = {digest for index in self.packs for digest in index.iter_whole(kind)}
+                known = {}
+                for start, index in zip(self._starts, self.packs, strict=True):
+                    known.update(index.iter_whole(kind, start))
                 self._whole[kind] = known
         if known is not None:
-            return [] if known.issuperset(digests) else [digest for digest in digests if digest not in known]
+            return [digest for digest in digests if digest not in known]
         places = self.find_whole(digests, kind)
         return [digest for digest, place in zip(digests, places, strict=True) if place is None]
 
@@ -116,7 +119,11 @@ class Table:
 
         A fraction of the cost of `candidates`, for who asks about very many.
         """
-        starts, packs = self._starts, self.packs
+        starts, packs, known = self._starts, self.packs, self._whole.get(kind)
+        if known is not None:
+            for number in map(known.get, digests):
+                yield None if number is None else self._place(number)
+            return
         for digest in digests:
             prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")
             found = None
