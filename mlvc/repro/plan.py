@@ -161,9 +161,7 @@ def plan_execution(
     moved = _moves(run, where, engine, environment, built)
     directory = os.path.join(where.project, os.fsdecode(decode_name(run.directory)))
     return Execution(
-        argv=tuple(
-            _relocated(decode_name(argument), moved) for argument in _argv(run, engine, environment, built)
-        ),
+        argv=_argv(run, engine, environment, built, moved),
         directory=directory.rstrip("/") or "/",
         variables=_variables(run, where, built, moved, isolated=engine.isolated),
         mounts=_mounts(run, where, environment, built) if engine.isolated else (),
@@ -172,20 +170,27 @@ def plan_execution(
 
 
 def _argv(
-    run: Run, engine: Engine, environment: Environment | None, built: BuiltEnvironment | None
-) -> tuple[str, ...]:
+    run: Run,
+    engine: Engine,
+    environment: Environment | None,
+    built: BuiltEnvironment | None,
+    moves: Mapping[bytes, bytes],
+) -> tuple[bytes, ...]:
     """Returns the command; one of an interpreter without a virtual environment becomes the rebuilt one's."""
-    if environment is None or built is None or not run.argv:
-        return run.argv
+    argv = [_relocated(decode_name(argument), moves) for argument in run.argv]
+    if environment is None or built is None or not argv:
+        return tuple(argv)
     interpreter = environment.interpreter
     program, slash, name = run.argv[0].rpartition("/")
     is_own = (
         interpreter.prefix == interpreter.base_prefix and program == interpreter.executable.rpartition("/")[0]
     )
-    if not (slash and is_own and os.path.lexists(built.path / "bin" / os.fsdecode(decode_name(name)))):
-        return run.argv
-    inner = ENV if engine.isolated else encode_name(os.fsencode(built.path))
-    return (f"{inner}/bin/{name}", *run.argv[1:])
+    file_name = decode_name(name)
+    if slash and is_own and os.path.lexists(built.path / "bin" / os.fsdecode(file_name)):
+        # It stands in the git directory, so below the recorded project; where it is now is known already.
+        inner = ENV.encode() if engine.isolated else os.fsencode(built.path)
+        argv[0] = inner + b"/bin/" + file_name
+    return tuple(argv)
 
 
 def _moves(

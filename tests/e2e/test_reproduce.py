@@ -446,3 +446,13 @@ def test_without_isolation_the_copy_stands_elsewhere(tmp_path):
 
     assert (verdict.verdict, verdict.isolated) == ("identical", False)
     assert not laboratory.project.exists()
+
+
+def test_the_systems_python_by_its_path_works_without_isolation(run_mlvc, git_repo):
+    """An interpreter without a virtual environment becomes the rebuilt one, which stands below the project itself."""
+    run_mlvc("init")
+    run_mlvc("run", "-o", "out.txt", "--", PYTHON, "-c", "open('out.txt', 'w').write('made')")
+
+    done = run_mlvc("repro", "--engine", "none", "--json")
+
+    assert "identical" == done.json()["verdict"]

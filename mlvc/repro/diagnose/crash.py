@@ -23,7 +23,9 @@ _MISSING_FILE_IN_WORDS = re.compile(
     r" '?([^'\n:]+?)'?: (?:\[Errno 2\] )?No such file or directory"
 )
 _MISSING_FILE_OF_A_PROGRAM = re.compile(
-    r"^[\w./-]+: (?:\d+: )?([^\s:][^:\n]*): No such file or directory$", re.MULTILINE
+    # Not what an engine says of a program that it could not start, which is told as such.
+    r"^(?!mlvc: cannot execute )[\w./-]+: (?:\d+: )?([^\s:][^:\n]*): No such file or directory$",
+    re.MULTILINE,
 )
 _MISSING_PACKAGE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")

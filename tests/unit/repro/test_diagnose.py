@@ -146,6 +146,15 @@ def test_a_library_is_named_once_and_not_as_a_file():
     assert "libgomp.so.1" in first(RUN, rerun(log)).detail
 
 
+def test_a_program_that_could_not_be_started_is_no_missing_input():
+    """What the engine `none` says of it ends in the words of a missing file too."""
+    log = b"mlvc: cannot execute /opt/bin/train: No such file or directory\n"
+    causes = [item.cause for item in diagnose(RUN, rerun(log, exit_code=127))]
+
+    assert "command-not-found" == causes[0]
+    assert "undeclared-input" not in causes
+
+
 def test_the_engine_knows_about_memory():
     """A container that was killed for it prints nothing."""
     assert first(RUN, rerun(exit_code=137, out_of_memory=True)).cause == "memory"
