@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlvc.client import log_metric, log_param
+from mlvc.client import log_metric, log_param, step
 
 if TYPE_CHECKING:
     from mlvc.filesystem import open_tracked as open  # noqa: A004  # what a person expects it to be called
     from mlvc.repo import Repo
 
-__all__ = ["Repo", "__version__", "log_metric", "log_param", "open"]
+__all__ = ["Repo", "__version__", "log_metric", "log_param", "open", "step"]
 
 __version__ = "0.1.0"
 

@@ -296,6 +296,7 @@ class Run(StoredObject):
         repeats: How often the command was executed again right away, to see whether it repeats.
         gpus: The GPUs of the machine, if the command loaded the driver's library; a reproduction gets those it has.
         unstable_outputs: Outputs that had other bytes then, or were missing; all of them where it then failed.
+        steps: Where the training stood at some of its steps, if it told: a list as `repro/progress.py` has it.
     """
 
     type_name = "run"
@@ -339,6 +340,7 @@ class Run(StoredObject):
     gpus: tuple[str, ...] = ()
     repeats: int = 0
     unstable_outputs: tuple[str, ...] = ()
+    steps: BlobId | None = None
 
     @property
     def id(self) -> RunId:

@@ -139,6 +139,12 @@ class Executed:
         path = self.where.outer_report / "values"
         return path if is_readable(path) else self.where.scratch / "no-values"
 
+    @property
+    def steps(self) -> Path:
+        """The steps that the command noted, likewise."""
+        path = self.where.outer_report / "steps"
+        return path if is_readable(path) else self.where.scratch / "no-steps"
+
     def read_trace(self) -> Trace:
         """Returns what the command reported about itself; a report that it made unreadable counts as none."""
         path = self.where.outer_report / "trace"

@@ -229,6 +229,7 @@ def _variables(
         **run.pins,
         "PYTHONUNBUFFERED": "1",
         "MLVC_LOG": f"{where.inner_report}/values",
+        "MLVC_STEPS": f"{where.inner_report}/steps",
         "MLVC_TRACE": f"{where.inner_report}/trace",
     }
     if env is not None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mlvc.model.objects import VERDICTS, Cause, Run, Variation, Verdict
 from mlvc.repro.diagnose.factors import ChangeKind, Factor, clamps, variations
+from mlvc.repro.diagnose.parting import parting_cause, spoken_for
 from mlvc.repro.diagnose.preflight import recipe_factors, surroundings
 from mlvc.repro.diagnose.procedure import Case, Conclusion, investigate
 from mlvc.repro.diagnose.report import report_causes
@@ -17,6 +18,7 @@ from mlvc.repro.diagnose.streams import drawn_unseeded, number_causes
 from mlvc.repro.diagnose.variation import vary
 from mlvc.repro.execute import Workshop, usable_cpus
 from mlvc.repro.laboratory import Budget, Laboratory, changed_files, environment_of
+from mlvc.repro.progress import MOST_BYTES, decode_steps
 from mlvc.repro.rerun import FAILED, Conditions, Rerun, compare_reruns, rerun
 
 __all__ = ["Inquiry", "reproduce"]
@@ -103,6 +105,7 @@ def _causes(laboratory: Laboratory, inquiry: Inquiry, reruns: list[Rerun]) -> tu
     if inquiry.diagnose == "off" or first.verdict == _SAME:
         return ()
     groups = _groups(laboratory)
+    parting = _parting(laboratory)
     agreement = _agreement(reruns, laboratory.shop)
     done = Conclusion(is_repeatable=None if agreement is None else _is_harmless(agreement))
     if inquiry.diagnose == "full":
@@ -110,13 +113,23 @@ def _causes(laboratory: Laboratory, inquiry: Inquiry, reruns: list[Rerun]) -> tu
             first.verdict,
             groups,
             _clamps(laboratory),
-            _order(laboratory),
+            _order(laboratory, parting),
             agreement,
             is_explained(first.outputs),
         )
         done = laboratory.conduct(investigate(case))
     present = laboratory.shop.digest_present(laboratory.record.observed.digests)
-    return report_causes(laboratory.record, first, groups, done, present=present)
+    return report_causes(laboratory.record, first, groups, done, parting=parting, present=present)
+
+
+def _parting(laboratory: Laboratory) -> Cause | None:
+    """Returns where the training parted from the recorded one; None where its steps were not noted, or are not here."""
+    noted, reader = laboratory.record.steps, laboratory.shop.reader
+    if noted is None or laboratory.first.verdict == FAILED or not reader.has_blob(noted):
+        return None
+    return parting_cause(
+        decode_steps(reader.read_blob(noted, limit_bytes=MOST_BYTES)), laboratory.first.steps
+    )
 
 
 def _is_harmless(verdict: str) -> bool:
@@ -160,12 +173,12 @@ def _unseeded(laboratory: Laboratory) -> tuple[str, ...]:
     return drawn_unseeded(laboratory.record.effective, laboratory.first.trace.effective)
 
 
-def _order(laboratory: Laboratory) -> tuple[str, ...]:
-    """Returns the causes to try first: what the numbers show, then what the differences look like."""
+def _order(laboratory: Laboratory, parting: Cause | None) -> tuple[str, ...]:
+    """Returns the causes to try first: what numbers and steps show, then what the differences look like."""
     record, first = laboratory.record, laboratory.first
     seen = ["numeric-libraries"] if any(number_causes(record.fingerprint, first.fingerprint)) else []
     seen += ["unseeded-random"] if _unseeded(laboratory) else []
-    return tuple(dict.fromkeys([*seen, *ranked(first.outputs)]))
+    return tuple(dict.fromkeys([*seen, *spoken_for(parting), *ranked(first.outputs)]))
 
 
 def _varied(laboratory: Laboratory, inquiry: Inquiry) -> tuple[Variation, ...]:

@@ -19,6 +19,7 @@ from mlvc.repro.compare.outputs import compare
 from mlvc.repro.execute import AS_RECORDED, Executed, Tweaks, Workshop, executed, scratch_directory
 from mlvc.repro.host import host_facts
 from mlvc.repro.leftovers import extra_files
+from mlvc.repro.progress import Step, read_steps
 from mlvc.repro.trace import Trace
 
 __all__ = ["FAILED", "Conditions", "LibraryMissingError", "Rerun", "compare_reruns", "rerun"]
@@ -71,6 +72,7 @@ class Rerun:
         log_id: The whole of what it printed.
         log_bytes: Its length.
         fingerprint: Digests of small numeric operations in the same place; empty where nobody asked.
+        steps: Where the training stood at some of its steps, if it told.
     """
 
     result: EngineResult
@@ -87,6 +89,7 @@ class Rerun:
     log_id: BlobId | None = None
     log_bytes: int = 0
     fingerprint: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
 
 def rerun(
@@ -159,6 +162,7 @@ def rerun(
             log_id,
             log_bytes,
             numbers,
+            read_steps(done.steps),
         )
 
 

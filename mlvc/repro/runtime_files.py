@@ -20,7 +20,7 @@ def runtime_sources() -> dict[str, bytes]:
         # What is no program's to import lies where no import looks.
         **{
             f"_mlvc/{name}": (_PACKAGE / "runtime" / name).read_bytes()
-            for name in ("fingerprint.py", "generators.py", "libraries.py", "variation.py")
+            for name in ("fingerprint.py", "generators.py", "libraries.py", "steps.py", "variation.py")
         },
         "client/mlvc.py": (_PACKAGE / "client.py").read_bytes(),
     }

@@ -78,6 +78,22 @@ class Generators:
             facts["drawn_unseeded"] = _STATES[name]() != facts["start"]
             facts["seeded"] = True
 
+    def states(self) -> dict[str, str]:
+        """Returns digests of the states as they are now, by generator.
+
+        One that chance seeded and nobody has drawn from is left out: it has no part in anything.
+        """
+        found = {name: _STATES[name]() for name in self._facts}
+        found = {
+            name: state
+            for name, state in found.items()
+            if name == "torch" or self._facts[name]["seeded"] or state != self._facts[name]["start"]
+        }
+        if "torch" in found and sys.modules["torch"].cuda.is_initialized():
+            states = sys.modules["torch"].cuda.get_rng_state_all()
+            found["cuda"] = _digest(b"".join(bytes(state.tolist()) for state in states))
+        return found
+
     def facts(self) -> dict[str, dict[str, Any]]:
         """Returns the facts by generator, for those that the program loaded."""
         found = {}

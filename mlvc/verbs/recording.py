@@ -25,6 +25,7 @@ from mlvc.repo import Repo
 from mlvc.repro.observed import observed
 from mlvc.repro.plan import choose_cpus
 from mlvc.repro.profile import unset
+from mlvc.repro.progress import UNREADABLE, Step, encode_steps, read_steps
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.repro.trace import Trace, read_trace
 from mlvc.repro.values import MOST_BYTES, ValuesUnreadableError, decode_values, read_log, read_values
@@ -69,6 +70,7 @@ class _Outcome:
         log: Its output.
         trace: What it reported of itself.
         values: Where it logged parameters and metrics.
+        steps: Where it noted the steps of a training.
         metrics: What the metrics files say.
         place: What an engine executed, in whose place more can be; None for this machine.
         outputs: Where an engine left the outputs that exist; None where they are in the work tree already.
@@ -80,6 +82,7 @@ class _Outcome:
     log: Path
     trace: Trace
     values: Path
+    steps: Path
     metrics: Mapping[str, str]
     outputs: tuple[TrackedPath, ...] | None = None
     place: Execution | None = None
@@ -141,6 +144,7 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
             scratch / "log",
             trace,
             scratch / "values",
+            scratch / "steps",
             _metrics(repo, prepared, lambda name: read_values(repo.cwd / name), result.exit_code),
         )
 
@@ -194,6 +198,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 log=done.log,
                 trace=done.read_trace(),
                 values=done.values,
+                steps=done.steps,
                 metrics=_metrics(repo, prepared, read_metrics, done.result.exit_code),
                 outputs=tuple(outputs),
                 place=done.execution,
@@ -227,6 +232,8 @@ def _record(
             changed = _changed_inputs(repo, run, writer) if outcome.outputs is None else ()
             with outcome.log.open("rb") as file:
                 log_id, log_bytes = writer.add_stream(file)
+            steps = read_steps(outcome.steps)
+            _warn_of_unreadable(repo, steps)
             present = {entry.path for entry in outputs}
             run = dataclasses.replace(
                 run,
@@ -247,6 +254,7 @@ def _record(
                 gpus=run.gpus if uses_gpu(outcome.trace) else (),
                 log=log_id,
                 log_bytes=log_bytes,
+                steps=writer.add_blob(encode_steps(steps)) if steps else None,
                 repeats=0 if unstable is None else 1,
                 unstable_outputs=unstable or (),
             )
@@ -260,6 +268,17 @@ def _record(
             for path in prepared.ignored:
                 remove_ignore(repo.root, path)
     return run
+
+
+def _warn_of_unreadable(repo: Repo, steps: Sequence[Step]) -> None:
+    names = {"batch": [step.batch for step in steps], "loss": [step.loss for step in steps]}
+    names["model"] = [step.model for step in steps]
+    for name, noted in names.items():
+        if UNREADABLE in noted:
+            step = steps[noted.index(UNREADABLE)]
+            repo.reporter.warn(
+                f"mlvc.step could not read the {name} of step {step.number}, so it is not compared"
+            )
 
 
 def _capture(repo: Repo, prepared: Prepared, outcome: _Outcome) -> tuple[TrackedPath, ...]:
@@ -382,6 +401,7 @@ def _variables(repo: Repo, prepared: Prepared, scratch: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "MLVC_TRACE": str(scratch / "trace"),
         "MLVC_LOG": str(scratch / "values"),
+        "MLVC_STEPS": str(scratch / "steps"),
     }
     return variables
 

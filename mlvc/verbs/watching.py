@@ -53,7 +53,7 @@ def run_watched(
             marker = _marker(repo, run)
             marker.parent.mkdir(exist_ok=True)
             fsio.atomic_write(marker, b"")
-        for name in ("trace", "values"):
+        for name in ("trace", "values", "steps"):
             (scratch / name).unlink(missing_ok=True)
     result = engine.run(execution, log)
     return result, read_trace(scratch / "trace")

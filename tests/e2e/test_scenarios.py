@@ -216,3 +216,36 @@ def test_a_model_is_identical_three_times(training, root, framework, threads):
         [output["verdict"] for output in item["outputs"]] for item in answer["runs"]
     ]
     assert len(outputs) >= 3
+
+
+@needs_two
+def test_the_step_at_which_torch_parts(training):
+    """The program shuffles with a generator of its own: `mlvc.step` has noted that the batch was another one first."""
+    script = """\
+import mlvc, torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1)).to(torch.bfloat16)
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+x = torch.randn(256, 8, dtype=torch.bfloat16)
+data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True))
+draw = torch.Generator()
+draw.{seed}()
+loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True, generator=draw)
+mlvc.step(0, model={{"model": model, "optimizer": optimizer}})
+for number, batch in enumerate(loader, 1):
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(batch[0]), batch[1])
+    loss.backward()
+    optimizer.step()
+    mlvc.step(number, model={{"model": model, "optimizer": optimizer}}, batch=batch, loss=loss)
+torch.save(model.state_dict(), "model.pt")
+"""
+    run = training.record(script.format(seed="seed"), outputs=("model.pt",))
+
+    found = training.why(run, "--budget", "0")
+
+    assert "at step 1 (step 0 is the same)" in details(found, "data-order")
+
+    run = training.record(script.format(seed="initial_seed"), outputs=("model.pt",))
+
+    assert "identical" == training.run("repro", run, "--engine", "bubblewrap", "--json").json()["verdict"]

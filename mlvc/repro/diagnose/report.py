@@ -27,6 +27,7 @@ def report_causes(
     groups: Sequence[Sequence[Factor]] = (),
     done: Conclusion | None = None,
     *,
+    parting: Cause | None = None,
     present: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Cause, ...]:
     """Returns what may explain a reproduction that is not identical, the confirmed first; each cause once.
@@ -36,6 +37,7 @@ def report_causes(
         rerun: The reproduction.
         groups: What could be put back.
         done: What experiments showed; None where none were made.
+        parting: Where the training parted from the recorded one, if both told.
         present: What the undeclared files hold now that are there, by name.
     """
     if rerun.verdict == "identical":
@@ -46,6 +48,7 @@ def report_causes(
         *done.confirmed,
         *(crash_causes(run, rerun) if rerun.verdict == FAILED else ()),
         *admitted_causes(run, present),
+        *([] if parting is None else [parting]),
         *host_causes(run, rerun),
         *(_likely(factor, done) for factor in seen),
         *harmless_causes(rerun.outputs),

@@ -12,11 +12,16 @@ from typing import Any
 
 from mlvc.model.objects import Cause
 
-__all__ = ["drawn_unseeded", "number_causes", "stream_causes"]
+__all__ = ["GENERATORS", "drawn_unseeded", "number_causes", "stream_causes"]
 
 # torch starts from the same seed each time, so that drawing from it at once does no harm.
 _SEEDED_BY_CHANCE = {"random": "Python's global generator", "numpy": "NumPy's global generator"}
-_NAMES = {**_SEEDED_BY_CHANCE, "torch": "torch's global generator"}
+GENERATORS = {
+    **_SEEDED_BY_CHANCE,
+    "torch": "torch's global generator",
+    "cuda": "torch's generators of the GPUs",
+}
+"""What the generators are called that programs share."""
 
 # In the order in which one stands on the other: the first that differs may be why the later ones do.
 _LAYERS = (
@@ -51,7 +56,7 @@ def stream_causes(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[C
     if unseeded:
         yield Cause("unseeded-random", f"{' and '.join(unseeded)} was drawn from before anything seeded it")
     before, after = _generators(then), _generators(now)
-    for name, told in _NAMES.items():
+    for name, told in GENERATORS.items():
         old, new = before.get(name, {}).get("end"), after.get(name, {}).get("end")
         if told not in unseeded and isinstance(old, str) and isinstance(new, str) and old != new:
             yield Cause(
