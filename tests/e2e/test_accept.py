@@ -1,5 +1,7 @@
 """`mlvc repro --accept` and `--tolerance`: how good is good enough."""
 
+from tests.support.environments import find_system_python
+
 SCRIPT = """
 import pathlib, time
 pathlib.Path("out.json").write_text('{"x": %r}' % (1.0 + (time.time_ns() // 100 % 1_000_003 + 1) * 4e-16))
@@ -12,7 +14,7 @@ def test_accept_and_tolerance(run_mlvc, git_repo):
     """
     run_mlvc("init")
     (git_repo / "train.py").write_text(SCRIPT)
-    run_mlvc("run", "-o", "out.json", "--", "python", "train.py")
+    run_mlvc("run", "-o", "out.json", "--", find_system_python(), "train.py")
 
     for options, status, verdict, bound in (
         (("--accept", "equivalent"), 1, "close", "1e-09"),
