@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 __all__ = ["POLICY_VERSION", "RULES", "TOLERANCES", "Policy", "Rule"]
 
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 """Raised whenever a rule or a bound below changes what a verdict says."""
 
 TOLERANCES: Mapping[str, float] = MappingProxyType(
@@ -103,6 +103,9 @@ RULES = (
     ),
     Rule("onnx.producer", "the library and version that wrote the model", where="*$.producer_*"),
     Rule("onnx.layout", "the order of the fields, and of tensors and attributes, which have names"),
+    Rule("log.time", "dates and times of the day, in a file whose name ends in .log"),
+    Rule("log.duration", "how long something took, likewise"),
+    Rule("log.temporary-path", "files below /tmp, /var/tmp and /dev/shm, likewise"),
     Rule("npy.header", "version and padding of the header"),
     Rule("compression", "how the bytes are packed"),
 )

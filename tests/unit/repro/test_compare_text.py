@@ -96,3 +96,37 @@ def test_any_bytes_give_an_answer(before, after):
     """Never an exception."""
     assert compare(before, after).verdict in VERDICTS
     assert compare(b"{" + before, b"[" + after).verdict in VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rules"),
+    [
+        ("2026-01-02 03:04:05,678 INFO start", "2026-11-20T23:59:59Z INFO start", ["log.time"]),
+        ("[03:04:05] loss 0.5", "[13:04:06.25] loss 0.5", ["log.time"]),
+        ("epoch 1 took 0.25 s, 12.1it/s", "epoch 1 took 31 seconds, 9.97it/s", ["log.duration"]),
+        ("wrote '/tmp/a1b2/part': done", "wrote '/tmp/zz/part': done", ["log.temporary-path"]),
+        ("03:04:05 fit 3ms\nend", "03:04:07 fit 4ms\nend", ["log.time", "log.duration"]),
+    ],
+)
+def test_what_is_another_one_in_every_log_does_not_count(before, after, rules):
+    """Each is named, and in a file that is no log all of it counts."""
+    told = compare(before.encode(), after.encode(), name="train.log")
+
+    assert ("equivalent", rules) == (told.verdict, [item.rule for item in told.differences])
+    assert "different" == compare(before.encode(), after.encode(), name="train.txt").verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("03:04:05 loss 0.5", "03:04:06 loss 0.6"),
+        ("took 1 s", "took 1 s\nand more"),
+        ("2026-01-02 is the day", "2026-01-03 is the day"),
+        ("/home/a/x", "/home/b/x"),
+        ("3 shards", "4 shards"),
+        ("1 s 2 s", "1 s"),
+    ],
+)
+def test_anything_else_in_a_log_counts(before, after):
+    """Numbers without a unit, days, other directories, and lines that one of them lacks."""
+    assert "different" == compare(before.encode(), after.encode(), name="train.log").verdict
