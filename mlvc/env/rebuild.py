@@ -232,6 +232,10 @@ class _Build:
                 project=Path(self.project),
                 reporter=self.reporter,
             )
+            if self.is_compiled:
+                for top in ("lib", "interpreter"):
+                    # By its name alone: which modules are tests must not depend on where the project stands.
+                    self._compile(str(target / "bin" / "python"), top, (), within=str(target))
             mark.touch()
         return BuiltEnvironment(target, str(target / "bin" / "python"))
 
@@ -304,10 +308,10 @@ class _Build:
             if item.editable_tree is not None:
                 lay_out(item.editable_tree, self.reader, directory / "editable" / str(index))
 
-    def _compile(self, python: str, directory: str, mounts: Sequence[Mount]) -> None:
+    def _compile(self, python: str, directory: str, mounts: Sequence[Mount], *, within: str = "/") -> None:
         arguments = ("/bin/sh", "-c", _COMPILE_SCRIPT, "mlvc", python, directory)
         execution = Execution(
-            tuple(map(os.fsencode, arguments)), "/", _VARIABLES, tuple(mounts), base=self.base
+            tuple(map(os.fsencode, arguments)), within, _VARIABLES, tuple(mounts), base=self.base
         )
         with self.reporter.task("compiling its modules", unit="steps"):
             self.engine.run(execution, _Output())

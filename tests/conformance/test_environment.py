@@ -13,6 +13,7 @@ import pytest
 
 from mlvc.engines.bubblewrap import BubblewrapEngine
 from mlvc.engines.docker import DockerEngine
+from mlvc.engines.host import HostEngine
 from mlvc.env.capture import capture
 from mlvc.env.drift import compare, read_present
 from mlvc.env.probe import describe
@@ -252,6 +253,25 @@ def test_the_modules_of_a_rebuilt_environment_are_compiled_once(place, is_compil
     assert is_compiled == bool(list(site.glob("__pycache__/demo.*.pyc")))
     code = "import demo, os, sys; print(os.path.exists(demo.__cached__))"
     assert (0, f"{is_compiled}\n") == place.execute(BubblewrapEngine(), built, code)
+
+
+def test_the_modules_are_compiled_without_isolation_too(place):
+    """Also where the project itself stands among tests, whose modules nobody imports."""
+    install(place.site, "demo", "1.0", {"demo.py": "x = 1\n", "demo_more/tests/deep.py": "x = 1\n"})
+    environment = place.capture()
+
+    built = build(
+        environment,
+        reader=place.store,
+        engine=HostEngine(),
+        base=None,
+        directory=place.folder / "tests" / "built",
+        project=str(place.project),
+        reporter=place.reporter,
+    )
+
+    (site,) = built.path.glob("lib/python3*/site-packages")
+    assert ["demo"] == [path.name.partition(".")[0] for path in site.rglob("*.pyc")]
 
 
 @pytest.mark.sandbox
