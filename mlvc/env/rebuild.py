@@ -324,18 +324,38 @@ class _Build:
         ]
 
 
-def missing_system_libraries(environment: Environment, engine: Engine, base: Base | None) -> tuple[str, ...]:
+def missing_system_libraries(
+    environment: Environment, engine: Engine, base: Base | None, *, cache_dir: Path
+) -> tuple[str, ...]:
     """Returns the libraries that the environment takes from the system and that are not there, inside `engine`.
 
-    A glibc that is too old is among them, as `glibc 2.38 (there is 2.36)`. Runs one short command.
+    A glibc that is too old is among them, as `glibc 2.38 (there is 2.36)`. Runs one short command, for an image once:
+    a container of its own would take longer than anything else that a reproduction adds.
     """
-    output = _Output()
-    execution = Execution((b"/bin/sh", b"-c", _LIBRARIES_SCRIPT.encode()), "/", _VARIABLES, base=base)
-    engine.run(execution, output)
-    text = output.data.decode(errors="replace")
+    if not environment.system_libraries and not environment.glibc:
+        return ()
+    text = _system_libraries(engine, base, cache_dir)
     names = {line.split()[0] for line in text.splitlines() if line.split()}
     missing = [name for name in environment.system_libraries if name not in names]
     present = next((found for line in text.splitlines() if (found := glibc_version(line))), "")
     if environment.glibc and present and parse_version(present) < parse_version(environment.glibc):
         missing.append(f"glibc {environment.glibc} (there is {present})")
     return tuple(missing)
+
+
+def _system_libraries(engine: Engine, base: Base | None, cache_dir: Path) -> str:
+    """Returns what `_LIBRARIES_SCRIPT` prints; of an image, which never changes under its id, what it printed once."""
+    path = None
+    if base is not None:
+        path = cache_dir / f"libraries-{ObjectId.of((base.image_id + _LIBRARIES_SCRIPT).encode()).short}"
+        known = fsio.read_if_there(path)
+        if known is not None:
+            return known.decode(errors="replace")
+    output = _Output()
+    execution = Execution((b"/bin/sh", b"-c", _LIBRARIES_SCRIPT.encode()), "/", _VARIABLES, base=base)
+    result = engine.run(execution, output)
+    if path is not None and result.exit_code == 0:
+        with fsio.translate_os_errors(f"write {encode_name(os.fsencode(path))}"):
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            fsio.atomic_write(path, output.data)
+    return output.data.decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def open_workshop(repo: Repo, writer: ObjectWriter, *, tolerance: float | None =
         export=repo.worktree.export,
         capture_output=capture_output,
         build_environment=build_environment,
-        missing_libraries=missing_system_libraries,
+        missing_libraries=functools.partial(missing_system_libraries, cache_dir=repo.common_dir / "cache"),
         work_dir=repo.common_dir / "tmp",
         runtime=lay_runtime(repo.common_dir / "runtime"),
         clock=repo.clock,

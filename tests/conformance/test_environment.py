@@ -353,7 +353,9 @@ def test_libraries_that_the_base_lacks_are_named(place):
         place.capture(), system_libraries=("libc.so.6", "libnowhere.so.1"), glibc="2.9999"
     )
 
-    missing = missing_system_libraries(environment, BubblewrapEngine(), None)
+    missing = missing_system_libraries(
+        environment, BubblewrapEngine(), None, cache_dir=place.folder / "cache"
+    )
 
     present = describe(place.venv / "bin" / "python").platform["libc"].removeprefix("glibc ")
     assert missing == ("libnowhere.so.1", f"glibc 2.9999 (there is {present})")
@@ -386,7 +388,11 @@ def test_an_environment_is_rebuilt_inside_a_container(place, docker_engine):
     built = place.build(environment, engine, base)
 
     assert place.execute(engine, built, "import demo; print(demo.x)", base) == (0, "42\n")
-    assert missing_system_libraries(environment, engine, base) == ()
+    wanting = dataclasses.replace(environment, system_libraries=("libc.so.6", "libnowhere.so.1"))
+    for asked in (engine, None):
+        # An image is asked once: the second time no engine is at hand.
+        missing = missing_system_libraries(wanting, asked, base, cache_dir=place.folder / "cache")
+        assert ("libnowhere.so.1",) == missing
 
 
 @pytest.mark.sandbox
