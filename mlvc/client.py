@@ -24,11 +24,11 @@ _SCRIPTS = (os.path.join(_HERE, "runtime"), os.path.join(os.path.dirname(_HERE),
 _steps: Any = None
 
 
-def _append(kind: str, name: str, value: Scalar, step: int | None) -> None:
+def _append(kind: str, name: str, value: Scalar, step: float | None) -> None:
     path = os.environ.get("MLVC_LOG")
     if not path:
         return
-    line = json.dumps({"kind": kind, "name": str(name), "value": _plain(value), "step": step}) + "\n"
+    line = json.dumps({"kind": kind, "name": str(name), "value": _plain(value), "step": _plain(step)}) + "\n"
     # One write of a whole line with O_APPEND: lines of several processes do not mix.
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -49,8 +49,11 @@ def log_param(name: str, value: Scalar) -> None:
     _append("param", name, value, None)
 
 
-def log_metric(name: str, value: Scalar, step: int | None = None) -> None:
-    """Records a metric of the run; the last value of a name is the run's, with `step` the others are its history."""
+def log_metric(name: str, value: Scalar, step: float | None = None) -> None:
+    """Records a metric of the run; the last value of a name is the run's, and all of them are its course over steps.
+
+    Without `step` a value counts on from the ones before it.
+    """
     _append("metric", name, value, step)
 
 

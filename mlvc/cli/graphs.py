@@ -1,20 +1,16 @@
-"""Pictures as text: graphs as DOT and SVG, metrics as SVG. Pure."""
+"""Graphs as text: DOT and SVG. Pure."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
-__all__ = ["Graph", "Node", "graph_dot", "graph_svg", "plot_svg"]
+__all__ = ["Graph", "Node", "graph_dot", "graph_svg"]
 
 _COLUMN, _ROW, _BOX_WIDTH, _BOX_HEIGHT = 260, 60, 210, 40
 _LONGEST_LABEL = 30
-_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
-_PANEL_WIDTH, _PANEL_HEIGHT, _MARGIN = 640, 200, 60
 _HEAD = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
     'font-family="sans-serif" font-size="12">'
@@ -120,44 +116,6 @@ def _ranks(graph: Graph) -> Mapping[str, int]:
             if waiting[end] == 0:
                 ready.append(end)
     return ranks
-
-
-def plot_svg(labels: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
-    """Yields the lines of a picture: one panel for each metric, with the runs from left to right."""
-    height = _MARGIN + len(series) * (_PANEL_HEIGHT + _MARGIN)
-    yield _HEAD.format(_PANEL_WIDTH + 2 * _MARGIN, height)
-    for index, (name, values) in enumerate(series.items()):
-        yield from _panel(
-            name, labels, values, _MARGIN + index * (_PANEL_HEIGHT + _MARGIN), _COLOURS[index % len(_COLOURS)]
-        )
-    yield "</svg>"
-
-
-def _panel(
-    name: str, labels: Sequence[str], values: Sequence[float | None], top: int, colour: str
-) -> Iterator[str]:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    span = high - low or 1.0
-    step = _PANEL_WIDTH / max(len(labels) - 1, 1)
-    points = [
-        (_MARGIN + number * step, top + _PANEL_HEIGHT - (value - low) / span * _PANEL_HEIGHT, value)
-        for number, value in enumerate(values)
-        if value is not None and math.isfinite(value)
-    ]
-    yield f'<text x="{_MARGIN}" y="{top - 10}" font-weight="bold">{_xml(name)}</text>'
-    yield (
-        f'<rect x="{_MARGIN}" y="{top}" width="{_PANEL_WIDTH}" height="{_PANEL_HEIGHT}" fill="none" stroke="#bbb"/>'
-    )
-    for text, place in ((high, top + 4), (low, top + _PANEL_HEIGHT + 4)):
-        yield f'<text x="{_MARGIN - 6}" y="{place}" text-anchor="end">{text:.4g}</text>'
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    yield f'<polyline points={quoteattr(line)} fill="none" stroke="{colour}" stroke-width="2"/>'
-    for x, y, value in points:
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{json.dumps(value)}</title></circle>'
-    for number, label in enumerate(labels):
-        place_x = f"{_MARGIN + number * step:.1f}"
-        yield f'<text x="{place_x}" y="{top + _PANEL_HEIGHT + 20}" text-anchor="middle">{_xml(label[:16])}</text>'
 
 
 def _xml(text: str) -> str:

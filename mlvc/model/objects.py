@@ -278,7 +278,7 @@ class Run(StoredObject):
         threads: What the profile pinned the number of threads to; 0 where it pinned none.
         seed: `--seed`, if given.
         params: Parameters by name; each value is its JSON text.
-        metrics: Metrics by name; each value is its JSON text.
+        metrics: Metrics by name; each value is its JSON text, of several the last.
         params_files: The files that parameters were read from.
         metrics_files: The files that metrics were read from.
         effective: What was really in force, probed inside the process; JSON text by name.
@@ -297,6 +297,7 @@ class Run(StoredObject):
         gpus: The GPUs of the machine, if the command loaded the driver's library; a reproduction gets those it has.
         unstable_outputs: Outputs that had other bytes then, or were missing; all of them where it then failed.
         steps: Where the training stood at some of its steps, if it told: a list as `repro/progress.py` has it.
+        series: The metrics that were measured at several steps, as a blob; see `mlvc.model.series`.
     """
 
     type_name = "run"
@@ -341,6 +342,7 @@ class Run(StoredObject):
     repeats: int = 0
     unstable_outputs: tuple[str, ...] = ()
     steps: BlobId | None = None
+    series: BlobId | None = None
 
     @property
     def id(self) -> RunId:

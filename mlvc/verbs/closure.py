@@ -27,6 +27,7 @@ def contents_of(value: StoredObject) -> Iterator[TrackedPath]:
             yield from _tree("code", value.code.tree)
             yield from _blob("log", value.log)
             yield from _blob("steps", value.steps)
+            yield from _blob("metrics over steps", value.series)
         case Environment():
             yield from _tree("interpreter", value.interpreter.tree)
             yield from _tree("unowned files", value.unowned)

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from mlvc.errors import NotFoundError, UsageError
 from mlvc.model.objects import Environment, Run
+from mlvc.model.series import MOST_SERIES_BYTES, Series, decode_series
 from mlvc.repo import Repo
 from mlvc.verbs.target import resolve_target, runs_of_target
 
@@ -21,7 +22,7 @@ class Difference:
     """One line.
 
     Attributes:
-        section: `code`, `data`, `environment`, `params`, `metrics` or `run`.
+        section: `code`, `data`, `environment`, `params`, `metrics`, `steps` (of the metrics) or `run`.
         name: What is compared.
         values: One for each run, as text; None where the run has none.
     """
@@ -38,10 +39,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CompareResult:
-    """The runs, and their lines: in each section, those that differ first."""
+    """What was compared.
+
+    Attributes:
+        runs: The runs.
+        lines: In each section, those that differ first.
+        series: For each run, its metrics over steps; empty where it has none, or where they are not here.
+    """
 
     runs: tuple[Run, ...]
     lines: tuple[Difference, ...]
+    series: tuple[Mapping[str, Series], ...]
 
     def metric(self, name: str) -> tuple[float | None, ...]:
         """Returns a metric of each run as a number; None where it is none."""
@@ -58,21 +66,24 @@ def compare(repo: Repo, targets: Sequence[str]) -> CompareResult:
     Raises:
         UsageError: There are fewer than two, or a target stands for several runs.
         TargetMissingError: Nothing has that name.
+        IntegrityError: A record, or its metrics over steps, are damaged.
     """
     if len(targets) < 2:
         raise UsageError("it takes two runs to compare", hint="mlvc compare RUN RUN")
     runs = tuple(_run(repo, target) for target in targets)
     packages = [_packages(repo, run) for run in runs]
+    series = tuple(_series(repo, run) for run in runs)
     sections: dict[str, Sequence[Mapping[str, str]]] = {
         "code": [_code(run) for run in runs],
         "data": [_data(run) for run in runs],
         "environment": packages,
         "params": [run.params for run in runs],
         "metrics": [run.metrics for run in runs],
+        "steps": [_courses(each) for each in series],
         "run": [_facts(run) for run in runs],
     }
     lines = [line for section, values in sections.items() for line in _lines(section, values)]
-    return CompareResult(runs, tuple(lines))
+    return CompareResult(runs, tuple(lines), series)
 
 
 def _run(repo: Repo, target: str) -> Run:
@@ -111,6 +122,35 @@ def _data(run: Run) -> Mapping[str, str]:
     return dict(told)
 
 
+def _series(repo: Repo, run: Run) -> Mapping[str, Series]:
+    if run.series is None:
+        return {}
+    try:
+        return decode_series(repo.store.read_blob(run.series, limit_bytes=MOST_SERIES_BYTES))
+    except NotFoundError:
+        repo.reporter.warn(f"the metrics of run {run.id.short} over steps are not here: `mlvc fetch --data`")
+        return {}
+
+
+def _courses(series: Mapping[str, Series]) -> Mapping[str, str]:
+    """Returns how each metric went."""
+    told: dict[str, str] = {}
+    for name, each in series.items():
+        told[f"{name}: steps"] = str(len(each.steps))
+        known = [
+            (float(value), value, step)
+            for step, value in zip(each.steps, each.values, strict=True)
+            if value != "nan"
+        ]
+        if known:
+            for word, (_, value, step) in (
+                ("lowest", min(known, key=lambda point: point[0])),
+                ("highest", max(known, key=lambda point: point[0])),
+            ):
+                told[f"{name}: {word}"] = f"{value} at {step}"
+    return told
+
+
 def _packages(repo: Repo, run: Run) -> Mapping[str, str]:
     if run.environment is None or not repo.store.has_object(run.environment):
         return {}
@@ -139,6 +179,6 @@ def _facts(run: Run) -> Mapping[str, str]:
 def _number(text: str | None) -> float | None:
     try:
         value = json.loads(text or "null")
-    except (ValueError, RecursionError):
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except (ValueError, OverflowError, RecursionError):
         return None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -19,6 +19,7 @@ from mlvc.model.ids import BlobId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Run
+from mlvc.model.series import encode_series
 from mlvc.model.tree import Kind
 from mlvc.ports import EngineResult, Execution, LogSink, ObjectWriter
 from mlvc.repo import Repo
@@ -28,7 +29,14 @@ from mlvc.repro.profile import unset
 from mlvc.repro.progress import UNREADABLE, Step, encode_steps, read_steps
 from mlvc.repro.runtime_files import lay_runtime
 from mlvc.repro.trace import Trace, read_trace
-from mlvc.repro.values import MOST_BYTES, ValuesUnreadableError, decode_values, read_log, read_values
+from mlvc.repro.values import (
+    MOST_BYTES,
+    Metrics,
+    ValuesUnreadableError,
+    decode_metrics,
+    read_log,
+    read_metrics,
+)
 from mlvc.verbs.add import tracked_parent
 from mlvc.verbs.findings import effective, refusals, refuse, uses_gpu, warn, what_is_known
 from mlvc.verbs.numerics import fingerprint
@@ -83,7 +91,7 @@ class _Outcome:
     trace: Trace
     values: Path
     steps: Path
-    metrics: Mapping[str, str]
+    metrics: Metrics
     outputs: tuple[TrackedPath, ...] | None = None
     place: Execution | None = None
 
@@ -145,7 +153,7 @@ def _on_host(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcome]
             trace,
             scratch / "values",
             scratch / "steps",
-            _metrics(repo, prepared, lambda name: read_values(repo.cwd / name), result.exit_code),
+            _metrics(repo, prepared, lambda name: read_metrics(repo.cwd / name), result.exit_code),
         )
 
 
@@ -171,7 +179,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 # What the command wrote is not trusted: no link is followed, nothing special is opened.
                 return shop.capture_output(done.where.outer_project, path, writer)
 
-            def read_metrics(name: str) -> dict[str, str]:
+            def metrics_of(name: str) -> Metrics:
                 path = repo.path_of(name)
                 try:
                     entry = capture(path)
@@ -180,7 +188,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 writer.flush()
                 if entry.kind not in {Kind.FILE, Kind.EXECUTABLE}:
                     raise ValuesUnreadableError(f"{entry.name} is a {entry.kind.word}")
-                return decode_values(
+                return decode_metrics(
                     repo.store.read_blob(BlobId(entry.id.digest), limit_bytes=MOST_BYTES), path
                 )
 
@@ -199,7 +207,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 trace=done.read_trace(),
                 values=done.values,
                 steps=done.steps,
-                metrics=_metrics(repo, prepared, read_metrics, done.result.exit_code),
+                metrics=_metrics(repo, prepared, metrics_of, done.result.exit_code),
                 outputs=tuple(outputs),
                 place=done.execution,
             )
@@ -214,6 +222,7 @@ def _record(
 ) -> Run:
     """Stores the run and, if it finished, writes the lock; `unstable` is None where it was not executed again."""
     logged_params, logged_metrics = read_log(outcome.values)
+    metrics = outcome.metrics | logged_metrics
     run = prepared.run
     seen = observed(outcome.trace, what_is_known(repo, prepared))
     seen = dataclasses.replace(seen, digests=digest_undeclared(seen.undeclared, repo.root))
@@ -247,7 +256,8 @@ def _record(
                     encode_name(path) for path in prepared.output_paths if path not in present
                 ),
                 params={**run.params, **logged_params},
-                metrics={**outcome.metrics, **logged_metrics},
+                metrics=metrics.values,
+                series=writer.add_blob(encode_series(metrics.series)) if metrics.series else None,
                 effective=effective(outcome.trace, run),
                 observed=dataclasses.replace(seen, packages=packages),
                 fingerprint=numbers,
@@ -331,13 +341,11 @@ def _changed_inputs(repo: Repo, run: Run, writer: ObjectWriter) -> tuple[Tracked
     return tuple(entry for entry in after if entry.id != before[entry.path])
 
 
-def _metrics(
-    repo: Repo, prepared: Prepared, read: Callable[[str], Mapping[str, str]], exit_code: int
-) -> dict[str, str]:
-    metrics: dict[str, str] = {}
+def _metrics(repo: Repo, prepared: Prepared, read: Callable[[str], Metrics], exit_code: int) -> Metrics:
+    metrics = Metrics()
     for name in prepared.options.metrics_files:
         try:
-            metrics.update(read(name))
+            metrics |= read(name)
         except ValuesUnreadableError as exc:
             # What the command did has to be recorded all the same; a run that failed may have written none.
             if exit_code == 0:

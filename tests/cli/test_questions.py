@@ -1,5 +1,7 @@
 """Lineage, impact, comparison, blame and names, as a user asks for them."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 from xml.etree import ElementTree
@@ -9,6 +11,7 @@ import pytest
 from mlvc.model.ids import BlobId, PlanId, TreeId
 from mlvc.model.objects import Code, Run
 from mlvc.repo import Repo
+from mlvc.verbs.runs import list_runs, whole_record
 from tests.support.command import Mlvc
 from tests.support.index_project import data
 from tests.support.reporter import RecordingReporter
@@ -153,8 +156,83 @@ def test_compare(trained, run_mlvc):
         assert sorted(told, reverse=True) == told
     picture = ElementTree.parse(trained / "m.svg").getroot()
     assert ["10.0", "9.0"] == [item.text for item in picture.iter("{http://www.w3.org/2000/svg}title")]
-    assert "the picture is SVG" in run_mlvc("compare", "train9", "train10", "--plot", "m.png", check=2).stderr
+    assert "the picture is SVG" in run_mlvc("compare", "train9", "train10", "--plot", "m.gif", check=2).stderr
     assert "two runs" in run_mlvc("compare", "train9", check=2).stderr
+
+
+_STEPS = (
+    "import sys, mlvc\n"
+    "rate = int(sys.argv[1])\n"
+    "for step in range(3): mlvc.log_metric('loss', 10 - rate * step, step)\n"
+    "rows = ''.join(f'{epoch},0.{rate}{epoch},\\n' for epoch in range(4))\n"
+    "open('m.csv', 'w').write('epoch,accuracy,lr\\n' + rows)\n"
+)
+
+
+def test_compare_over_steps(project, run_mlvc, git, tmp_path):
+    """What was logged and what a file has, with its extremes; the pictures have a line for each run.
+
+    It travels with the record: a clone draws the same. Without its bytes there is a warning, and the last values.
+    """
+    (project / "steps.py").write_text(_STEPS)
+    for rate in ("1", "2"):
+        run_mlvc(
+            "run", "-n", f"r{rate}", "-o", "m.csv", "--metrics", "m.csv", "--", "python", "steps.py", rate
+        )
+    run_mlvc("run", "-n", "plain", "--", "python", "-c", "import mlvc; mlvc.log_metric('loss', 5)")
+    run_mlvc("commit", "-m", "steps")
+
+    answer = run_mlvc("compare", "r1", "r2", "plain", "--json", "--plot", "m.svg").json()
+
+    assert [{"accuracy", "loss"}, {"accuracy", "loss"}, set()] == [set(each) for each in answer["series"]]
+    assert {"steps": ["0", "1", "2"], "values": ["10", "8", "6"]} == answer["series"][1]["loss"]
+    assert ["0.10", "0.11", "0.12", "0.13"] == answer["series"][0]["accuracy"]["values"]
+    lines = {(line["section"], line["name"]): line["values"] for line in answer["lines"]}
+    assert ["8", "6", "5"] == lines["metrics", "loss"]
+    assert ["8 at 2", "6 at 2", None] == lines["steps", "loss: lowest"]
+    assert ["4", "4", None] == lines["steps", "accuracy: steps"]
+    drawn = (project / "m.svg").read_bytes()
+    assert 5 == drawn.count(b"<polyline")
+    assert 1 == drawn.count(b"stroke-dasharray")
+    run_mlvc("compare", "r1", "r2", "--plot", "m.PNG")
+    assert (project / "m.PNG").read_bytes().startswith(b"\x89PNG")
+    before = run_mlvc("runs", "--json").json()
+    run_mlvc("index", "rebuild")
+    assert before == run_mlvc("runs", "--json").json()
+    assert [("5", None), ("6", "0.23"), ("8", "0.13")] == [
+        tuple(
+            json.dumps(run["metrics"][name]) if name in run["metrics"] else None
+            for name in ("loss", "accuracy")
+        )
+        for run in before["runs"]
+    ]
+    run_mlvc("remote", "add", "origin", f"file://{tmp_path / 'remote'}")
+    run_mlvc("push")
+    clone = tmp_path / "clone"
+    git("clone", "-q", str(project), str(clone))
+    run_mlvc("remote", "add", "origin", f"file://{tmp_path / 'remote'}", cwd=clone)
+    run_mlvc("fetch", cwd=clone)
+    assert "mlvc fetch --data" in run_mlvc("compare", "r1", "r2", cwd=clone).stderr
+    run_mlvc("fetch", "--data", cwd=clone)
+    run_mlvc("compare", "r1", "r2", "plain", "--plot", "m.svg", cwd=clone)
+    assert drawn == (clone / "m.svg").read_bytes()
+
+
+def test_compare_without_the_steps(trained, run_mlvc):
+    """What is in no store here is a warning; what is damaged there is an error."""
+    repo = Repo.open(trained, reporter=RecordingReporter(), environment={"HOME": str(trained)})
+    run = dataclasses.replace(
+        whole_record(repo, list_runs(repo).runs[-1]), name="lost", series=BlobId.of(b"gone")
+    )
+    with repo.store.writer() as writer:
+        writer.add_object(run)
+        writer.add_object(dataclasses.replace(run, name="broken", series=writer.add_blob(b"{}")))
+
+    done = run_mlvc("compare", "train9", "lost", "--json")
+
+    assert "over steps are not here" in done.stderr
+    assert [{}, {}] == done.json()["series"]
+    assert "error:" in run_mlvc("compare", "train9", "broken", check=2).stderr
 
 
 def test_blame(trained, run_mlvc, git):

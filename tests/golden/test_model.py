@@ -10,6 +10,7 @@ from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import LockConflictError, TrackedPath, decode_lock, encode_lock
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import decode_object
+from mlvc.model.series import Series, decode_series, encode_series
 from mlvc.model.tree import Kind, TreeEntry, decode_tree, encode_tree
 
 HERE = Path(__file__).parent
@@ -116,3 +117,26 @@ def test_broken_objects(file):
     """Each is refused; what a newer mlvc wrote is an error of its own."""
     with pytest.raises(VersionError if file.stem in {"unknown-key", "version-2"} else FormatError):
         decode_object(file.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["empty", "full"])
+def test_metrics_over_steps(name):
+    """They decode, and encode to the same bytes."""
+    data = (HERE / f"series/{name}.json").read_bytes()
+    assert data == encode_series(decode_series(data))
+
+
+def test_the_numbers_of_metrics_over_steps():
+    """Every number is the text that it was written as."""
+    assert decode_series((HERE / "series/full.json").read_bytes()) == {
+        "inf": Series(("-3", "-3"), ("inf", "12345678901234567890")),
+        "loss": Series(("0", "1", "2.5"), ("0.10", "1e-05", "nan")),
+        "naïve \u2603": Series(("7",), ("-inf",)),
+    }
+
+
+@pytest.mark.parametrize("file", broken("series"))
+def test_broken_metrics_over_steps(file):
+    """Each is refused; an unknown version is an error of its own."""
+    with pytest.raises(VersionError if file.stem.startswith("version") else FormatError):
+        decode_series(file.read_bytes())

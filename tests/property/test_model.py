@@ -13,6 +13,7 @@ from mlvc.model.ids import BlobId, EnvironmentId, PlanId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath, check_path, decode_lock, encode_lock
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Code, Commit, Run, decode_object
+from mlvc.model.series import Series, decode_series, encode_series
 from mlvc.model.tree import Kind, TreeEntry, check_name, compare_trees, decode_tree, encode_tree
 
 digests = st.binary(min_size=32, max_size=32)
@@ -228,3 +229,19 @@ def test_the_plan_depends_only_on_what_determines_a_run(field, text):
     run = Run(PlanId(bytes(32)), ("a",), "", "/p", Code(None, False, TreeId(bytes(32)))).with_plan()
     assert run.plan == dataclasses.replace(run, **{field: text}).with_plan().plan
     assert run.plan != dataclasses.replace(run, argv=("a", text)).with_plan().plan
+
+
+@given(
+    st.dictionaries(texts, st.lists(st.tuples(st.integers(), st.floats().map(repr)), max_size=5), max_size=4)
+)
+def test_metrics_over_steps_round_trip(metrics):
+    """Every number comes back as it was written, and any value of it as the same number."""
+    series = {
+        name: Series(tuple(str(step) for step, _ in points), tuple(value for _, value in points))
+        for name, points in metrics.items()
+        if all(len(str(step)) <= 40 for step, _ in points)
+    }
+
+    assert series == decode_series(encode_series(series))
+    for each in series.values():
+        assert [str(float(value)) for value in each.values] == [str(value) for _, value in each.points()]

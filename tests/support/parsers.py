@@ -30,6 +30,7 @@ from mlvc.model.config import decode_config
 from mlvc.model.ids import BlobId, ChunkId, PackId, PlanId, TreeId
 from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
 from mlvc.model.objects import Code, Commit, Run, decode_object
+from mlvc.model.series import Series, decode_series, encode_series
 from mlvc.model.tree import Kind, TreeEntry, decode_tree, encode_tree
 from mlvc.ports import RecordKind
 from mlvc.repro.compare.files import compare_windows
@@ -167,6 +168,7 @@ PARSERS = {
     "pack": Parser(decode_pack_header, [encode_pack_header(is_data=True)]),
     "recipe": Parser(lambda data: list(Recipe(data).chunks()), [_recipe()]),
     "record": Parser(_parse_record, _records(), _seal_head),
+    "series": Parser(decode_series, [encode_series({"loss": Series(("0", "1.5"), ("1e-05", "nan"))})]),
     "statcache": Parser(_parse_statcache, [_statcache()]),
     "verified": Parser(decode_verified, [encode_verified({PackId.of(b"a"): FileState(1, 2, 3, 4)})]),
     "tree": Parser(

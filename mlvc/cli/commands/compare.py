@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.graphs import plot_svg
+from mlvc.cli.plot import Picture, as_svg, plot
+from mlvc.cli.raster import as_png
 from mlvc.cli.render import plural, table
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
@@ -23,38 +24,64 @@ _WIDEST = 32
 
 
 @make_command(
-    "compare", "mlvc compare train models/model.joblib", "mlvc compare train train --plot metrics.svg"
+    "compare",
+    "mlvc compare train models/model.joblib",
+    "mlvc compare baseline candidate --plot metrics.svg",
+    "mlvc compare baseline candidate --plot metrics.png",
 )
 def command(
     context: typer.Context,
     targets: Annotated[
         list[str], typer.Argument(metavar="RUN RUN…", help="Runs by name or id, or what one run made.")
     ],
-    plot: Annotated[
-        str | None, typer.Option(metavar="FILE.svg", help="Draw the metrics over the runs, as a picture.")
+    plot_path: Annotated[
+        str | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the metrics over their steps or the runs: .svg or .png."
+        ),
     ] = None,
 ) -> None:
     """Shows what differs between runs.
 
     Code, data, environment, parameters and metrics, in each section what differs first; what is the same is counted.
-    With --json, every line.
+    With --json, every line, and the metrics over steps.
     """
     session = session_of(context)
-    if plot is not None and not plot.endswith(".svg"):
-        raise UsageError(f"the picture is SVG, and {plot} ends in something else", hint="--plot metrics.svg")
+    drawn = None if plot_path is None else _drawing(plot_path)
     result = compare(open_repository(session), targets)
-    if plot is not None:
-        metrics = {
-            name: result.metric(name)
-            for name in sorted({name for run in result.runs for name in run.metrics})
-        }
-        series = {
-            name: values for name, values in metrics.items() if any(value is not None for value in values)
-        }
-        picture = "\n".join(plot_svg([run.name or run.id.short for run in result.runs], series)) + "\n"
-        with translate_os_errors(f"write {plot}"):
-            atomic_write(Path(plot), picture.encode())
+    if plot_path is not None and drawn is not None:
+        picture = drawn(_picture(result))
+        with translate_os_errors(f"write {plot_path}"):
+            atomic_write(Path(plot_path), picture)
     session.answer(lambda: _json(result), _lines(result))
+
+
+def _drawing(path: str) -> Callable[[Picture], bytes]:
+    drawing = {".svg": as_svg, ".png": as_png}.get(Path(path).suffix.lower())
+    if drawing is None:
+        raise UsageError(
+            f"the picture is SVG or PNG, and {path} ends in something else", hint="--plot metrics.svg"
+        )
+    return drawing
+
+
+def _picture(result: CompareResult) -> Picture:
+    names = sorted(
+        {name for run in result.runs for name in run.metrics}
+        | {name for each in result.series for name in each}
+    )
+    metrics = {name: result.metric(name) for name in names}
+    courses = {
+        name: [each[name].points() if name in each else [] for each in result.series]
+        for name in names
+        if any(name in each for each in result.series)
+    }
+    told = {
+        name: values
+        for name, values in metrics.items()
+        if name in courses or any(value is not None for value in values)
+    }
+    return plot([run.name or run.id.short for run in result.runs], told, courses)
 
 
 def _lines(result: CompareResult) -> Iterator[str]:
@@ -78,5 +105,9 @@ def _json(result: CompareResult) -> dict[str, Any]:
         "lines": [
             {"section": line.section, "name": line.name, "differs": line.differs, "values": list(line.values)}
             for line in result.lines
+        ],
+        "series": [
+            {name: {"steps": list(each.steps), "values": list(each.values)} for name, each in run.items()}
+            for run in result.series
         ],
     }

@@ -51,7 +51,12 @@ def command(
         typer.Option("--params", metavar="FILE", help="Read parameters from JSON, YAML or TOML."),
     ] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option("--metrics", metavar="FILE", help="Read metrics afterwards, likewise.")
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="FILE",
+            help="Read metrics afterwards, likewise, or from CSV, TSV or JSON lines: a row for each step.",
+        ),
     ] = None,
     variables: Annotated[
         list[str] | None, typer.Option("--env", metavar="K=V", help="Set a variable, and record it.")
