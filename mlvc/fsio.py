@@ -231,6 +231,10 @@ class OnceReader:
         if self._past < 0 or offset % _ALIGNMENT or len(buffer) % _ALIGNMENT:
             return os.preadv(self.fd, [buffer], offset)
         try:
+            # What is not there, Linux begins to read ahead even for who will not wait, and it would be read twice. So
+            # single pages are asked for first.
+            for at in (0, len(buffer) - _ALIGNMENT):
+                os.preadv(self.fd, [buffer[at : at + _ALIGNMENT]], offset + at, _NOWAIT)
             return os.preadv(self.fd, [buffer], offset, _NOWAIT)
         except OSError as exc:
             if exc.errno not in {errno.EAGAIN, errno.EOPNOTSUPP}:

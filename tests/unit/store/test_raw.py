@@ -4,13 +4,15 @@ import errno
 import mmap
 import os
 import random
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from mlvc import fsio
 from mlvc.errors import IntegrityError, MlvcError, VersionError
-from mlvc.fsio import OnceReader
+from mlvc.fsio import OnceReader, go_past_cache
 from mlvc.model.ids import BlobId, ChunkId, PackId
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import RecordKind
@@ -377,6 +379,32 @@ def test_a_file_is_read_past_the_cache(tmp_path):
             while count := reader.read_into(buffer, len(data)):
                 data += bytes(buffer[:count])
         assert path.read_bytes() == data
+
+
+def bytes_from_disk():
+    """How much this process made the system read from a disk, ahead of its needs too."""
+    (line,) = re.findall(r"^read_bytes: (\d+)$", Path("/proc/self/io").read_text(), re.MULTILINE)
+    return int(line)
+
+
+def test_a_file_that_is_not_in_memory_is_read_once(tmp_path):
+    """Asking what is there does not make Linux read ahead what is then read past the cache."""
+    path, piece, pieces = tmp_path / "large", 4 << 20, 4
+    buffer = memoryview(mmap.mmap(-1, piece))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        go_past_cache(fd, on=True)
+        assert pieces * piece == sum(os.pwrite(fd, buffer, number * piece) for number in range(pieces))
+    finally:
+        os.close(fd)
+    before = bytes_from_disk()
+    with OnceReader(path) as reader:
+        for number in range(pieces):
+            assert piece == reader.read_into(buffer, number * piece)
+    read = bytes_from_disk() - before
+    if read < pieces * piece:
+        pytest.skip("NOT TESTED: the file system of the temporary directory keeps all files in memory")
+    assert read < 1.1 * pieces * piece
 
 
 def test_a_store_that_cannot_be_written_takes_no_raw_pack(store, tmp_path, noise):
