@@ -235,6 +235,7 @@ class Observed:
         executed: Programs that were started.
         libraries: Shared libraries of the system that were loaded.
         packages: The package of the system, and its version, that each of them comes from, where that is known.
+        drawn: How often a program that is no Python asked the system for randomness, by program; only strace sees it.
         strace_alone: Those of `reads` and `failed_opens` that strace saw and the audit hook did not.
     """
 
@@ -250,6 +251,7 @@ class Observed:
     packages: Mapping[str, str] = field(default_factory=dict)
     strace_alone: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ def observed(trace: Trace, known: Known) -> Observed:
         listed=_names(listed, known),
         executed=_names(trace.executed, known),
         libraries=_names({os.path.realpath(path) for path in libraries}, known),
+        drawn=dict(sorted((known.name(path), count) for path, count in trace.drawn.items())[:_MOST_NAMES]),
         strace_alone=_names(trace.alone & {*theirs, *absent} if len(trace.tracers) > 1 else (), known),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ _MOST_BYTES = 256 << 20
 _MOST_PATHS = 100_000
 _CALLS = (
     "open,openat,openat2,creat,execve,execveat,connect,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
-    ",ptrace"
+    ",getrandom,ptrace"
 )
 # Each call that is watched stops the program twice. Not `getdents64`: who lists a directory has opened it as one, and
 # of the calls that an import of scikit-learn stopped at, every seventh was that.
@@ -35,6 +36,11 @@ _STRING = re.compile(rb"(?:<" + _HEX + rb'>, )?"' + _HEX + rb'"')
 _RESULT = re.compile(rb"\) += (-?\d+)(?:<[^>]*>)?(?: ([A-Z0-9]+) )?")
 _IPV4 = re.compile(rb'sin_port=htons\((\d+)\), sin_addr=inet_addr\("' + _HEX + rb'"\)')
 _IPV6 = re.compile(rb'sin6_port=htons\((\d+)\).*inet_pton\(AF_INET6, "' + _HEX + rb'"')
+# Its arguments stand as numbers: what it gave may be a key in the making.
+_RANDOM = re.compile(rb"0x[0-9a-f]+, (0x[0-9a-f]+|0), (0x[0-9a-f]+|0)\)")
+# Every start of the C library's `malloc` asks for eight bytes, without waiting for them.
+_OF_MALLOC = (b"0x8", b"0x1")
+_PYTHON = re.compile(rb"(?:python|pypy)[\d.]*t?")
 _WRITING = (b"O_WRONLY", b"O_RDWR", b"O_CREAT")
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 
@@ -58,7 +64,7 @@ def options(output: Path) -> list[bytes]:
     """Returns what stands after `strace` and before the command."""
     return [
         *(b"-D", b"-f", b"--seccomp-bpf", b"-qqq", b"-y", b"-xx", b"-s", b"4096", b"-e", b"signal=none"),
-        *(b"-e", f"trace={_CALLS}".encode(), b"-o", os.fsencode(output), b"--"),
+        *(b"-e", f"trace={_CALLS}".encode(), b"-e", b"raw=getrandom", b"-o", os.fsencode(output), b"--"),
     ]
 
 
@@ -103,6 +109,7 @@ def merged(trace: Trace, other: Trace) -> Trace:
         listed=trace.listed | other.listed,
         executed=trace.executed | other.executed,
         libraries=trace.libraries | other.libraries,
+        drawn=other.drawn,
         tracers=trace.tracers + other.tracers,
         alone=(other.reads | other.absent) - (trace.reads | trace.absent | trace.writes),
     )
@@ -119,7 +126,9 @@ class _Reader:
         self.executed: set[bytes] = set()
         self.libraries: set[bytes] = set()
         self.connections: set[str] = set()
+        self.drawn: Counter[bytes] = Counter()
         self.traced = False
+        self._programs: dict[bytes, bytes] = {}
         self._unfinished: dict[bytes, tuple[bytes, bytes]] = {}
 
     def take(self, line: bytes) -> None:
@@ -136,14 +145,28 @@ class _Reader:
             return
         result = _RESULT.search(rest, max(0, rest.rfind(b") ")))
         if result is not None:
-            self._called(call, rest, failed=result.group(2) if result.group(1).startswith(b"-") else None)
+            failed = result.group(2) if result.group(1).startswith(b"-") else None
+            if call == b"getrandom":
+                self._draws(process, rest)
+            elif call in {b"execve", b"execveat"} and failed is None:
+                self.executed.update(program := list(_paths(rest))[:1])
+                self._programs[process] = b"".join(program)
+            else:
+                self._called(call, rest, failed=failed)
+
+    def _draws(self, process: bytes, rest: bytes) -> None:
+        """Counts a request for randomness; of a Python, the states of its generators tell more."""
+        program = self._programs.get(process, b"")
+        asked = _RANDOM.match(rest)
+        if asked is None or asked.groups() == _OF_MALLOC or not program:
+            return
+        if not _PYTHON.fullmatch(os.path.basename(program)):
+            self.drawn[program] += 1
 
     def _called(self, call: bytes, rest: bytes, *, failed: bytes | None) -> None:
         match call:
             case b"open" | b"openat" | b"openat2" | b"creat":
                 self._opened(call, rest, failed)
-            case b"execve" | b"execveat" if failed is None:
-                self.executed.update(list(_paths(rest))[:1])
             case b"rename" | b"renameat" | b"renameat2" | b"link" | b"linkat" if failed is None:
                 self.writes.update(list(_paths(rest))[1:2])
             case b"symlink" | b"symlinkat" if failed is None:
@@ -188,6 +211,7 @@ class _Reader:
             listed=frozenset(self.listed | directories),
             executed=frozenset(self.executed),
             libraries=frozenset(self.libraries),
+            drawn=dict(self.drawn),
             tracers=("strace",),
         )
 

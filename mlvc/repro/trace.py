@@ -62,6 +62,7 @@ class Trace:
         listed: Directories whose entries were asked for.
         executed: Programs that were started.
         libraries: Shared libraries that were mapped at the end of a process.
+        drawn: How often programs that are no Python asked the system for randomness, by program; only strace sees it.
         reports: Each process.
         prefixes: Directories of the interpreters and packages of the processes.
         tracers: Who watched.
@@ -77,6 +78,7 @@ class Trace:
     listed: frozenset[bytes] = frozenset()
     executed: frozenset[bytes] = frozenset()
     libraries: frozenset[bytes] = frozenset()
+    drawn: Mapping[bytes, int] = field(default_factory=dict)
     reports: tuple[Process, ...] = ()
     prefixes: frozenset[bytes] = frozenset()
     tracers: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ environment, computes the fingerprint and writes the byte code, does not count.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -210,10 +211,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         commands = {**trainings(Path(temporary), python, options.image), **traced(Path(temporary), python)}
         taken: dict[str, list[Sample]] = {name: [] for name in commands}
-        for turn in range(options.turns + 1):
-            for name, command in commands.items():
-                sample = measure(command)
-                if turn:
+        # Control-C ends it with what there is.
+        with contextlib.suppress(KeyboardInterrupt):
+            for turn in range(options.turns + 1):
+                samples = {name: measure(command) for name, command in commands.items()}
+                for name, sample in samples.items() if turn else ():
                     taken[name].append(sample)
     report(commands, taken)
 

@@ -339,6 +339,16 @@ def test_the_setting_decides_who_watches(project, run_mlvc):
 
 
 @pytest.mark.strace
+def test_a_program_that_draws_from_the_system_is_named(project, run_mlvc):
+    """`shuf` seeds itself, and `sort` does not; what was drawn is nowhere."""
+    run_mlvc("run", "-o", "out", "--", "sh", "-c", "seq 9 | shuf | sort > out")
+
+    (run,) = run_mlvc("runs", "--json").json()["runs"]
+
+    assert ["shuf"] == [name.rpartition("/")[2] for name in run["observed"]["drawn"]]
+
+
+@pytest.mark.strace
 def test_a_program_that_strace_disturbs_still_works(project, run_mlvc):
     """A debugger's call fails below strace: it is run again without, and from then on never with."""
     script = "import ctypes, sys\nprint('start')\nsys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)\n"

@@ -56,6 +56,11 @@ def admitted_causes(run: Run, present: Mapping[str, str]) -> Iterator[Cause]:
     others = [name for name in run.observed.undeclared if name not in changed]
     if others:
         yield Cause("undeclared-input", f"read but not declared when the run was recorded: {_listed(others)}")
+    if run.observed.drawn:
+        yield Cause(
+            "unseeded-random",
+            f"{_listed(sorted(run.observed.drawn))} asked the system for randomness when the run was recorded",
+        )
     if run.profile == "none":
         yield Cause("unpinned", "the profile `none` pins neither hash seed nor threads: record with `strict`")
 

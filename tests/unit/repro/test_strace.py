@@ -152,3 +152,19 @@ def test_a_set_user_id_program_is_noticed_for_an_ordinary_user(tmp_path):
 def test_no_output_means_that_nothing_was_started(tmp_path):
     """strace could not, and wrote nothing."""
     assert not read_strace(tmp_path / "absent", is_root=True).started
+
+
+def test_who_asks_for_randomness_is_counted(tmp_path):
+    """By program, without what `malloc` asks for at its start, and without Pythons, which are asked themselves."""
+    trace = read(
+        tmp_path,
+        b"12  execve(" + path(b"/usr/bin/shuf") + b", [], 0x7f /* 3 vars */) = 0",
+        b"12  getrandom(0x7f28cb61a478, 0x8, 0x1)     = 0x8",
+        b"12  getrandom(0x55a693dc0d70, 0x10, 0)      = 0x10",
+        b"12  getrandom(0x55a693dc0d70, 0x1, 0)      = 0x1",
+        b"13  execve(" + path(b"/usr/bin/python3.11") + b", [], 0x7f /* 3 vars */) = 0",
+        b"13  getrandom(0x55a693dc0d70, 0x9c0, 0)      = 0x9c0",
+        b"14  getrandom(0x55a693dc0d70, 0x9c0, 0)      = 0x9c0",
+    )
+
+    assert {b"/usr/bin/shuf": 2} == trace.drawn
