@@ -41,6 +41,7 @@ __all__ = [
     "decode_tree",
     "encode_fields",
     "encode_tree",
+    "ids_below",
 ]
 
 _MAGIC = b"MLVCTREE"
@@ -213,6 +214,35 @@ def _check_names(names: Sequence[bytes]) -> None:
     if joined.count(b"\0") >= len(names) or _PLAIN_NAMES.fullmatch(joined) is None:
         for name in names:
             check_name(name)
+
+
+def ids_below(data: bytes) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Returns the digests of the directories and of the files and links that an encoded tree names.
+
+    A fraction of the cost of `decode_tree`, for a tree that has passed it, or that is only asked what it names.
+
+    Raises:
+        FormatError: `data` is cut short.
+        VersionError: The version is not known.
+    """
+    directories: list[bytes] = []
+    others: list[bytes] = []
+    offset, head_bytes, directory, head_of = (
+        _HEADER.size,
+        _ENTRY.size,
+        int(Kind.DIRECTORY),
+        _ENTRY.unpack_from,
+    )
+    for _ in range(_decode_header(data)):
+        if offset + head_bytes > len(data):
+            raise FormatError(_CUT)
+        kind, length = head_of(data, offset)
+        at = offset + head_bytes + length
+        (directories if kind == directory else others).append(data[at : at + DIGEST_BYTES])
+        offset += _FIXED_BYTES + length
+    if offset != len(data):
+        raise FormatError(_CUT)
+    return directories, others
 
 
 class TreeDifference(NamedTuple):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError
@@ -44,6 +46,15 @@ _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _CONNECTIONS = 64
 """More requests than these wait for each other; fewer at once are made where `Remote.jobs` says so."""
+_RETRIES, _ASKED_AGAIN = 3, 2
+_CONFIG = {
+    "connect_timeout": 10,
+    "read_timeout": _SILENCE_S,
+    "max_pool_connections": _CONNECTIONS,
+    "retries": {"mode": "standard", "total_max_attempts": _RETRIES},
+}
+_STALE = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+"""What a server says of credentials that were good, with a status that means no refusal."""
 _TEMPORARIES = "tmp"
 _NAMED = 5
 REMOVED_AT_ONCE = 1_000
@@ -228,6 +239,12 @@ class DirectoryFiles:
                 sync_directory(folder)
 
 
+def _http_errors() -> tuple[type[Exception], ...]:
+    """Returns what s3fs raises of the library below it; nothing where neither is loaded."""
+    http = sys.modules.get("aiohttp")
+    return () if http is None else (http.ClientError,)
+
+
 def _described(status: os.stat_result) -> RemoteFile:
     return RemoteFile(status.st_size, status.st_mtime)
 
@@ -280,20 +297,55 @@ class BucketFiles:
                 **self._options.arguments(),
                 use_listings_cache=False,
                 skip_instance_cache=True,
-                config_kwargs={
-                    "connect_timeout": 10,
-                    "read_timeout": _SILENCE_S,
-                    "max_pool_connections": _CONNECTIONS,
-                    "retries": {"mode": "standard", "total_max_attempts": 3},
-                },
+                config_kwargs=_CONFIG,
             )
         # Only s3fs asks again when an answer breaks off; both counts multiply.
-        files.retries = 2
+        files.retries = _ASKED_AGAIN
         return files
+
+    @cached_property
+    def _lister(self) -> Any:  # noqa: ANN401  # botocore has no types
+        """The library below s3fs, which takes half the time to load and to ask.
+
+        That is most of what a push or pull costs that finds nothing to do.
+        """
+        from botocore.config import Config  # noqa: PLC0415  # as for s3fs
+        from botocore.session import Session  # noqa: PLC0415  # as for s3fs
+
+        options = self._options
+        retries = {"mode": "standard", "total_max_attempts": _RETRIES * _ASKED_AGAIN}
+        client = Session(profile=options.profile).create_client(
+            "s3",
+            endpoint_url=options.endpoint,
+            region_name=options.region,
+            config=Config(**{**_CONFIG, "retries": retries}),
+        )
+        return client.get_paginator("list_objects_v2")
+
+    def _listing(self) -> Iterator[tuple[str, RemoteFile]]:
+        from botocore.exceptions import ClientError  # noqa: PLC0415  # as for s3fs
+
+        bucket, _, folder = self._base.partition("/")
+        below = f"{folder}/" if folder else ""
+        try:
+            for page in self._lister.paginate(Bucket=bucket, Prefix=below):
+                for found in page.get("Contents", ()):
+                    described = RemoteFile(found["Size"], found["LastModified"].timestamp())
+                    yield found["Key"].removeprefix(below), described
+        except ClientError as exc:
+            # As s3fs has them.
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+                raise FileNotFoundError(str(exc)) from exc
+            if (
+                exc.response["ResponseMetadata"]["HTTPStatusCode"]
+                in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+                or exc.response["Error"]["Code"] in _STALE
+            ):
+                raise PermissionError(str(exc)) from exc
+            raise
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        from aiohttp import ClientError as HttpError  # noqa: PLC0415
         from botocore.exceptions import (  # noqa: PLC0415
             BotoCoreError,
             ClientError,
@@ -314,7 +366,7 @@ class BucketFiles:
                 f"the remote {self._url} does not let us in: {exc}",
                 hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             ) from exc
-        except (OSError, BotoCoreError, ClientError, HttpError) as exc:
+        except (OSError, BotoCoreError, ClientError, *_http_errors()) as exc:
             raise RemoteUnreachableError(
                 f"the remote {self._url} does not answer: {exc}",
                 hint="check the network and AWS_ENDPOINT_URL; repeat to go on where it stopped",
@@ -323,14 +375,7 @@ class BucketFiles:
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the keys below the URL; one request for each thousand."""
         with self._translated():
-            found = self._files.find(self._base, detail=True)
-            if not found:
-                # An empty answer is given for a missing bucket too.
-                self._files.ls(self._base.partition("/")[0])
-        return {
-            path.removeprefix(self._base + "/"): RemoteFile(info["size"], info["LastModified"].timestamp())
-            for path, info in found.items()
-        }
+            return dict(self._listing())
 
     def prepare(self) -> None:
         """Does nothing: a key needs no directory."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.lock import Lock
 from mlvc.repo import Repo
 from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.sparse import SparseStore
 from mlvc.store.transfer import AT_ONCE, Transferred
 from mlvc.verbs.checkout import checkout
-from mlvc.verbs.closure import Closure
+from mlvc.verbs.closure import Closure, is_whole
 from mlvc.verbs.locate import Located, get_entry
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_look
@@ -77,20 +78,26 @@ def _pull_all(repo: Repo, source: Source) -> tuple[str, Transferred]:
     except RemoteDamagedError as exc:
         trouble += exc.found
         records = Transferred(0, 0)
+    lock = repo.read_lock()
+    data = Transferred(0, 0) if is_whole(repo, lock) else _pull_lacking(repo, source, lock, trouble)
+    for place, what in trouble:
+        repo.reporter.warn(f"{place} is damaged: {what}; nothing of it is needed here")
+    return source.remote.url, records + data
+
+
+def _pull_lacking(repo: Repo, source: Source, lock: Lock, trouble: Sequence[tuple[str, str]]) -> Transferred:
+    """Brings what a lock needs and the store lacks; `trouble` is damage that may be why it stays lacking."""
     closure = Closure(repo)
-    closure.add_lock(repo.read_lock())
+    closure.add_lock(lock)
     missing = repo.store.lacking(
         record for object_id in closure.needed for record in repo.store.records_of(object_id)
     )
     with _told_what_needs_it(repo, closure):
         data = source.bring(repo, missing)
-    if trouble:
-        lost = repo.store.lacking(missing)
-        if lost:
-            raise RemoteDamagedError(*trouble, records=lost, reaches=places_of(repo, closure, lost))
-        for place, what in trouble:
-            repo.reporter.warn(f"{place} is damaged: {what}; nothing of it is needed here")
-    return source.remote.url, records + data
+    lost = repo.store.lacking(missing) if trouble else set()
+    if lost:
+        raise RemoteDamagedError(*trouble, records=lost, reaches=places_of(repo, closure, lost))
+    return data
 
 
 def _pull_paths(repo: Repo, paths: Sequence[str], remote: Remote) -> tuple[str, Transferred]:

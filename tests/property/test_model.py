@@ -14,7 +14,7 @@ from mlvc.model.lock import Lock, TrackedPath, check_path, decode_lock, encode_l
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Code, Commit, Run, decode_object
 from mlvc.model.series import Series, decode_series, encode_series
-from mlvc.model.tree import Kind, TreeEntry, check_name, compare_trees, decode_tree, encode_tree
+from mlvc.model.tree import Kind, TreeEntry, check_name, compare_trees, decode_tree, encode_tree, ids_below
 
 digests = st.binary(min_size=32, max_size=32)
 counts = st.integers(0, (1 << 63) - 1)
@@ -78,6 +78,11 @@ def test_trees_round_trip_in_any_order(entries):
     data = encode_tree(entries)
     assert data == encode_tree(reversed(entries))
     assert sorted(entries, key=lambda entry: entry.name) == list(decode_tree(data))
+    directories, others = ids_below(data)
+    named = {True: [], False: []}
+    for entry in decode_tree(data):
+        named[entry.kind is Kind.DIRECTORY].append(entry.id.digest)
+    assert (named[True], named[False]) == (directories, others)
 
 
 @given(st.lists(tree_entries(), max_size=3, unique_by=lambda entry: entry.name), st.data())

@@ -9,10 +9,12 @@ import pytest
 
 from mlvc.model.ids import PackId
 from mlvc.repo import Repo
+from mlvc.store.local import RecordKey
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_gc import collect_remote
 from mlvc.verbs import remote as remotes
 from mlvc.verbs.add import add
+from mlvc.verbs.closure import Closure, is_whole
 from mlvc.verbs.commit import commit
 from mlvc.verbs.gc import gc
 from mlvc.verbs.init import init
@@ -149,3 +151,34 @@ def test_a_damaged_list_leaves_nothing_to_rely_on(project):
     assert with_source(repo, None, lambda source: bool(source.listed))
 
     assert {} == seen_packs(open_repo(project), remotes.open_remote(repo))
+
+
+def test_whole_is_what_lacks_nothing(project, tmp_path):
+    """The quick answer is that of collecting everything, whatever is missing: each object of the lock in turn."""
+    repo = open_repo(project)
+    closure = Closure(repo)
+    closure.add_lock(repo.read_lock())
+    assert is_whole(repo, repo.read_lock())
+    records = {item: set(repo.store.records_of(item)) for item in closure.needed}
+
+    for item in closure.needed:
+        copy = tmp_path / f"without-{item.short}"
+        shutil.copytree(project, copy)
+        shutil.rmtree(copy / ".git" / "mlvc" / "store")
+        bare = open_repo(copy)
+        with bare.store.writer() as writer:
+            for other, parts in records.items():
+                if other != item:
+                    writer.add_encoded(
+                        (repo.store.read_encoded(entry), entry)
+                        for entry in entries_of(repo, parts - records[item])
+                    )
+        assert not is_whole(bare, bare.read_lock()), item
+
+
+def entries_of(repo, records):
+    """Returns where some records stand, in any pack."""
+    for pack in repo.store.packs():
+        for entry in repo.store.entries_of(pack.id):
+            if RecordKey(entry.kind, entry.part, entry.digest) in records:
+                yield entry
