@@ -21,7 +21,15 @@ from mlvc.code.repository import CodeRepository
 from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
 from mlvc.model.config import NEEDS_TRUST, Config, decode_config
 from mlvc.model.ids import BlobId, PackId
-from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
+from mlvc.model.lock import (
+    Lock,
+    LockConflict,
+    TrackedPath,
+    decode_conflicts,
+    decode_lock,
+    encode_conflicts,
+    encode_lock,
+)
 from mlvc.model.names import encode_name
 from mlvc.model.trust import decode_trusted, digest_of, settings_to_trust
 from mlvc.store.local import LocalStore
@@ -261,6 +269,10 @@ class Repo:
             checkout_link=own.checkout_link,
             ci_cpu_hour=_first(own.ci_cpu_hour, shared.ci_cpu_hour),
             ci_gpu_hour=_first(own.ci_gpu_hour, shared.ci_gpu_hour),
+            hooks_add=own.hooks_add or shared.hooks_add,
+            hooks_max_size=_first(own.hooks_max_size, shared.hooks_max_size),
+            hooks_environment=own.hooks_environment or shared.hooks_environment,
+            hooks_push=own.hooks_push or shared.hooks_push,
             compare_ignore=(*shared.compare_ignore, *own.compare_ignore),
             compare_tolerance={**shared.compare_tolerance, **own.compare_tolerance},
         )
@@ -321,10 +333,25 @@ class Repo:
                 )
             return decode_lock(path.read_bytes())
 
-    def write_lock(self, lock: Lock) -> None:
-        """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2)."""
+    def write_lock(self, lock: Lock, conflicts: Sequence[LockConflict] = ()) -> None:
+        """Replaces `mlvc.lock` atomically; everything that it names must be durable already (promise 2).
+
+        Args:
+            lock: What it says.
+            conflicts: What a merge has left to the person, and stays between marks.
+        """
+        text = encode_conflicts(lock, conflicts) if conflicts else encode_lock(lock)
         with fsio.translate_os_errors("write mlvc.lock"):
-            fsio.atomic_write(self.root / os.fsdecode(LOCK_NAME), encode_lock(lock))
+            fsio.atomic_write(self.root / os.fsdecode(LOCK_NAME), text)
+
+    def read_conflicts(self) -> tuple[Lock, Sequence[LockConflict]]:
+        """Returns what `mlvc.lock` has decided of a merge, and what it has not.
+
+        Raises:
+            FormatError: It cannot be read.
+        """
+        with fsio.translate_os_errors("read mlvc.lock"):
+            return decode_conflicts((self.root / os.fsdecode(LOCK_NAME)).read_bytes())
 
     def brought(self) -> Lock:
         """Returns the lines that the data files were last stored as or brought by, whatever the lock says now.

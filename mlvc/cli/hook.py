@@ -6,36 +6,24 @@ Also `python -P -m mlvc.cli.hook NAME`, which git's settings hold, because an ed
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import NoReturn
 
-from mlvc.cli.repository import open_repository
 from mlvc.cli.session import Session
-from mlvc.code.outgoing import OutgoingRef
 from mlvc.code.repository import BareRepositoryError, NotAGitRepositoryError
 from mlvc.errors import UsageError
 from mlvc.repo import HOOK_TOKEN, NotInitialisedError
-from mlvc.verbs.guard import (
-    CommitUnfitError,
-    check_commit,
-    follow,
-    follow_commit,
-    is_rewriting,
-    lock_before,
-    lock_before_rebase,
-    record_head,
-    record_rewritten,
-)
-from mlvc.verbs.merge import merge_lock
-from mlvc.verbs.outgoing import DataNotPushedError, check_blind_push, check_push
 
 __all__ = ["main", "run_hook"]
 
 _NO, _FAILED, _INTERRUPTED = 1, 2, 128 + signal.SIGINT
+_ANSWERS = ("commit-unfit", "data-not-pushed")
+"""The errors that say no; any other says that there is no answer. By their codes, because to import them costs time."""
+_FOR_FILES = ("merge-lock", "show-lock")
+"""What git asks about files alone, also below a command of mlvc."""
 
 
 def main() -> NoReturn:
@@ -55,9 +43,9 @@ def run_hook(arguments: Sequence[str], session: Session) -> int:
 
 def _run(name: str, arguments: Sequence[str], session: Session) -> int:
     try:
-        if name != "merge-lock" and HOOK_TOKEN.keys() <= session.environment.keys():
+        if name not in _FOR_FILES and HOOK_TOKEN.keys() <= session.environment.keys():
             return 0
-        return _HOOKS.get(name, _unknown)(session, arguments)
+        return _load(name)(session, arguments)
     except (NotInitialisedError, NotAGitRepositoryError, BareRepositoryError):
         return 0  # An older revision, or another repository that shares its hooks.
     except KeyboardInterrupt:
@@ -65,114 +53,33 @@ def _run(name: str, arguments: Sequence[str], session: Session) -> int:
         return _INTERRUPTED
     except Exception as exc:  # noqa: BLE001  # the last resort: git's user asked for no traceback
         session.fail_with(exc, hint="report it; git's own --no-verify skips the checks")
-        return _NO if isinstance(exc, CommitUnfitError | DataNotPushedError) else _FAILED
+        return _NO if getattr(exc, "code", None) in _ANSWERS else _FAILED
 
 
-def _unknown(_: Session, __: Sequence[str]) -> int:
-    raise UsageError("git has no such hook for mlvc", hint=f"one of {', '.join(_HOOKS)}")
+def _load(name: str) -> Callable[[Session, Sequence[str]], int]:
+    """Returns what a hook does, and imports nothing else.
 
-
-def _merge_lock(session: Session, arguments: Sequence[str]) -> int:
-    if len(arguments) != 4:
-        raise UsageError("merge-lock takes the four arguments %O %A %B %P of a merge driver")
-    base, ours, theirs = (Path(argument) for argument in arguments[:3])
-    result = merge_lock(open_repository(session), base, ours, theirs)
-    for reason in result.reasons:
-        session.tell(f"mlvc.lock: {reason}")
-    return _NO if result.reasons else 0
-
-
-def _pre_commit(session: Session, _: Sequence[str]) -> int:
-    index = session.environment.get("GIT_INDEX_FILE")
-    # It may be relative to the directory that git calls its hooks in.
-    check_commit(
-        open_repository(session), {} if index is None else {"GIT_INDEX_FILE": os.path.abspath(index)}
+    Raises:
+        UsageError: There is no such hook.
+    """
+    module = _HOOKS.get(name)
+    if module is None:
+        raise UsageError("git has no such hook for mlvc", hint=f"one of {', '.join(_HOOKS)}")
+    found: Callable[[Session, Sequence[str]], int] = getattr(
+        import_module(f"mlvc.cli.hooks.{module}"), name.replace("-", "_")
     )
-    return 0
+    return found
 
 
-def _post_commit(session: Session, _: Sequence[str]) -> int:
-    repo = open_repository(session)
-    record_head(repo)
-    if not is_rewriting(repo):
-        follow_commit(repo)
-    return 0
-
-
-def _post_checkout(session: Session, arguments: Sequence[str]) -> int:
-    told = arguments or _told(session, "FROM_REF", "TO_REF", "CHECKOUT_TYPE")
-    if len(told) != 3:
-        raise UsageError("post-checkout takes the three arguments that git gives it")
-    before, _, is_branch = told
-    if is_branch == "1":
-        repo = open_repository(session)
-        if not is_rewriting(repo):
-            follow(repo, lock_before(repo, before))
-    return 0
-
-
-def _post_merge(session: Session, arguments: Sequence[str]) -> int:
-    repo = open_repository(session)
-    is_squash = list(arguments or _told(session, "IS_SQUASH_MERGE")) == ["1"]
-    if not is_squash:
-        # First: a colleague's data may not be here yet, and the merge has its record all the same.
-        record_head(repo)
-    follow(repo, lock_before(repo, "HEAD" if is_squash else "ORIG_HEAD"))
-    return 0
-
-
-def _post_rewrite(session: Session, arguments: Sequence[str]) -> int:
-    # After `commit --amend` post-commit has done all there is.
-    if list(arguments or _told(session, "REWRITE_COMMAND")) == ["rebase"]:
-        repo = open_repository(session)
-        # The framework tells no commits; post-commit recorded them, but for `rebase --apply`.
-        lines = _lines(session) if arguments else []
-        record_rewritten(repo, dict.fromkeys(line.split()[1] for line in lines))
-        follow(repo, lock_before_rebase(repo))
-    return 0
-
-
-def _pre_push(session: Session, arguments: Sequence[str]) -> int:
-    if len(arguments) == 2:
-        git_remote = arguments[0]
-        # The name of what is pushed may hold blanks: `HEAD^{/fix this}`.
-        fields = [line.rsplit(" ", 3) for line in _lines(session)]
-        refs = [OutgoingRef(local, remote) for _, local, _, remote in fields]
-    else:
-        told = _told(session, "LOCAL_BRANCH", "REMOTE_NAME")
-        if len(told) != 2:
-            raise UsageError("pre-push takes the two arguments that git gives it")
-        git_remote = told[1]
-        # The framework leaves the SHAs out where the other side has no commit of this branch.
-        tip = session.environment.get("PRE_COMMIT_TO_REF", told[0])
-        refs = [OutgoingRef(tip, session.environment.get("PRE_COMMIT_FROM_REF", ""))]
-    try:
-        repo = open_repository(session)
-    except NotInitialisedError:
-        check_blind_push(Path.cwd(), refs, git_remote)
-    else:
-        check_push(repo, refs, git_remote)
-    return 0
-
-
-def _lines(session: Session) -> Sequence[str]:
-    return session.stdin.buffer.read().decode("utf-8", "surrogateescape").splitlines()
-
-
-def _told(session: Session, *names: str) -> Sequence[str]:
-    """Returns what the `pre-commit` framework tells, as far as it does."""
-    found = (session.environment.get(f"PRE_COMMIT_{name}") for name in names)
-    return [value for value in found if value is not None]
-
-
-_HOOKS: Mapping[str, Callable[[Session, Sequence[str]], int]] = {
-    "merge-lock": _merge_lock,
-    "pre-commit": _pre_commit,
-    "pre-push": _pre_push,
-    "post-commit": _post_commit,
-    "post-checkout": _post_checkout,
-    "post-merge": _post_merge,
-    "post-rewrite": _post_rewrite,
+_HOOKS: Mapping[str, str] = {
+    "merge-lock": "lock_file",
+    "pre-commit": "before_commit",
+    "pre-push": "before_push",
+    "post-commit": "afterwards",
+    "post-checkout": "afterwards",
+    "post-merge": "afterwards",
+    "post-rewrite": "afterwards",
+    "show-lock": "lock_file",
 }
 
 

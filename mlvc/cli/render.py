@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlvc.model.ids import ObjectId
-from mlvc.model.lock import TrackedPath
+from mlvc.model.lock import Lock, TrackedPath
 
 if TYPE_CHECKING:
     from mlvc.model.objects import Run
@@ -18,6 +18,7 @@ __all__ = [
     "as_json",
     "command_line",
     "indented",
+    "lock_lines",
     "object_json",
     "plural",
     "run_json",
@@ -106,6 +107,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def lock_lines(lock: Lock) -> Iterator[str]:
+    """Yields a line for each tracked path, and one for the environment, as `git diff` shows them to a person."""
+    if lock.environment is not None:
+        yield f"environment {lock.environment.short}"
+    for path in sorted(lock.entries):
+        entry = lock.entries[path]
+        made = "" if entry.run is None else f", made by run {entry.run.short}"
+        yield f"{entry.name}: {plural(entry.files, 'file')}, {size(entry.size_bytes)}, {entry.id.short}{made}"
 
 
 def visible(text: str, longest: int) -> str:

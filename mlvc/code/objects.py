@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlvc.code.child import GitError, git_said, run_git
@@ -30,26 +31,32 @@ class GitObject(NamedTuple):
 
 
 def find_objects(
-    root: Path, names: Sequence[str], *, with_content: bool = False
+    root: Path,
+    names: Sequence[str],
+    *,
+    with_content: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[GitObject | None]:
     """Yields an object for each name, in their order; None for one that git does not have.
 
     Args:
         root: The top of the work tree.
-        names: As git takes them; no newlines.
+        names: As git takes them, `os.fsdecode`d; no newlines.
         with_content: Whether to read the objects too.
+        environment: `GIT_INDEX_FILE`, where names are of what stands in another index.
 
     Raises:
         GitError: Git cannot read one.
     """
     mode = "--batch" if with_content else "--batch-check"
-    done = run_git(root, "cat-file", mode, stdin="".join(f"{name}\n" for name in names).encode())
+    asked = os.fsencode("".join(f"{name}\n" for name in names))
+    done = run_git(root, "cat-file", mode, stdin=asked, environment=environment)
     if done.returncode != 0:
         raise GitError(f"git cat-file failed: {git_said(done)}")
     start = 0
     for name in names:
         end = done.stdout.index(b"\n", start)
-        line = done.stdout[start:end].decode()
+        line = os.fsdecode(done.stdout[start:end])
         start = end + 1
         if line == f"{name} missing":
             yield None

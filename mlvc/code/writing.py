@@ -46,11 +46,11 @@ class CheckoutRefusedError(UnsavedError):
     code = "checkout-refused"
 
 
-def stage(root: Path, paths: Sequence[bytes]) -> None:
+def stage(root: Path, paths: Sequence[bytes], environment: Mapping[str, str] | None = None) -> None:
     """Adds files to git's index; see `CodeRepository.stage`."""
     if not paths:
         return
-    done = run_git(root, "--literal-pathspecs", "add", "--all", "--", *paths)
+    done = run_git(root, "--literal-pathspecs", "add", "--all", "--", *paths, environment=environment)
     if done.returncode != 0:
         raise GitError(f"git add failed: {git_said(done)}")
 

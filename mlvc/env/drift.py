@@ -59,6 +59,15 @@ class Drift:
         """Returns whether anything differs."""
         return bool(self.added or self.removed or self.changed or self.interpreter)
 
+    def sentences(self) -> list[str]:
+        """Returns each difference in a few words, for a person."""
+        moved = [*self.changed, *([self.interpreter] if self.interpreter else [])]
+        return [
+            *(f"{item.name} {item.before} → {item.after}" for item in moved),
+            *(f"{item} is not locked" for item in self.added),
+            *(f"{item} is not installed" for item in self.removed),
+        ]
+
 
 def read_present(python: Path, *, project: Path, cache_dir: Path) -> Present | None:
     """Returns what is installed for an interpreter, reading metadata alone.

@@ -31,6 +31,12 @@
     cpu_hour = 0.04          # prices, in whatever money
     gpu_hour = 2.5
 
+    [hooks]
+    add = "refuse"           # refuse | auto
+    max_size = "10 MB"
+    environment = "warn"     # warn | refuse | off
+    push = "check"           # check | upload | off
+
     [index]
     url = "postgresql://me@db.example.org/mlvc"
 
@@ -50,6 +56,7 @@ Page: docs/reference/settings.md
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,16 +70,24 @@ __all__ = ["NEEDS_TRUST", "TOLERATED", "Config", "Ignored", "decode_config"]
 Untracked = Literal["safe", "all", "none"]
 Verify = Literal["always", "once"]
 Link = Literal["none", "hardlink"]
+HooksAdd = Literal["refuse", "auto"]
+HooksEnvironment = Literal["warn", "refuse", "off"]
+HooksPush = Literal["check", "upload", "off"]
 Tracer = Literal["auto", "strace", "audit-hook"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "code_untracked": get_args(Untracked),
     "checkout_verify": get_args(Verify),
     "checkout_link": get_args(Link),
+    "hooks_add": get_args(HooksAdd),
+    "hooks_environment": get_args(HooksEnvironment),
+    "hooks_push": get_args(HooksPush),
     "run_tracer": get_args(Tracer),
 }
 TOLERATED = ("float64", "float32", "float16", "bfloat16")
 """The element types that have a bound."""
 _MOST_KEEP_DAYS = 36_500
+_SIZE = re.compile("([0-9]{1,9}) ?(B|kB|MB|GB)")
+_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,10 @@ class Config:
         checkout_link: Whether large files that a remote has too become read-only hard links of the store's.
         ci_cpu_hour: What `mlvc ci` takes a CPU's hour to cost; None for 1.
         ci_gpu_hour: What it takes a GPU's hour to cost; None for 1.
+        hooks_add: What the pre-commit hook does about edited data; None for `refuse`.
+        hooks_max_size: The largest file that it lets into git, in bytes; None for its own bound.
+        hooks_environment: What it does about an environment that is not the locked one; None for `warn`.
+        hooks_push: What the pre-push hook does about data that is on no remote; None for `check`.
         compare_ignore: What does not count when two versions of a file are compared.
         compare_tolerance: The largest relative error that counts as rounding, by element type.
     """
@@ -134,6 +153,10 @@ class Config:
     checkout_link: Link = "none"
     ci_cpu_hour: float | None = None
     ci_gpu_hour: float | None = None
+    hooks_add: HooksAdd | None = None
+    hooks_max_size: int | None = None
+    hooks_environment: HooksEnvironment | None = None
+    hooks_push: HooksPush | None = None
     compare_ignore: tuple[Ignored, ...] = ()
     compare_tolerance: Mapping[str, float] = field(default_factory=dict)
 
@@ -156,6 +179,10 @@ _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("checkout", "link"): ("checkout_link", str),
     ("ci", "cpu_hour"): ("ci_cpu_hour", float),
     ("ci", "gpu_hour"): ("ci_gpu_hour", float),
+    ("hooks", "add"): ("hooks_add", str),
+    ("hooks", "max_size"): ("hooks_max_size", str),
+    ("hooks", "environment"): ("hooks_environment", str),
+    ("hooks", "push"): ("hooks_push", str),
     ("compare", "ignore"): ("compare_ignore", list),
     ("compare", "tolerance"): ("compare_tolerance", dict),
 }
@@ -212,8 +239,17 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
     keep_days = values.get("gc_keep_days", 0)
     if not isinstance(keep_days, int) or not 0 <= keep_days <= _MOST_KEEP_DAYS:
         raise FormatError(f"{source}: `gc.keep_days` must be between 0 and {_MOST_KEEP_DAYS}")
+    if "hooks_max_size" in values:
+        values["hooks_max_size"] = _decode_size(str(values["hooks_max_size"]), source)
     values |= _decode_compare(values, source)
     return Config(**values)  # type: ignore[arg-type]  # every value was checked against the field's type above
+
+
+def _decode_size(text: str, source: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise FormatError(f"{source}: `hooks.max_size` must be a size such as 500 kB, 25 MB or 1 GB")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _decode_compare(values: Mapping[str, object], source: str) -> dict[str, object]:

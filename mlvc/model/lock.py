@@ -28,6 +28,7 @@ __all__ = [
     "LockConflictError",
     "TrackedPath",
     "check_path",
+    "decode_conflicts",
     "decode_entry",
     "decode_lock",
     "encode_conflicts",
@@ -42,6 +43,8 @@ _FIRST_LINE = "mlvc-lock 1"
 _KINDS = {kind.word: kind for kind in Kind}
 _NO_RUN = "-"
 _COUNT_LIMIT = 1 << 63
+_ENVIRONMENT = "environment "
+_MARK_LENGTH = 7
 _CONFLICT_MARKS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
@@ -179,6 +182,56 @@ def encode_conflicts(lock: Lock, conflicts: Iterable[LockConflict]) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
+def decode_conflicts(data: bytes) -> tuple[Lock, tuple[LockConflict, ...]]:
+    """Returns what a lock with conflict marks has decided, and what it has not; of mlvc's own merge or of git's.
+
+    Lines that both sides of a conflict have are decided. Paths inside each other are one conflict, of the outermost.
+
+    Raises:
+        FormatError: It is no lock, with or without marks.
+        VersionError: The version is not known.
+    """
+    decided: list[str] = []
+    sides: dict[str, dict[bytes, str]] = {"<<<<<<<": {}, "=======": {}}
+    now: str | None = None
+    for line in data.decode("utf-8", "replace").splitlines():
+        mark = line[:_MARK_LENGTH]
+        if line.startswith(_CONFLICT_MARKS):
+            now = None if mark == ">>>>>>>" else mark
+        elif now is None:
+            decided.append(line)
+        elif now in sides and line:
+            sides[now][_path_of(line)] = line
+    ours, theirs = sides.values()
+    conflicts = []
+    for outer in _outermost(ours.keys() | theirs.keys()):
+        mine, other = (
+            tuple(
+                side[path]
+                for path in sorted(side)
+                if path == outer or (outer and path.startswith(outer + b"/"))
+            )
+            for side in (ours, theirs)
+        )
+        if mine == other:
+            decided += mine
+        else:
+            conflicts.append(LockConflict(outer, mine, other))
+    return decode_lock("\n".join(decided).encode() + b"\n"), tuple(conflicts)
+
+
+def _path_of(line: str) -> bytes:
+    return b"" if line.startswith(_ENVIRONMENT) else decode_entry(line).path
+
+
+def _outermost(paths: Iterable[bytes]) -> list[bytes]:
+    outer: list[bytes] = []
+    for path in sorted(paths):
+        if not any(other and path.startswith(other + b"/") for other in outer):
+            outer.append(path)
+    return outer
+
+
 def _decode_count(text: str) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_COUNT_LIMIT))
     if not is_number or int(text) >= _COUNT_LIMIT or str(int(text)) != text:
@@ -238,8 +291,8 @@ def _decode_lock(data: bytes) -> Lock:
     if any(line.startswith(_CONFLICT_MARKS) for line in lines):
         raise LockConflictError(
             "mlvc.lock holds the marks of a merge conflict",
-            hint="keep the right lines and delete the marks, or take one side with `git checkout --ours mlvc.lock` "
-            "or `--theirs`; then `mlvc checkout` or `mlvc add`, and `git add mlvc.lock`",
+            hint="take one side with `mlvc checkout --ours -- PATH` or `--theirs`, or put the files right and "
+            "`mlvc add PATH`; then `git add mlvc.lock`",
         )
     if lines[0] != _FIRST_LINE:
         if lines[0].startswith("mlvc-lock "):
@@ -250,10 +303,10 @@ def _decode_lock(data: bytes) -> Lock:
     for line in lines[1:]:
         if not line:
             continue
-        if line.startswith("environment "):
+        if line.startswith(_ENVIRONMENT):
             if environment is not None:
                 raise FormatError("mlvc.lock names two environments")
-            environment = EnvironmentId.parse(line.removeprefix("environment "))
+            environment = EnvironmentId.parse(line.removeprefix(_ENVIRONMENT))
             continue
         entry = decode_entry(line)
         if entry.path in entries:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlvc.errors import NotFoundError, UsageError
-from mlvc.model.lock import GIT_KEPT, TrackedPath
+from mlvc.model.lock import GIT_KEPT, LockConflictError, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
 from mlvc.verbs.undo import remember
@@ -63,7 +63,8 @@ def add(repo: Repo, arguments: Sequence[str]) -> AddResult:
     """Stores what stands at the paths and writes their lock lines.
 
     A path inside a tracked directory stands for that directory. The lock and `.gitignore` are written after
-    everything is durable, and only if every path could be stored.
+    everything is durable, and only if every path could be stored. After a merge with conflicts, what stands in the
+    work tree decides those of the path, and what only the other side changed is brought (`mlvc.verbs.resolve`).
 
     Args:
         repo: The repository.
@@ -76,7 +77,13 @@ def add(repo: Repo, arguments: Sequence[str]) -> AddResult:
         MlvcError: As `Worktree.capture` raises it.
     """
     with repo.editing():
-        return add_paths(repo, [repo.path_of(argument) for argument in arguments])
+        paths = [repo.path_of(argument) for argument in arguments]
+        try:
+            return add_paths(repo, paths)
+        except LockConflictError:
+            from mlvc.verbs.resolve import resolve_by_adding  # noqa: PLC0415  # an `add` in a conflict is rare
+
+            return AddResult(tuple(Added(entry, 0, changed=True) for entry in resolve_by_adding(repo, paths)))
 
 
 def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:

@@ -221,14 +221,7 @@ def _packages(
             yield Finding("hint", "unpinned", "mlvc.lock names no environment", "mlvc env lock")
         return
     if now is not None and now.drift:
-        drift = now.drift
-        names = [
-            *(f"{item.name} {item.before} → {item.after}" for item in drift.changed),
-            *(f"{item} is not locked" for item in drift.added),
-            *(f"{item} is not installed" for item in drift.removed),
-        ]
-        if drift.interpreter is not None:
-            names.append(f"python {drift.interpreter.before} → {drift.interpreter.after}")
+        names = now.drift.sentences()
         yield Finding(
             "warning", "unpinned", f"the environment is not the locked one: {some_of(names)}", "mlvc env lock"
         )

@@ -1,147 +1,25 @@
-"""What the git hooks do: a commit is checked, and the data follows where plain git moves the lock."""
+"""What the git hooks do after git: the data follows where plain git moves the lock, and every commit is recorded."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from mlvc import fsio
-from mlvc.code.child import git_names, run_git
-from mlvc.code.objects import find_objects
-from mlvc.errors import MlvcError, NotFoundError
-from mlvc.model.lock import Lock, TrackedPath, decode_lock
-from mlvc.model.names import encode_name
+from mlvc.code.child import git_names
+from mlvc.model.lock import Lock, TrackedPath
 from mlvc.repo import LOCK_NAME, Repo
 from mlvc.verbs.commit import record_commit
 from mlvc.worktree.worktree import UnsavedFilesError
 
 __all__ = [
-    "CommitUnfitError",
-    "check_commit",
     "follow",
     "follow_commit",
-    "is_rewriting",
     "lock_before",
     "lock_before_rebase",
     "record_head",
     "record_rewritten",
 ]
-
-_LARGE_BYTES = 10 * 1000 * 1000
-_DATA_FORMATS = (
-    *(b".arrow", b".ckpt", b".feather", b".gguf", b".h5", b".hdf5", b".joblib", b".keras", b".npy", b".npz"),
-    *(b".onnx", b".parquet", b".pickle", b".pkl", b".pt", b".pth", b".safetensors", b".tflite", b".tfrecord"),
-)
-_NAMED = 5
-_UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
-_PICKS = frozenset(
-    [b"pick", b"p", b"reword", b"r", b"edit", b"e", b"squash", b"s", b"fixup", b"f", b"merge", b"m"]
-)
-
-
-class CommitUnfitError(MlvcError):
-    """A git commit would not describe the data, or would take data into git."""
-
-    code = "commit-unfit"
-
-
-# ------------------------------------------------------------------------------------------- pre-commit
-
-
-def check_commit(repo: Repo, index: Mapping[str, str]) -> None:
-    """Refuses a git commit whose lock is not that of the files, or that holds data itself; changes nothing.
-
-    Data that only waits to follow, because git is in the middle of a merge or a rebase, is no reason.
-
-    Args:
-        repo: The repository.
-        index: `GIT_INDEX_FILE`, where git commits another index than its usual one.
-
-    Raises:
-        CommitUnfitError: With the command that mends it.
-    """
-    staged = run_git(repo.root, "cat-file", "blob", b":" + LOCK_NAME, environment=index)
-    lock = repo.read_lock()
-    if staged.returncode == 0 and decode_lock(staged.stdout) != lock:
-        raise CommitUnfitError(
-            "mlvc.lock has changes that are not staged", hint="git add mlvc.lock .gitignore"
-        )
-    _check_files(repo, lock)
-    # What a merge brings is in git already.
-    if not _is_there(repo, "MERGE_HEAD"):
-        data = [encode_name(path) for path in _staged_data(repo, index)]
-        if data:
-            raise CommitUnfitError(
-                f"data would go into git: {_listed(data)}",
-                hint=f"git rm --cached {data[0]} && mlvc add {data[0]} && git add mlvc.lock .gitignore",
-            )
-
-
-def _check_files(repo: Repo, lock: Lock) -> None:
-    brought = repo.brought().entries
-    edited: list[str] = []
-    waiting: list[str] = []
-    for path, entry in lock.entries.items():
-        before = brought.get(path)
-        if before is None and not repo.worktree.exists(path):
-            continue  # It was never brought: a clone whose owner works on the code.
-        changes = [change.name for change in repo.worktree.differences(entry)]
-        (waiting if changes and _is_as_brought(repo, before) else edited).extend(changes)
-    if edited:
-        raise CommitUnfitError(
-            f"tracked data differs from mlvc.lock: {_listed(edited)}",
-            hint="`mlvc add` the path and `git add mlvc.lock`, or `mlvc checkout` to go back",
-        )
-    is_gits_own = is_rewriting(repo) or any(_is_there(repo, name) for name in _UNFINISHED)
-    if waiting and not is_gits_own:
-        raise CommitUnfitError(
-            f"the data is stored, but mlvc.lock names another version of it: {_listed(waiting)}",
-            hint="`git add mlvc.lock .gitignore` after `mlvc add`; `mlvc checkout` after `git reset` or `git stash`",
-        )
-
-
-def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
-    try:
-        return entry is not None and not repo.worktree.differences(entry)
-    except NotFoundError:
-        return False  # Nobody can tell any more.
-
-
-def _is_there(repo: Repo, ref: str) -> bool:
-    return run_git(repo.root, "rev-parse", "--verify", "--quiet", ref).returncode == 0
-
-
-def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
-    arguments = ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AMT", "-z")
-    fields = run_git(repo.root, *arguments, environment=index).stdout.split(b"\0")[:-1]
-    # `:MODE MODE SHA SHA STATUS`, and the name as a field of its own; a submodule's SHA is nothing here.
-    staged = [entry.split(b" ")[3].decode() for entry in fields[::2]]
-    for name, item in zip(fields[1::2], find_objects(repo.root, staged), strict=True):
-        if name.lower().endswith(_DATA_FORMATS) or (item is not None and item.size_bytes > _LARGE_BYTES):
-            yield name
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-# ------------------------------------------------------------------------------------------ data follows
-
-
-def is_rewriting(repo: Repo) -> bool:
-    """Returns whether a rebase is going on, at whose end git calls post-rewrite: data follows there, once."""
-    directory = repo.code.git_dir
-    if (directory / "rebase-apply").is_dir():
-        return True
-    todo = directory / "rebase-merge" / "git-rebase-todo"
-    with fsio.translate_os_errors(f"read {todo}"):
-        if not todo.parent.is_dir():
-            return False
-        # At its start a rebase that will pick nothing is as good as a checkout.
-        files = [path for path in (todo, todo.with_name("done")) if path.exists()]
-        lines = [line for path in files for line in path.read_bytes().splitlines()]
-    return any(line.split(b" ", 1)[0] in _PICKS for line in lines)
 
 
 def lock_before(repo: Repo, rev: str) -> Lock:

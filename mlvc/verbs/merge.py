@@ -1,4 +1,4 @@
-"""The merge driver: what git calls when both sides of a merge changed `mlvc.lock`."""
+"""What git calls when both sides of a merge changed `mlvc.lock`, and when it shows how the lock differs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = ["MergeResult", "hook_command", "merge_lock", "set_up_driver"]
 
 _ATTRIBUTES = (
     b"/mlvc.lock merge=mlvc",
+    b"/mlvc.lock diff=mlvc",
     # Both sides of a merge add their lines at the end, which git would call a conflict.
     b".gitignore merge=union",
 )
@@ -52,7 +53,7 @@ def hook_command() -> str:
 
 
 def set_up_driver(code: CodeRepository) -> None:
-    """Makes git call this mlvc to merge `mlvc.lock`, in this repository and all its worktrees; idempotent.
+    """Makes git call this mlvc to merge and to show `mlvc.lock`, in this repository and all its worktrees; idempotent.
 
     Raises:
         GitError: Git refused the setting.
@@ -60,6 +61,8 @@ def set_up_driver(code: CodeRepository) -> None:
     settings = {
         "merge.mlvc.name": "mlvc.lock by path, and directories entry by entry",
         "merge.mlvc.driver": f"{hook_command()} merge-lock %O %A %B %P || {_WITHOUT_MLVC}",
+        # Git puts the name of a file behind it, and would show no difference at all if it failed.
+        "diff.mlvc.textconv": f'f() {{ {hook_command()} show-lock "$1" 2>/dev/null || cat "$1"; }}; f',
     }
     for key, value in settings.items():
         if code.get_config(key) != value:

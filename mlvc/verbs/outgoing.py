@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlvc.code.outgoing import OutgoingRef, outgoing_versions
 from mlvc.errors import FormatError, MlvcError
@@ -19,12 +20,16 @@ from mlvc.verbs.remote import list_remotes
 from mlvc.verbs.seen import remember_look, seen_packs
 from mlvc.verbs.source import index_cache
 
+if TYPE_CHECKING:
+    from mlvc.verbs.push import PushResult
+
 __all__ = [
     "DataNotPushedError",
     "check_blind_push",
     "check_push",
     "default_remotes",
     "find_unsent",
+    "guard_push",
     "name_places",
 ]
 
@@ -36,6 +41,36 @@ class DataNotPushedError(MlvcError):
     """Commits would be pushed whose data or records are on no remote."""
 
     code = "data-not-pushed"
+
+
+def guard_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> PushResult | None:
+    """Does about a git push what `hooks.push` says: checks it, sends first what is missing, or nothing.
+
+    Args:
+        repo: The repository.
+        refs: What git is about to push.
+        git_remote: The name of git's remote.
+
+    Returns:
+        What was sent; None where nothing had to be.
+
+    Raises:
+        MlvcError: As `check_push` raises it; or as `push`, where data had to be sent.
+    """
+    mode = repo.config.hooks_push
+    if mode == "off":
+        return None
+    try:
+        check_push(repo, refs, git_remote)
+    except DataNotPushedError:
+        if mode != "upload" or not list_remotes(repo):
+            raise
+        from mlvc.verbs.push import push  # noqa: PLC0415  # most pushes send nothing, and must not wait for it
+
+        sent = push(repo)
+        check_push(repo, refs, git_remote)
+        return sent
+    return None
 
 
 def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None:

@@ -19,7 +19,7 @@ from mlvc.worktree.trees import PathChange
 if TYPE_CHECKING:
     from mlvc.env.drift import Drift
 
-__all__ = ["Staged", "StatusResult", "status"]
+__all__ = ["Staged", "StatusResult", "find_drift", "status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def status(repo: Repo) -> StatusResult:
             for change in repo.worktree.differences(lock.entries[path])
         ),
         staged=tuple(_staged(committed, lock)),
-        drift=_drift(repo, lock),
+        drift=find_drift(repo, lock),
         tracked=len(lock.entries),
     )
 
@@ -100,8 +100,11 @@ def _staged(before: Lock, after: Lock) -> Iterator[Staged]:
         )
 
 
-def _drift(repo: Repo, lock: Lock) -> Drift | None:
-    """Compares metadata alone: an interpreter of the work tree may come from a stranger, and starting it is slow."""
+def find_drift(repo: Repo, lock: Lock) -> Drift | None:
+    """Returns how what is installed differs from what the lock names; None where either is not known.
+
+    Compares metadata alone: an interpreter of the work tree may come from a stranger, and starting it is slow.
+    """
     if lock.environment is None or not repo.store.has_object(lock.environment):
         return None
     # A quarter of the start-up time, which a project without a locked environment must not pay.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import EnvironmentId
@@ -17,7 +18,9 @@ from mlvc.model.tree import Kind, TreeEntry
 from mlvc.ports import ObjectReader, ObjectWriter
 from mlvc.worktree.trees import as_tree_entry, flatten, read_directory
 
-__all__ = ["LockMerge", "merge_locks"]
+__all__ = ["LockMerge", "Side", "merge_locks"]
+
+Side = Literal["ours", "theirs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,12 @@ class LockMerge:
 
 
 def merge_locks(
-    base: Lock, ours: Lock, theirs: Lock, reader: ObjectReader, writer: ObjectWriter
+    base: Lock,
+    ours: Lock,
+    theirs: Lock,
+    reader: ObjectReader,
+    writer: ObjectWriter,
+    chosen: Mapping[bytes, Side] | None = None,
 ) -> LockMerge:
     """Returns what two sides made of one lock, put together.
 
@@ -49,8 +57,9 @@ def merge_locks(
         theirs: The side that is merged into it.
         reader: The store that `writer` writes to.
         writer: Takes merged trees; flushed.
+        chosen: Which side a person took at a path, and below it, where both changed something.
     """
-    merger = _Merger(reader, writer)
+    merger = _Merger(reader, writer, chosen or {})
     entries: dict[bytes, TrackedPath] = {}
     open_paths: set[bytes] = set()
     for path in sorted(base.entries.keys() | ours.entries.keys() | theirs.entries.keys()):
@@ -108,9 +117,10 @@ def _environment(environment: EnvironmentId | None) -> tuple[str, ...]:
 class _Merger:
     """Collects why something stays open; whoever asks compares the number of reasons before and after."""
 
-    def __init__(self, reader: ObjectReader, writer: ObjectWriter) -> None:
+    def __init__(self, reader: ObjectReader, writer: ObjectWriter, chosen: Mapping[bytes, Side]) -> None:
         self._reader = reader
         self._writer = writer
+        self._chosen = chosen
         self.reasons: list[str] = []
 
     def line(
@@ -124,12 +134,20 @@ class _Merger:
         if ours is not None and theirs is not None and (ours.kind, ours.id) == (theirs.kind, theirs.id):
             return dataclasses.replace(ours, run=None)
         before, mine, other = (None if side is None else as_tree_entry(side) for side in (base, ours, theirs))
+        side = self._side(path)
+        if side is not None and not _are_directories(mine, other):
+            return ours if side == "ours" else theirs
         try:
             merged = self._entry(path, before, mine, other)
             return None if merged is None or ours is None else self._tracked(path, merged)
         except NotFoundError as exc:
             self.reasons.append(f"both sides changed {encode_name(path)}, and {exc.message}")
             return None
+
+    def _side(self, path: bytes) -> Side | None:
+        while path and path not in self._chosen:
+            path = path.rpartition(b"/")[0]
+        return self._chosen.get(path)
 
     def _tracked(self, path: bytes, merged: TreeEntry) -> TrackedPath:
         self._writer.flush()  # Only then can the new trees be read, and be named by a lock.
@@ -144,13 +162,11 @@ class _Merger:
             return ours
         if base == ours:
             return theirs
-        if (
-            ours is not None
-            and theirs is not None
-            and ours.kind is Kind.DIRECTORY
-            and theirs.kind is Kind.DIRECTORY
-        ):
+        if ours is not None and theirs is not None and _are_directories(ours, theirs):
             return self._directory(path, base, ours, theirs)
+        side = self._side(path)
+        if side is not None:
+            return ours if side == "ours" else theirs
         gone = "" if ours is not None and theirs is not None else ", one by removing it"
         self.reasons.append(f"both sides changed {encode_name(path)}{gone}")
         return ours
@@ -169,3 +185,7 @@ class _Merger:
         ]
         size_bytes = sum(entry.size_bytes for entry in merged)
         return TreeEntry(ours.name, Kind.DIRECTORY, self._writer.add_tree(merged), size_bytes)
+
+
+def _are_directories(ours: TreeEntry | None, theirs: TreeEntry | None) -> bool:
+    return all(side is not None and side.kind is Kind.DIRECTORY for side in (ours, theirs))

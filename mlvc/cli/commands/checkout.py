@@ -10,7 +10,9 @@ from mlvc.cli.framework import after_dashes, make_command
 from mlvc.cli.render import plural, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
-from mlvc.verbs.checkout import checkout
+from mlvc.errors import UsageError
+from mlvc.verbs.checkout import CheckoutResult, checkout
+from mlvc.verbs.resolve import resolve
 
 __all__ = ["command"]
 
@@ -24,6 +26,12 @@ def command(
         str | None, typer.Argument(metavar="[REV]", help="A git revision; without it, mlvc.lock as it is.")
     ] = None,
     *,
+    ours: Annotated[
+        bool, typer.Option("--ours", help="After a merge with conflicts: take the present side of the paths.")
+    ] = False,
+    theirs: Annotated[
+        bool, typer.Option("--theirs", help="Likewise the side that is merged in; without paths, everywhere.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite changed data files too; they are stored first.")
     ] = False,
@@ -34,7 +42,17 @@ def command(
     Refuses, before anything is touched, if data that is stored nowhere would be lost.
     """
     session = session_of(context)
-    result = checkout(open_repository(session), rev, paths=after_dashes(context), force=force)
+    repo, paths = open_repository(session), after_dashes(context)
+    if ours or theirs:
+        if rev is not None or (ours and theirs):
+            raise UsageError(
+                "--ours and --theirs take no revision, and exclude each other",
+                hint="as in mlvc checkout --theirs -- data",
+            )
+        result = CheckoutResult(None, resolve(repo, "ours" if ours else "theirs", paths, force=force))
+        session.tell("next: `git add mlvc.lock .gitignore`, then `git commit`")
+    else:
+        result = checkout(repo, rev, paths=paths, force=force)
     files = result.files
     moved = [] if result.sha is None else [f"code {result.sha[:12]}"]
     counted = f"{plural(files.written, 'file')} written, {files.deleted:,} deleted"

@@ -1,0 +1,24 @@
+"""The hook that git calls before a commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mlvc.cli.repository import open_repository
+from mlvc.cli.session import Session
+from mlvc.verbs.hook_commit import check_commit
+
+__all__ = ["pre_commit"]
+
+
+def pre_commit(session: Session, _: Sequence[str]) -> int:
+    """Refuses a commit that would not describe the data, or would hold data."""
+    index = session.environment.get("GIT_INDEX_FILE")
+    # It may be relative to the directory that git calls its hooks in.
+    added = check_commit(
+        open_repository(session), {} if index is None else {"GIT_INDEX_FILE": os.path.abspath(index)}
+    )
+    if added:
+        session.tell(f"mlvc: added {', '.join(added)}, and staged mlvc.lock (hooks.add)")
+    return 0

@@ -1,0 +1,191 @@
+"""The pre-commit hook: a git commit that would not describe the data, or that would hold data, is refused or mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mlvc import fsio
+from mlvc.code.child import run_git
+from mlvc.code.objects import find_objects
+from mlvc.code.writing import stage
+from mlvc.errors import MlvcError, NotFoundError
+from mlvc.model.lock import Lock, TrackedPath, decode_lock
+from mlvc.model.names import encode_name
+from mlvc.repo import LOCK_NAME, Repo
+from mlvc.verbs.finding import some_of
+from mlvc.verbs.rewriting import is_rewriting
+from mlvc.verbs.status import find_drift
+from mlvc.worktree.ignore import ignore_lines
+
+__all__ = ["CommitUnfitError", "check_commit"]
+
+_LARGE_BYTES = 10 * 1000 * 1000
+_DATA_FORMATS = (
+    *(b".arrow", b".ckpt", b".feather", b".gguf", b".h5", b".hdf5", b".joblib", b".keras", b".npy", b".npz"),
+    *(b".onnx", b".parquet", b".pickle", b".pkl", b".pt", b".pth", b".safetensors", b".tflite", b".tfrecord"),
+)
+_MERGE = "MERGE_HEAD"
+_UNFINISHED = (_MERGE, "CHERRY_PICK_HEAD", "REVERT_HEAD")
+_OF_NAMED_FILES = "next-index-"
+"""How the index begins that git makes for `git commit FILE`: what is staged there is gone after the commit."""
+
+
+class CommitUnfitError(MlvcError):
+    """A git commit would not describe the data, or would take data into git."""
+
+    code = "commit-unfit"
+
+
+def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
+    """Refuses a git commit whose lock is not that of the files, or that holds data itself.
+
+    Data that only waits to follow, because git is in the middle of a merge or a rebase, is no reason. With
+    `hooks.add = "auto"` edited data is added, and the lock and `.gitignore` are staged; otherwise nothing is changed.
+
+    Args:
+        repo: The repository.
+        index: `GIT_INDEX_FILE`, where git commits another index than its usual one.
+
+    Returns:
+        The tracked paths that were added, in text form.
+
+    Raises:
+        CommitUnfitError: With the command that mends it.
+    """
+    is_whole = not any(Path(path).name.startswith(_OF_NAMED_FILES) for path in index.values())
+    is_auto = repo.config.hooks_add == "auto" and is_whole
+    lock = repo.read_lock()
+    edited, waiting = _differences(repo, lock)
+    added: Sequence[str] = ()
+    if is_auto and edited and all(map(repo.worktree.exists, edited)):
+        added = _add(repo, edited)
+        lock, edited = repo.read_lock(), {}
+    if is_auto and not waiting:
+        stage(repo.root, [LOCK_NAME, *_ignore_files(repo, lock)], index)
+    unfinished = _check_staged(repo, lock, index)
+    if edited:
+        names = [name for changed in edited.values() for name in changed]
+        raise CommitUnfitError(
+            f"tracked data differs from mlvc.lock: {some_of(names)}",
+            hint="`mlvc add` the path and `git add mlvc.lock`, or `mlvc checkout` to go back",
+        )
+    if waiting and not unfinished and not is_rewriting(repo):
+        raise CommitUnfitError(
+            f"the data is stored, but mlvc.lock names another version of it: {some_of(waiting)}",
+            hint="`git add mlvc.lock .gitignore` after `mlvc add`; `mlvc checkout` after `git reset` or `git stash`",
+        )
+    # What a merge brings is in git already.
+    if _MERGE not in unfinished:
+        _check_no_data(repo, index)
+    _check_environment(repo, lock)
+    return added
+
+
+def _add(repo: Repo, paths: Iterable[bytes]) -> Sequence[str]:
+    from mlvc.verbs.add import add_paths  # noqa: PLC0415  # git waits for this hook, and most commits add nothing
+
+    with repo.editing():
+        return [item.entry.name for item in add_paths(repo, paths).paths]
+
+
+# ------------------------------------------------------------------------------------------ what is staged
+
+
+def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str]) -> Sequence[str]:
+    """Refuses a lock or a line of `.gitignore` that is in the work tree and not in the commit.
+
+    Returns:
+        What git is in the middle of; asked in the same breath, because each child of git costs milliseconds.
+    """
+    lines = ignore_lines(lock.entries)
+    ignoring = _ignore_files(repo, lock)
+    asked = [f":0:{os.fsdecode(path)}" for path in (LOCK_NAME, *ignoring)]
+    staged, *found = find_objects(repo.root, [*asked, *_UNFINISHED], with_content=True, environment=index)
+    if staged is not None and decode_lock(staged.content) != lock:
+        raise CommitUnfitError(
+            "mlvc.lock has changes that are not staged", hint="git add mlvc.lock .gitignore"
+        )
+    for path, item in zip(ignoring, found, strict=False):
+        text = b"" if item is None else item.content
+        if staged is not None and (lines[path] & _lines_of(repo, path)) - set(text.splitlines()):
+            name = encode_name(path)
+            raise CommitUnfitError(
+                f"{name} keeps git away from tracked data, and has changes that are not staged",
+                hint=f"git add mlvc.lock {name}",
+            )
+    return [name for name, item in zip(_UNFINISHED, found[len(ignoring) :], strict=True) if item is not None]
+
+
+def _ignore_files(repo: Repo, lock: Lock) -> Sequence[bytes]:
+    """Returns the files that keep git away from tracked data, as far as they are here."""
+    return [path for path in ignore_lines(lock.entries) if repo.worktree.exists(path)]
+
+
+def _lines_of(repo: Repo, path: bytes) -> set[bytes]:
+    with fsio.translate_os_errors(f"read {encode_name(path)}"):
+        return set((fsio.read_if_there(repo.root / os.fsdecode(path)) or b"").splitlines())
+
+
+# --------------------------------------------------------------------------------------- what is in the work tree
+
+
+def _differences(repo: Repo, lock: Lock) -> tuple[dict[bytes, Sequence[str]], Sequence[str]]:
+    """Returns what was edited, by tracked path, and what only waits for the lock or the data to follow."""
+    brought = repo.brought().entries
+    edited: dict[bytes, Sequence[str]] = {}
+    waiting: list[str] = []
+    for path, entry in lock.entries.items():
+        before = brought.get(path)
+        if before is None and not repo.worktree.exists(path):
+            continue  # It was never brought: a clone whose owner works on the code.
+        changes = [change.name for change in repo.worktree.differences(entry)]
+        if changes and _is_as_brought(repo, before):
+            waiting += changes
+        elif changes:
+            edited[path] = changes
+    return edited, waiting
+
+
+def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
+    try:
+        return entry is not None and not repo.worktree.differences(entry)
+    except NotFoundError:
+        return False  # Nobody can tell any more.
+
+
+# ------------------------------------------------------------------------------------------- what goes into git
+
+
+def _check_no_data(repo: Repo, index: Mapping[str, str]) -> None:
+    data = [encode_name(path) for path in _staged_data(repo, index)]
+    if data:
+        raise CommitUnfitError(
+            f"data would go into git: {some_of(data)}",
+            hint=f"git rm --cached {data[0]} && mlvc add {data[0]} && git add mlvc.lock .gitignore",
+        )
+
+
+def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
+    most_bytes = _LARGE_BYTES if repo.config.hooks_max_size is None else repo.config.hooks_max_size
+    arguments = ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AMT", "-z")
+    fields = run_git(repo.root, *arguments, environment=index).stdout.split(b"\0")[:-1]
+    # `:MODE MODE SHA SHA STATUS`, and the name as a field of its own; a submodule's SHA is nothing here.
+    staged = [entry.split(b" ")[3].decode() for entry in fields[::2]]
+    for name, item in zip(fields[1::2], find_objects(repo.root, staged), strict=True):
+        if name.lower().endswith(_DATA_FORMATS) or (item is not None and item.size_bytes > most_bytes):
+            yield name
+
+
+def _check_environment(repo: Repo, lock: Lock) -> None:
+    """Warns of an environment that is not the locked one, or refuses it, as `hooks.environment` says."""
+    if repo.config.hooks_environment == "off":
+        return
+    drift = find_drift(repo, lock)
+    if not drift:
+        return
+    told = f"the environment is not the one in mlvc.lock: {some_of(drift.sentences())}"
+    if repo.config.hooks_environment == "refuse":
+        raise CommitUnfitError(told, hint="mlvc env lock && git add mlvc.lock, or install what is locked")
+    repo.reporter.warn(f"{told} (mlvc env lock)")

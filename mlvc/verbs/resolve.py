@@ -1,0 +1,188 @@
+"""A merge that left conflicts in `mlvc.lock`: one side is taken for a path, or what stands in the work tree is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mlvc.code.objects import find_objects
+from mlvc.errors import MlvcError, NotFoundError, UsageError
+from mlvc.model.lock import Lock, LockConflict, TrackedPath, decode_lock
+from mlvc.model.names import encode_name
+from mlvc.repo import Repo
+from mlvc.verbs.finding import some_of
+from mlvc.verbs.undo import remember
+from mlvc.worktree.ignore import add_ignore
+from mlvc.worktree.merge import Side, merge_locks
+from mlvc.worktree.plan import MissingObjectsError
+from mlvc.worktree.worktree import MaterialiseResult
+
+__all__ = ["NoConflictError", "StillInConflictError", "resolve", "resolve_by_adding"]
+
+_BASE = ":1:mlvc.lock"
+"""What both sides come from, as git keeps it until the merge is committed."""
+
+
+class NoConflictError(UsageError):
+    """A side is to be taken, and there is nothing to decide."""
+
+    code = "no-conflict"
+
+
+class StillInConflictError(MlvcError):
+    """What was chosen does not decide all of a tracked path."""
+
+    code = "lock-conflict"
+
+
+def resolve(repo: Repo, side: Side, arguments: Sequence[str], *, force: bool = False) -> MaterialiseResult:
+    """Takes one side of each conflict at some paths, merges the rest of their directories, and brings the files.
+
+    Args:
+        repo: The repository; `mlvc.lock` holds conflict marks.
+        side: `ours` for the present side, as git calls them.
+        arguments: Paths as typed, tracked ones or files below; empty for every conflict, also that of environments.
+        force: Overwrite edited files too; they are stored first.
+
+    Raises:
+        NoConflictError: There is no conflict, or none at one of the paths.
+        StillInConflictError: Another file of the same tracked path is in conflict too; nothing was changed.
+        UnsavedFilesError: Edited files would be lost, and `force` is off; nothing was changed.
+        MissingObjectsError: The store lacks contents; it is decided, and the files are as before.
+    """
+    with repo.editing():
+        decided, conflicts = repo.read_conflicts()
+        if not conflicts:
+            raise NoConflictError(
+                "mlvc.lock holds no conflict", hint="`mlvc status` tells what differs from it"
+            )
+        wanted = [repo.path_of(argument) for argument in arguments]
+        chosen: dict[bytes, Side] = dict.fromkeys(wanted or (item.path for item in conflicts), side)
+        meant = _meant(conflicts, wanted) if wanted else list(conflicts)
+        entries: list[TrackedPath] = []
+        for item in meant:
+            ours, theirs = (_lock_of(lines) for lines in (item.ours, item.theirs))
+            taken = ours if side == "ours" else theirs
+            if item.path == b"":
+                decided = Lock(decided.entries, taken.environment)
+            elif ours.entries.keys() | theirs.entries.keys() == {item.path}:
+                entries += _merged(repo, item.path, ours, theirs, chosen)
+            else:
+                # A path that is tracked on one side, and paths inside it on the other.
+                entries += taken.entries.values()
+        current = {
+            path: entry
+            for item in meant
+            for path, entry in {**_lock_of(item.ours).entries, **repo.brought().entries}.items()
+            if path == item.path or path.startswith(item.path + b"/")
+        }
+        left = [item for item in conflicts if item not in meant]
+        return _take(repo, decided, entries, current, left, force=force)
+
+
+def resolve_by_adding(repo: Repo, paths: Iterable[bytes]) -> Sequence[TrackedPath]:
+    """Takes what stands in the work tree wherever both sides changed something, merges the rest, and brings that.
+
+    The caller holds `repo.editing()`.
+
+    Args:
+        repo: The repository; `mlvc.lock` holds conflict marks.
+        paths: Tracked paths in conflict, or files below.
+
+    Raises:
+        NoConflictError: A path is in no conflict.
+        StillInConflictError: It is in one with paths inside it; nothing was changed.
+        NotFoundError: Nothing is there.
+        MissingObjectsError: The store lacks what the other side added; it is decided, and the files are as before.
+    """
+    decided, conflicts = repo.read_conflicts()
+    entries: list[TrackedPath] = []
+    current: dict[bytes, TrackedPath] = {}
+    meant = _meant(conflicts, list(paths))
+    for item in meant:
+        if not repo.worktree.exists(item.path):
+            raise NotFoundError(
+                f"{encode_name(item.path)} does not exist",
+                hint=f"mlvc checkout --ours -- {encode_name(item.path)}, or --theirs",
+            )
+        with repo.store.writer() as writer:
+            here = repo.worktree.capture(item.path, writer, repo.brought().entries.get(item.path))
+        merged = _merged(repo, item.path, Lock({item.path: here}), _lock_of(item.theirs), {item.path: "ours"})
+        entries += merged
+        current[item.path] = here
+    _take(repo, decided, entries, current, [item for item in conflicts if item not in meant], force=False)
+    return entries
+
+
+def _meant(conflicts: Sequence[LockConflict], paths: Sequence[bytes]) -> list[LockConflict]:
+    """Returns the conflicts that paths stand for: the path itself, one that it lies in, or all below it."""
+    meant: list[LockConflict] = []
+    for path in paths:
+        found = [
+            item
+            for item in conflicts
+            if item.path and (path == item.path or _is_below(path, item.path) or _is_below(item.path, path))
+        ]
+        if not found:
+            names = [encode_name(item.path) or "the environment" for item in conflicts]
+            raise NoConflictError(
+                f"{encode_name(path)} is in no conflict", hint=f"in conflict: {some_of(names)}"
+            )
+        meant += [item for item in found if item not in meant]
+    return meant
+
+
+def _is_below(path: bytes, top: bytes) -> bool:
+    return path.startswith(top + b"/")
+
+
+def _lock_of(lines: Sequence[str]) -> Lock:
+    return decode_lock("".join(f"{line}\n" for line in ("mlvc-lock 1", *lines)).encode())
+
+
+def _merged(
+    repo: Repo, path: bytes, ours: Lock, theirs: Lock, chosen: Mapping[bytes, Side]
+) -> list[TrackedPath]:
+    """Returns the merged line of one path, or nothing where the side that was taken has removed it."""
+    (found,) = find_objects(repo.root, [_BASE], with_content=True)
+    base = Lock() if found is None else decode_lock(found.content)
+    before = base.entries.get(path)
+    with repo.store.writer() as writer:
+        merged = merge_locks(
+            Lock({} if before is None else {path: before}), ours, theirs, repo.store, writer, chosen
+        )
+    if merged.reasons:
+        raise StillInConflictError(
+            f"{encode_name(path)} is still in conflict: {'; '.join(merged.reasons)}",
+            hint="name all of its files at once, or put them right and `mlvc add` it; `mlvc fetch` brings records",
+        )
+    return list(merged.lock.entries.values())
+
+
+def _take(
+    repo: Repo,
+    decided: Lock,
+    entries: Sequence[TrackedPath],
+    current: Mapping[bytes, TrackedPath],
+    left: Sequence[LockConflict],
+    *,
+    force: bool,
+) -> MaterialiseResult:
+    after = decided.with_entries(entries)
+    target = {entry.path: entry for entry in entries}
+
+    def keep(files: Sequence[TrackedPath]) -> None:
+        if files:
+            remember(repo, "checkout", decided, after, files)
+
+    try:
+        with repo.store.writer() as writer:
+            result = repo.worktree.materialise(target, current, force=force, writer=writer, replacing=keep)
+    except MissingObjectsError:
+        # It is decided all the same, as after a merge without conflicts; with marks in the lock nothing can be pulled.
+        repo.write_lock(after, left)
+        raise
+    for entry in entries:
+        add_ignore(repo.root, entry.path)
+    repo.write_lock(after, left)
+    repo.note_brought(entries, removed=current.keys() - target.keys())
+    return result
