@@ -57,7 +57,8 @@ def prepared(tmp_path_factory):
     for line in ("mlvc init", "mlvc add data models/base.safetensors", "git add -A", "mlvc env lock"):
         run(line)
     run("mlvc commit -m first && git tag v1.0")
-    run("mlvc run -n train -i data -o models/model.joblib -- python train.py")
+    for name in ("baseline", "candidate", "train"):
+        run(f"mlvc run -n {name} -i data -o models/model.joblib -- python train.py")
     run("mlvc commit -m second")
     run(f"mlvc remote add backup {folder / 'remote'} && mlvc push")
     run(f"git clone -q --bare . {folder / 'model.git'}")
