@@ -107,7 +107,17 @@ class Directory:
         is_cached: Whether the stat cache holds exactly this already.
     """
 
-    __slots__ = ("_entries", "_load", "children", "files", "is_cached", "leftovers", "size", "tree")
+    __slots__ = (
+        "_entries",
+        "_load",
+        "_unread",
+        "children",
+        "files",
+        "is_cached",
+        "leftovers",
+        "size",
+        "tree",
+    )
 
     def __init__(self, load: Callable[[], dict[str, Stamp]] = dict) -> None:
         """Begins without children.
@@ -117,6 +127,7 @@ class Directory:
         """
         self._load = load
         self._entries: dict[str, Stamp] | None = None
+        self._unread: list[str] | None = None
         self.children: dict[str, Directory] = {}
         self.leftovers: Sequence[str] = ()
         self.tree = b""
@@ -132,10 +143,17 @@ class Directory:
         return self._entries
 
     def unread(self) -> list[str]:
-        """Returns the names of the entries whose digest is not known."""
+        """Returns the names of the entries whose digest is not known.
+
+        All entries are looked at the first time alone: which have no digest is known by then, and later ones have one.
+        """
         entries = self.entries
-        digests = digests_of(entries.values())
-        return [name for name, digest in zip(entries, digests, strict=True) if digest == NO_DIGEST]
+        if self._unread is None:
+            digests = digests_of(entries.values())
+            self._unread = [
+                name for name, digest in zip(entries, digests, strict=True) if digest == NO_DIGEST
+            ]
+        return [name for name in self._unread if name in entries and entries[name].endswith(NO_DIGEST)]
 
     def digests(self) -> list[bytes]:
         """Returns all digests that are known."""
