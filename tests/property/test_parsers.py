@@ -1,6 +1,6 @@
 """Any bytes, and nearly right ones, raise only our errors, at once, and take no more memory than they are long.
 
-A longer run: pytest tests/property --hypothesis-profile=deep. With atheris: see tests/support/parsers.py.
+A longer run: pytest tests/property --hypothesis-profile=deep. With atheris: see tests/support/fuzz.py.
 """
 
 import contextlib

@@ -1,19 +1,11 @@
-"""Every parser of bytes that somebody else may have written, with bytes that it takes.
-
-As a program it feeds one of them for ever, guided by the branches it takes, with atheris, which is no dependency:
-
-    pip install atheris
-    python -m tests.support.parsers tree -max_total_time=600
-"""
+"""Every parser of bytes that somebody else may have written, with bytes that it takes."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import pickle
 import struct
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -25,7 +17,6 @@ from pathlib import Path
 import zstandard
 from xxhash import xxh3_64_intdigest
 
-from mlvc.errors import MlvcError
 from mlvc.model.config import decode_config
 from mlvc.model.ids import BlobId, ChunkId, PackId, PlanId, TreeId
 from mlvc.model.lock import Lock, TrackedPath, decode_lock, encode_lock
@@ -229,22 +220,3 @@ PARSERS |= {
     "compare-yaml": _comparing("a.yaml", b"a: &x [1, 2.5]\nb: *x\n"),
     "compare-zip": _comparing("a.zip", _zipped()),
 }
-
-
-def _main() -> None:
-    import atheris  # noqa: PLC0415  # only for who asks for it
-
-    parser = PARSERS[sys.argv.pop(1)]
-
-    def feed(data: bytes) -> None:
-        for piece in (data, parser.seal(data) if parser.seal is not None and len(data) > 8 else data):
-            with contextlib.suppress(MlvcError):
-                parser.parse(piece)
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, feed)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    _main()
