@@ -39,6 +39,8 @@ class Order:
         run: The run's id.
         cpus: How many CPUs the command needs.
         options: Of `mlvc.verbs.repro.ReproOptions`, without targets.
+        remote_options: Of `mlvc.store.remote_files.BucketOptions`: how the remote is reached. No secret is among them;
+            a worker has credentials of its own.
     """
 
     root: str
@@ -47,6 +49,7 @@ class Order:
     run: str
     cpus: int
     options: Mapping[str, Any]
+    remote_options: Mapping[str, str | None] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """Returns the order in one line."""

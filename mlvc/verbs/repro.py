@@ -157,6 +157,7 @@ def order_of(repo: Repo, run: Run, options: ReproOptions) -> Order:
         run=str(run.id),
         cpus=run.threads if is_bound else 0,
         options=dataclasses.asdict(dataclasses.replace(options, targets=(), upstream=False)),
+        remote_options=dataclasses.asdict(remotes[0].options) if remotes else {},
     )
 
 

@@ -14,6 +14,7 @@ from mlvc.model.ids import BlobId, RunId
 from mlvc.model.names import decode_name
 from mlvc.ports import ProgressTask
 from mlvc.repo import SETTINGS_NAME, Repo
+from mlvc.store.remote_files import BucketOptions
 from mlvc.verbs import remote
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.init import init
@@ -114,7 +115,7 @@ def _copy(order: Order, reporter: _Quiet, environment: Mapping[str, str], direct
             init(directory, git=True, reporter=reporter, environment=environment)
             repo = Repo.open(directory, reporter=reporter, environment=environment)
             assert order.remote_url is not None  # noqa: S101  # `_open` has looked
-            remote.add(repo, _REMOTE, order.remote_url)
+            remote.add(repo, _REMOTE, order.remote_url, BucketOptions(**order.remote_options))
     return repo
 
 
