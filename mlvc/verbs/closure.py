@@ -46,15 +46,17 @@ def _blob(name: str, blob: BlobId | None) -> Iterator[TrackedPath]:
         yield TrackedPath(name.encode(), Kind.FILE, blob, 1, 0)
 
 
-def is_whole(repo: Repo, lock: Lock) -> bool:
-    """Returns whether all is here that `Closure.add_lock` collects; a fraction of its cost.
+def is_whole(repo: Repo, locks: Iterable[Lock]) -> bool:
+    """Returns whether all is here that `Closure.add_lock` collects for some locks; a fraction of its cost.
 
     What cannot be read counts as not here: who collects it finds out more.
     """
-    pending: list[ObjectId] = [entry.run for entry in lock.entries.values() if entry.run is not None]
-    pending += [entry.id for entry in lock.entries.values()]
-    if lock.environment is not None:
-        pending.append(lock.environment)
+    pending: list[ObjectId] = []
+    for lock in locks:
+        pending += [entry.run for entry in lock.entries.values() if entry.run is not None]
+        pending += [entry.id for entry in lock.entries.values()]
+        if lock.environment is not None:
+            pending.append(lock.environment)
     seen: set[ObjectId] = set()
     try:
         while pending:

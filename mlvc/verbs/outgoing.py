@@ -15,7 +15,7 @@ from mlvc.store.layout import INDEX_SUFFIX
 from mlvc.store.remote import Remote
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
-from mlvc.verbs.closure import Closure
+from mlvc.verbs.closure import Closure, is_whole
 from mlvc.verbs.remote import list_remotes
 from mlvc.verbs.seen import remember_look, seen_packs
 from mlvc.verbs.source import index_cache
@@ -91,7 +91,12 @@ def check_push(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> None
         MlvcError: A remote cannot be used, so that there is no answer.
     """
     remotes = default_remotes(repo)
-    needed = _needed(repo, refs, git_remote, with_commits=not _is_all_seen(repo, remotes))
+    locks = _outgoing_locks(repo, refs, git_remote)
+    is_all_seen = _is_all_seen(repo, remotes)
+    if is_all_seen and is_whole(repo, [lock for _, lock in locks]):
+        # All that they need is here, and all that is here is there.
+        return
+    needed = _needed(repo, locks, with_commits=not is_all_seen)
     if not needed:
         return
     if not remotes:
@@ -153,30 +158,34 @@ def _is_all_seen(repo: Repo, remotes: Iterable[Remote]) -> bool:
     return any(packs <= seen_packs(repo, remote).keys() for remote in remotes)
 
 
-def _needed(
-    repo: Repo, refs: Sequence[OutgoingRef], git_remote: str, *, with_commits: bool
-) -> Mapping[ObjectId, str]:
-    """Returns all that the locks of the pushed commits need, each with the place that needs it.
-
-    Args:
-        repo: The repository.
-        refs: What git is about to push.
-        git_remote: The name of git's remote.
-        with_commits: Whether to add the data commits. Finding them loads the index, a third of the time; they are
-            always in the store, and so on a remote that has all of it.
-    """
-    closure = Closure(repo)
-    versions = outgoing_versions(repo.root, refs, git_remote, LOCK_NAME)
-    for sha, text in versions:
+def _outgoing_locks(repo: Repo, refs: Sequence[OutgoingRef], git_remote: str) -> Sequence[tuple[str, Lock]]:
+    """Returns the locks of the commits that are about to be pushed, each with its commit."""
+    locks = []
+    for sha, text in outgoing_versions(repo.root, refs, git_remote, LOCK_NAME):
         try:
-            closure.add_lock(decode_lock(text))
+            locks.append((sha, decode_lock(text)))
         except FormatError as exc:
             raise FormatError(
                 f"mlvc.lock of the commit {sha[:12]} cannot be read: {exc.message}",
                 hint=_WITHOUT,
             ) from exc
+    return locks
+
+
+def _needed(repo: Repo, locks: Sequence[tuple[str, Lock]], *, with_commits: bool) -> Mapping[ObjectId, str]:
+    """Returns all that the locks of the pushed commits need, each with the place that needs it.
+
+    Args:
+        repo: The repository.
+        locks: As `_outgoing_locks` returns them.
+        with_commits: Whether to add the data commits. Finding them loads the index, a third of the time; they are
+            always in the store, and so on a remote that has all of it.
+    """
+    closure = Closure(repo)
+    for _, lock in locks:
+        closure.add_lock(lock)
     if closure.needed and with_commits:
-        records = repo.index_for_work().commits_for_shas([sha for sha, _ in versions])
+        records = repo.index_for_work().commits_for_shas([sha for sha, _ in locks])
         for sha, record in records.items():
             closure.add_object(record.id, f"the git commit {sha[:12]}")
     return closure.needed

@@ -79,7 +79,7 @@ def _pull_all(repo: Repo, source: Source) -> tuple[str, Transferred]:
         trouble += exc.found
         records = Transferred(0, 0)
     lock = repo.read_lock()
-    data = Transferred(0, 0) if is_whole(repo, lock) else _pull_lacking(repo, source, lock, trouble)
+    data = Transferred(0, 0) if is_whole(repo, [lock]) else _pull_lacking(repo, source, lock, trouble)
     for place, what in trouble:
         repo.reporter.warn(f"{place} is damaged: {what}; nothing of it is needed here")
     return source.remote.url, records + data

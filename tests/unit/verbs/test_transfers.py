@@ -158,7 +158,7 @@ def test_whole_is_what_lacks_nothing(project, tmp_path):
     repo = open_repo(project)
     closure = Closure(repo)
     closure.add_lock(repo.read_lock())
-    assert is_whole(repo, repo.read_lock())
+    assert is_whole(repo, [repo.read_lock()])
     records = {item: set(repo.store.records_of(item)) for item in closure.needed}
 
     for item in closure.needed:
@@ -173,7 +173,7 @@ def test_whole_is_what_lacks_nothing(project, tmp_path):
                         (repo.store.read_encoded(entry), entry)
                         for entry in entries_of(repo, parts - records[item])
                     )
-        assert not is_whole(bare, bare.read_lock()), item
+        assert not is_whole(bare, [bare.read_lock()]), item
 
 
 def entries_of(repo, records):
