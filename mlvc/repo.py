@@ -214,22 +214,27 @@ class Repo:
         """The metadata index, not yet caught up; its library is loaded only by commands that ask a question."""
         from mlvc.index.database import open_index  # noqa: PLC0415  # 150 ms that `status` must not pay
 
-        url = self.environment.get(INDEX_URL) or self.config.index_url
-        return open_index(self.common_dir / "index.db", url, self.store, self.config.project_id)
+        return open_index(self.common_dir / "index.db", self._index_url, self.store, self.config.project_id)
+
+    @property
+    def _index_url(self) -> str | None:
+        return self.environment.get(INDEX_URL) or self.config.index_url
 
     def index_for_work(self) -> MetadataIndex:
         """Returns the index, caught up, for what only asks about this repository's own objects.
 
-        Where the team's server does not answer, that is the file, and the person is told once: nobody's work waits
-        for a server. A question to all that the team knows asks `index` instead, and fails.
+        Where the team's server does not answer, or not this mlvc, that is the file, and the person is told once:
+        nobody's work waits for a server. A question to all that the team knows asks `index` instead, and fails.
         """
         from mlvc.index.database import open_index  # noqa: PLC0415  # as for `index`
-        from mlvc.index.errors import IndexUnreachableError  # noqa: PLC0415  # as for `index`
+        from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # as for `index`
 
         if not self._is_server_down:
             try:
                 self.index.catch_up(self.reporter)
-            except IndexUnreachableError as exc:
+            except INDEX_ERRORS as exc:
+                if not self._index_url:
+                    raise
                 self._is_server_down = True
                 self.reporter.warn(f"{exc.message}; the next question catches it up")
             else:

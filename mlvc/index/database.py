@@ -26,7 +26,7 @@ from mlvc.index.intake import batches, delete_objects, find_known, note_pack, ta
 from mlvc.index.lineage import trace
 from mlvc.index.runs import name_number, runs_by_id, runs_where, runs_with, verdicts_of
 from mlvc.index.sqlite import SqliteFile
-from mlvc.index.storage import Database
+from mlvc.index.storage import MANY, Database
 from mlvc.index.table import entries_where, versions_in
 from mlvc.index.trees import take_in_trees
 from mlvc.index.versions import environments_with, parse_specifier
@@ -309,6 +309,7 @@ class MetadataIndex:
     def _take_in(
         self, database: Database, known: Container[PackId], reporter: Reporter, *, is_anew: bool = False
     ) -> None:
+        taken_in, looked_at = 0, 0
         with reporter.task("indexing", unit="objects") as task:
             for pack, object_ids in self._store.iter_new_objects(known):
                 pending = list(batches(object_ids))
@@ -325,6 +326,10 @@ class MetadataIndex:
                             # Last: whoever stops before begins this pack again, and writes nothing twice.
                             note_pack(connection, self._project, pack, len(object_ids))
                     task.advance(len(batch))
+                    taken_in += len(new)
+                    if taken_in - looked_at >= max(looked_at, MANY):
+                        database.update_statistics()
+                        looked_at = taken_in
                     if not pending:
                         break
 

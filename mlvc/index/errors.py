@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "INDEX_ERRORS",
     "IndexBusyError",
     "IndexDamagedError",
     "IndexUnreachableError",
@@ -25,6 +26,11 @@ __all__ = [
 ]
 
 _REBUILD = "`mlvc index rebuild` makes a new one from the objects; nothing is lost"
+# What stands in a database of a server may be of other people, or of another program: no command drops it.
+_EMPTY = (
+    "name an empty database, which `mlvc index rebuild` and everybody's next question fill; nothing is lost"
+)
+_NEWER = "install the mlvc that the others have; without MLVC_INDEX_URL and index.url mlvc keeps an index of its own"
 _PRIMARY_CODE = 0xFF  # SQLite's extended result codes keep the primary one in the lowest byte.
 _SIDE_FILE_BYTES = 64 << 10
 """Beside a database SQLite keeps a file of 32 KiB; a little more, so that the probe is no closer than that."""
@@ -41,8 +47,8 @@ class IndexDamagedError(IntegrityError):
 
     code = "index-damaged"
 
-    def __init__(self, place: Path | str, what: str) -> None:
-        super().__init__(f"the index {place} is damaged: {what}", hint=_REBUILD)
+    def __init__(self, place: Path | str, what: str, *, is_server: bool = False) -> None:
+        super().__init__(f"the index {place} is damaged: {what}", hint=_EMPTY if is_server else _REBUILD)
         self.place = str(place)
 
 
@@ -70,10 +76,12 @@ class IndexVersionError(VersionError):
 
     code = "unknown-index-version"
 
-    def __init__(self, place: Path | str, version: str) -> None:
+    def __init__(self, place: Path | str, version: str, *, is_server: bool = False) -> None:
         super().__init__(
             f"this mlvc does not know version {version[:40]!r} of the schema of {place}",
-            hint="install a newer mlvc, or make an index for this one with `mlvc index rebuild`",
+            hint=_NEWER
+            if is_server
+            else "install a newer mlvc, or make an index for this one with `mlvc index rebuild`",
         )
         self.place = str(place)
         self.version = version
@@ -112,6 +120,16 @@ class IndexUnusableError(MlvcError):
             hint="see whether there is room and permission; it can always be rebuilt: `mlvc index rebuild`",
         )
         self.place = str(place)
+
+
+INDEX_ERRORS = (
+    IndexBusyError,
+    IndexDamagedError,
+    IndexUnreachableError,
+    IndexUnusableError,
+    IndexVersionError,
+)
+"""All that an index itself can come to; objects that are damaged are none of it."""
 
 
 @contextlib.contextmanager

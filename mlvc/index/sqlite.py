@@ -64,6 +64,9 @@ class SqliteFile:
         with self._opened(), self._begin("BEGIN IMMEDIATE") as connection:
             yield connection
 
+    def update_statistics(self) -> None:
+        """Does nothing: a file has fixed statistics from its beginning."""
+
     def replace_with(self, new: SqliteFile) -> None:
         """Puts the contents of `new`, which no other process knows of, in the place of this file.
 

@@ -13,7 +13,10 @@ from mlvc.index.errors import IndexVersionError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Database", "bring_up_to_date", "stored_version"]
+__all__ = ["MANY", "Database", "bring_up_to_date", "stored_version"]
+
+MANY = 500
+"""Objects after which the statistics of a database are worth another look, and then after as many as there were."""
 
 
 class Database(Protocol):
@@ -48,6 +51,14 @@ class Database(Protocol):
         """
         ...
 
+    def update_statistics(self) -> None:
+        """Has the database look at how its rows are spread, on which its plans depend, after many were written.
+
+        Raises:
+            IndexUnreachableError: The server does not answer.
+        """
+        ...
+
 
 def stored_version(connection: Connection) -> str | None:
     """Returns the version of the schema; None for a database without it."""
@@ -71,7 +82,7 @@ def bring_up_to_date(connection: Connection, place: str) -> None:
         schema.METADATA.create_all(connection)
         connection.execute(insert(schema.schema_versions).values(version_num=schema.SCHEMA_VERSION))
     elif version > schema.SCHEMA_VERSION:
-        raise IndexVersionError(place, version)
+        raise IndexVersionError(place, version, is_server=connection.dialect.name != "sqlite")
     elif version < schema.SCHEMA_VERSION:
         from mlvc.index.migrate import upgrade  # noqa: PLC0415  # loads Alembic, which is almost never needed
 

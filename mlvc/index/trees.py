@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, select
 
 from mlvc.index import schema
 from mlvc.index.intake import batches, next_number
+from mlvc.index.storage import MANY
 from mlvc.model.ids import ObjectId, TreeId
 from mlvc.model.names import encode_name
 
@@ -48,8 +49,10 @@ def take_in_trees(database: Database, store: ObjectCatalog, project: str, report
         unread = _unread(connection, project)
     absent = 0
     with reporter.task("indexing directories", total=len(unread), unit="objects") as task:
-        for place in unread:
+        for number, place in enumerate(unread):
             task.advance()
+            if number % MANY == MANY - 1:
+                database.update_statistics()
             if not store.has_tree(place.tree):
                 absent += 1
                 continue

@@ -4,11 +4,13 @@ python -m tests.benchmarks.index_scale [--full] [--runs N] [--values N] [--commi
 
 Not part of the test run. Every question is asked inside this process, so that the figures are the index's own. The
 plan of every statement is asked for by EXPLAIN; a large table that is read from end to end is printed as such.
+A server's own processor time is read from /proc, and so on Linux alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -25,7 +27,6 @@ from tests.support.index_scale import (
     PROJECT,
     AnyDatabase,
     MadeUp,
-    analyse,
     fill,
     questions,
     statements,
@@ -47,6 +48,15 @@ def took_ms(ask: Callable[[], object]) -> tuple[float, float]:
     return (time.perf_counter() - wall) * 1000, (time.process_time() - processor) * 1000
 
 
+def spent_ms(server: int | None) -> float:
+    """Returns the processor time of a server's processes that have ended: each question had one or two of its own."""
+    if server is None:
+        return 0.0
+    time.sleep(0.3)  # Until the server took note of the end of the last.
+    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def size_of(database: AnyDatabase) -> int:
     question = (
         "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
@@ -57,7 +67,7 @@ def size_of(database: AnyDatabase) -> int:
         return int(connection.exec_driver_sql(question).scalar() or 0)
 
 
-def measure(name: str, database: AnyDatabase, made: MadeUp) -> None:
+def measure(name: str, database: AnyDatabase, made: MadeUp, server: int | None = None) -> None:
     index = MetadataIndex(database, made, PROJECT)
     filling_ms, _ = took_ms(lambda: fill(database, made))
     costs = [took_ms(partial(take_in_commit, database, made, number))[1] for number in range(made.commits)]
@@ -69,25 +79,28 @@ def measure(name: str, database: AnyDatabase, made: MadeUp) -> None:
             take_in(connection, PROJECT, [Taken(run.id, tuple(rows_of(run.id, run))) for run in later])
 
     _, later_ms = took_ms(take_in_runs)
-    analyse(database)
+    database.update_statistics()
     print(f"\n{name}: {size_of(database) / 1e6:,.0f} MB; filled in {filling_ms / 1000:,.0f} s\n")
     print("| taken in | ms, processor |\n|---|---|")
     print(f"| a run, after all others | {later_ms / _LATER_RUNS:.2f} |")
     for words, few in (("first", costs[:1]), ("next ten", costs[1:11]), ("last ten", costs[-10:])):
         print(f"| {words} commit{'s' if len(few) > 1 else ''} | {statistics.median(few):.2f} |")
     print(f"| the files below a commit's directory, mean, wall | {trees_ms / made.commits:.2f} |")
-    print("\n| question | lines | ms, median | ms, processor | walks through |\n|---|---|---|---|---|")
+    print("\n| question | lines | ms, median | ms, processor | ms, server's | walks through |")
+    print("|---|---|---|---|---|---|")
     for question in questions(made):
         with statements(database) as seen:
             lines = question.ask(index)
+        before = spent_ms(server)
         taken = [took_ms(partial(question.ask, index)) for _ in range(_TURNS)]
+        there = (spent_ms(server) - before) / _TURNS
         wall, processor = (statistics.median(each) for each in zip(*taken, strict=True))
         ways = walked(database, seen)
         whole = ", ".join(
             [*sorted(ways["whole"]), *(f"{table} by project" for table in sorted(ways["project"]))]
         )
         print(
-            f"| `{question.asked}` | {lines:,} | {wall:,.0f} | {processor:,.0f} | {whole or '-'} |",
+            f"| `{question.asked}` | {lines:,} | {wall:,.0f} | {processor:,.0f} | {there:,.0f} | {whole or '-'} |",
             flush=True,
         )
 
@@ -113,7 +126,8 @@ def main() -> None:
             measure("SQLite", SqliteFile(Path(folder) / "index.db"), made)
         if options.engine != "sqlite":
             with serve_postgres() as server:
-                measure("PostgreSQL", PostgresDatabase(server.url("bench")), made)
+                pid = None if server.process is None else server.process.pid
+                measure("PostgreSQL", PostgresDatabase(server.url("bench")), made, pid)
 
 
 if __name__ == "__main__":

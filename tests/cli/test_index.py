@@ -1,5 +1,8 @@
 """The index as a user meets it: on a server, without one, and while the server is away."""
 
+import uuid
+
+import psycopg
 import pytest
 
 from tests.support.postgres import PASSWORD
@@ -104,3 +107,40 @@ def test_an_address_that_is_wrong(project, run_mlvc, shared, monkeypatch, change
     assert said in done.stderr
     for secret in (PASSWORD, "s3cret", "p%40ss"):
         assert secret not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("done_to_it", "said", "hint"),
+    [
+        (
+            "UPDATE alembic_version SET version_num = '9999'",
+            "does not know version '9999'",
+            "the others have",
+        ),
+        ("DROP TABLE metrics", 'relation "metrics" does not exist', "name an empty database"),
+        ("ALTER TABLE runs DROP COLUMN plan", "plan", "name an empty database"),
+    ],
+    ids=["newer", "table", "column"],
+)
+def test_a_server_with_another_schema(
+    project, run_mlvc, shared, monkeypatch, postgres_server, done_to_it, said, hint
+):
+    """It is refused and left as it is, also by a rebuild; the ways out lead on."""
+    run_mlvc("run", "-n", "train", "-i", "data", "-o", "model", "--", "cp", "data/table.csv", "model")
+    before = run_mlvc("runs", "--json").stdout
+    with psycopg.connect(shared, autocommit=True) as connection:
+        connection.execute(done_to_it)
+
+    for question in (["runs"], ["index", "rebuild"]):
+        done = run_mlvc(*question, check=2)
+        assert said in done.stderr
+        assert hint in done.stderr
+        assert PASSWORD not in done.stderr
+    committed = run_mlvc(
+        "commit", "-m", "a model"
+    )  # Which asks for nothing that is missing, or does without.
+    assert ("9999" in said) == ("the next question catches it up" in committed.stderr)
+    monkeypatch.setenv("MLVC_INDEX_URL", postgres_server.url(f"empty-{uuid.uuid4().hex[:12]}"))
+    assert before == run_mlvc("runs", "--json").stdout
+    monkeypatch.delenv("MLVC_INDEX_URL")
+    assert before == run_mlvc("runs", "--json").stdout

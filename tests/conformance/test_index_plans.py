@@ -8,10 +8,11 @@ import pytest
 from mlvc.index.database import MetadataIndex
 from mlvc.index.postgres import PostgresDatabase
 from mlvc.index.sqlite import SqliteFile
+from mlvc.index.storage import MANY
+from tests.support.index_project import Project
 from tests.support.index_scale import (
     PROJECT,
     MadeUp,
-    analyse,
     fill,
     questions,
     statements,
@@ -35,7 +36,7 @@ def scaled(request, tmp_path_factory):
     for number in range(MADE.commits):
         take_in_commit(database, MADE, number)
     MetadataIndex(database, MADE, PROJECT).find_data(RecordingReporter(), "00")
-    analyse(database)
+    database.update_statistics()
     return database
 
 
@@ -58,3 +59,22 @@ def test_what_no_index_helps_is_seen(scaled):
         connection.exec_driver_sql("SELECT id FROM runs WHERE author = 'x'").all()
 
     assert {"runs"} == walked(scaled, seen, avoid_scans=True)["whole"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("how", ["catch_up", "rebuild"])
+def test_a_server_knows_its_rows_at_once(postgres_url, tmp_path, how):
+    """Whoever takes in many has it look how they are spread; else it takes any project to be small, and walks it."""
+    project = Project(tmp_path, database=PostgresDatabase(postgres_url), url=postgres_url)
+    project.add(*(MADE.run(number, values=1) for number in range(MANY + 1)))
+
+    getattr(project.index, how)(project.reporter)
+
+    with project.database.reading() as connection:
+        spread = connection.exec_driver_sql(
+            "SELECT tablename, attname, n_distinct FROM pg_stats WHERE schemaname = 'public'"
+        ).all()
+    known = {(table, column): distinct for table, column, distinct in spread}
+    assert 1 == known["runs", "project"]
+    assert -1 == known["runs", "id"]
+    assert {"params", "run_inputs", "names"} <= {table for table, _ in known}

@@ -37,7 +37,6 @@ __all__ = [
     "AnyDatabase",
     "MadeUp",
     "Question",
-    "analyse",
     "fill",
     "questions",
     "statements",
@@ -188,14 +187,15 @@ def _metric(run: int, index: int) -> float:
 
 def fill(database: AnyDatabase, made: MadeUp) -> None:
     """Writes all runs, environments and verdicts; commits are the caller's."""
+    _take_in(database, [*made.environments, made.rare])
+    for start in range(0, made.runs, _BATCH):
+        runs = [made.run(number) for number in range(start, min(start + _BATCH, made.runs))]
+        _take_in(
+            database, [*runs, *(Verdict(run.id, "identical", started=run.started) for run in runs[::20])]
+        )
+        if (start // _BATCH + 1).bit_count() == 1:  # As a catch-up does, more seldom the more there is.
+            database.update_statistics()
     with database.writing() as connection:
-        kinds = [*made.environments, made.rare]
-        take_in(connection, PROJECT, [Taken(item.id, tuple(rows_of(item.id, item))) for item in kinds])
-        for start in range(0, made.runs, _BATCH):
-            runs = [made.run(number) for number in range(start, min(start + _BATCH, made.runs))]
-            objects: list[Run | Verdict] = [*runs]
-            objects += [Verdict(run.id, "identical", started=run.started) for run in runs[::20]]
-            take_in(connection, PROJECT, [Taken(item.id, tuple(rows_of(item.id, item))) for item in objects])
         for table, letter, value in ((schema.params, "p", _param), (schema.metrics, "m", _metric)):
             names = number_names(connection, PROJECT, [f"{letter}{index}" for index in range(made.values)])
             numbers = [names[f"{letter}{index}"] for index in range(made.values)]
@@ -204,6 +204,11 @@ def fill(database: AnyDatabase, made: MadeUp) -> None:
             _write(connection, table, _values(made.runs, numbers, value))
             for index in table.indexes:
                 index.create(connection)
+
+
+def _take_in(database: AnyDatabase, objects: Sequence[Environment | Run | Verdict]) -> None:
+    with database.writing() as connection:
+        take_in(connection, PROJECT, [Taken(item.id, tuple(rows_of(item.id, item))) for item in objects])
 
 
 def _values(runs: int, names: Sequence[int], value: Callable[[int, int], float]) -> Iterator[tuple[Any, ...]]:
@@ -228,13 +233,6 @@ def take_in_commit(database: AnyDatabase, made: MadeUp, number: int) -> None:
     rows = rows_of(commit_id(number), made.commit(number), made.commit(number - 1) if number else None)
     with database.writing() as connection:
         take_in(connection, PROJECT, [Taken(commit_id(number), tuple(rows))])
-
-
-def analyse(database: AnyDatabase) -> None:
-    """Has a server look at how its rows are spread, as it does by itself every minute; SQLite never does."""
-    if isinstance(database, PostgresDatabase):
-        with database._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("ANALYZE"))
 
 
 @dataclass(frozen=True)
