@@ -13,14 +13,14 @@ from html import escape
 from typing import Any
 
 from mlvc.cli.change_tables import change_tables
-from mlvc.cli.drawing import STYLE, Bar, Node, draw_bars, draw_graph
-from mlvc.cli.render import command_line, plural, visible
+from mlvc.cli.drawing import Bar, Node, draw_bars, draw_graph
+from mlvc.cli.page import code, figure, page, table, text
+from mlvc.cli.render import command_line, plural
 from mlvc.cli.reproduced import by_gravity, headline, short_id, title_of, tone_of, unproven_text
 
 __all__ = ["as_html"]
 
 _SAME = "identical"
-_LONGEST_CELL = 120
 _LONGEST_LINE = 1000
 _MOST_RUNS = 20
 _MOST_ROWS = 60
@@ -39,33 +39,6 @@ _STATUSES = {
     "likely": "What may explain it",
     "untested": "What was not tested",
 }
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_PAGE_STYLE = """\
-:root { color-scheme: light dark; --ink: #1b1f24; --faint: #59636e; --line: #d1d9e0; --paper: #ffffff;
-  --good: #1a7f37; --fair: #9a6700; --bad: #c21c2c; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
-h1, h2, h3 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1rem; }
-code, dd { overflow-wrap: anywhere; } code { font-size: 0.9em; }
-.good { color: var(--good); } .fair { color: var(--fair); } .bad { color: var(--bad); }
-.faint, caption, figcaption { color: var(--faint); }
-table { border-collapse: collapse; margin: 0.75rem 0; font-size: 0.9rem; }
-caption { text-align: left; padding-bottom: 0.25rem; }
-th, td { border: 1px solid var(--line); padding: 0.25rem 0.5rem; text-align: left; vertical-align: top; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem; }
-dt { color: var(--faint); } dd { margin: 0; }
-figure { margin: 1rem 0; min-width: 0; } .row { display: flex; flex-wrap: wrap; gap: 0 2rem; }
-.scroll { overflow-x: auto; }
-@media screen and (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117;
-    --good: #3fb950; --fair: #d29922; --bad: #ff7b72; }
-}
-@media print {
-  main { max-width: none; padding: 0; } body, table { font-size: 10px; }
-  .scroll { overflow: visible; } svg { max-width: 100%; height: auto; }
-  figure, tr, li { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
-}
-"""
 
 
 def as_html(answer: Mapping[str, Any]) -> bytes:
@@ -76,12 +49,12 @@ def as_html(answer: Mapping[str, Any]) -> bytes:
 def _page(answer: Mapping[str, Any]) -> Iterator[str]:
     whose, word, tone = headline(answer)
     runs = by_gravity(answer["runs"])
+    heading = f'{whose}: <span class="{tone}">{escape(word)}</span>'
+    yield from page(f"{whose}: {escape(word)}", heading, _body(answer, runs))
+
+
+def _body(answer: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     same = sum(run["verdict"] == _SAME for run in runs)
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{whose}: {escape(word)}</title>\n<style>\n{_PAGE_STYLE}{STYLE}</style>\n</head>"
-    yield f'<body>\n<main>\n<h1>{whose}: <span class="{tone}">{escape(word)}</span></h1>'
     yield f"<p>{same} of {plural(len(runs), 'run')} gave identical outputs.</p>"
     yield from _checks(answer.get("checks", ()))
     yield from _not_executed(answer["not_executed"])
@@ -94,7 +67,6 @@ def _page(answer: Mapping[str, Any]) -> Iterator[str]:
         yield from _run(run, number, plots)
     if len(runs) > _MOST_RUNS:
         yield _rest(len(runs) - _MOST_RUNS, "run")
-    yield "</main>\n</body>\n</html>"
 
 
 class _Plots:
@@ -113,25 +85,25 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     rows = [
         (
-            _text(check["name"]),
+            text(check["name"]),
             "ok" if check["ok"] else f'<span class="bad">{plural(len(check["problems"]), "problem")}</span>',
-            _text(check["detail"]),
+            text(check["detail"]),
         )
         for check in checks
     ]
-    yield _table("Checks, in order", ("check", "answer", "of"), rows)
+    yield table("Checks, in order", ("check", "answer", "of"), rows)
     found = [(check["name"], problem) for check in checks for problem in check["problems"]]
     if found:
         lines = [
             (
-                _text(name),
-                _text(problem["kind"]),
-                _text(problem["message"], _LONGEST_LINE),
-                _code(problem["fix"] or ""),
+                text(name),
+                text(problem["kind"]),
+                text(problem["message"], _LONGEST_LINE),
+                code(problem["fix"] or ""),
             )
             for name, problem in found[:_MOST_ROWS]
         ]
-        yield _table("Problems", ("check", "kind", "what", "fix"), lines)
+        yield table("Problems", ("check", "kind", "what", "fix"), lines)
         if len(found) > _MOST_ROWS:
             yield _rest(len(found) - _MOST_ROWS, "problem")
 
@@ -141,13 +113,13 @@ def _not_executed(missed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     rows = [
         (
-            _code(title_of(item)),
-            _text(item["error"]["message"], _LONGEST_LINE),
-            _text(item["error"]["hint"] or ""),
+            code(title_of(item)),
+            text(item["error"]["message"], _LONGEST_LINE),
+            text(item["error"]["hint"] or ""),
         )
         for item in missed[:_MOST_ROWS]
     ]
-    yield _table("Runs that could not be executed", ("run", "error", "hint"), rows)
+    yield table("Runs that could not be executed", ("run", "error", "hint"), rows)
     if len(missed) > _MOST_ROWS:
         yield _rest(len(missed) - _MOST_ROWS, "run")
 
@@ -157,14 +129,14 @@ def _changes(changes: Mapping[str, Any] | None) -> Iterator[str]:
     tables = list(change_tables(changes))
     if tables:
         yield "<h2>What the change did</h2>"
-    for table in tables:
+    for told in tables:
         rows = [
-            (*map(_code, row[: table.foreign]), *map(_text, row[table.foreign :]))
-            for row in table.rows[:_MOST_ROWS]
+            (*map(code, row[: told.foreign]), *map(text, row[told.foreign :]))
+            for row in told.rows[:_MOST_ROWS]
         ]
-        yield f'<div class="scroll">{_table(table.title, table.headings, rows)}</div>'
-        if len(table.rows) > _MOST_ROWS:
-            yield _rest(len(table.rows) - _MOST_ROWS, "line")
+        yield f'<div class="scroll">{table(told.title, told.headings, rows)}</div>'
+        if len(told.rows) > _MOST_ROWS:
+            yield _rest(len(told.rows) - _MOST_ROWS, "line")
 
 
 def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -172,14 +144,14 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     rows = [
         (
-            _code(title_of(run)),
+            code(title_of(run)),
             _verdict(run["verdict"]),
             f"{sum(item['verdict'] == _SAME for item in run['outputs']):,} of {len(run['outputs']):,}",
-            _text(run["engine"]),
+            text(run["engine"]),
         )
         for run in runs[:_MOST_ROWS]
     ]
-    yield _table("Runs, the worst first", ("run", "verdict", "identical outputs", "engine"), rows)
+    yield table("Runs, the worst first", ("run", "verdict", "identical outputs", "engine"), rows)
     if len(runs) > _MOST_ROWS:
         yield _rest(len(runs) - _MOST_ROWS, "run")
 
@@ -203,7 +175,7 @@ def _lineage(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 nodes[node.key] = node
             edges += edge
     names = {key: f"{node.kind} {node.label}" for key, node in nodes.items()}
-    rows = [(_code(names[cause]), _code(names[effect])) for cause, effect in dict.fromkeys(edges)]
+    rows = [(code(names[cause]), code(names[effect])) for cause, effect in dict.fromkeys(edges)]
     yield "<h2>From code, data and environment to outputs</h2>"
     described = "; ".join(
         f"run {title_of(run)}: {run['verdict']}, {plural(len(run['record']['inputs']), 'input')},"
@@ -213,8 +185,8 @@ def _lineage(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     picture = draw_graph(
         list(nodes.values()), edges, key="lineage", title="Lineage of the outputs", description=described
     )
-    yield _figure(picture, "Thick red: not reproduced. Dashed: other bytes, the same content or close to it.")
-    yield _table("The same as a table", ("from", "to"), rows[: 2 * _MOST_ROWS])
+    yield figure(picture, "Thick red: not reproduced. Dashed: other bytes, the same content or close to it.")
+    yield table("The same as a table", ("from", "to"), rows[: 2 * _MOST_ROWS])
     if len(unique) > len(drawn):
         yield _rest(len(unique) - len(drawn), "run")
 
@@ -251,7 +223,7 @@ def _tied(run: Mapping[str, Any]) -> Iterator[tuple[Node, list[tuple[str, str]]]
 
 
 def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
-    yield f"<section>\n<h2>Run {_code(title_of(run))}: {_verdict(run['verdict'])}</h2>"
+    yield f"<section>\n<h2>Run {code(title_of(run))}: {_verdict(run['verdict'])}</h2>"
     yield from _unproven(run["unproven"])
     yield from _findings(run["diagnosis"])
     yield from _outputs(run, number, plots)
@@ -260,7 +232,7 @@ def _run(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
     yield _facts(_execution(run))
     extra = run["extra_files"]
     if extra:
-        yield f"<h3>Written besides the outputs</h3>\n<ul>{_items(map(_code, extra[:_MOST_ROWS]))}</ul>"
+        yield f"<h3>Written besides the outputs</h3>\n<ul>{_items(map(code, extra[:_MOST_ROWS]))}</ul>"
         if len(extra) > _MOST_ROWS:
             yield _rest(len(extra) - _MOST_ROWS, "file")
     yield "</section>"
@@ -270,7 +242,7 @@ def _unproven(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if not inputs:
         return
     items = (
-        f"{_code(item['path'])}: {_text(unproven_text(item['verdict']))}, run {_code(short_id(item['run']))}"
+        f"{code(item['path'])}: {text(unproven_text(item['verdict']))}, run {code(short_id(item['run']))}"
         for item in inputs[:_MOST_ROWS]
     )
     yield "<h3>Stands on inputs that were not reproduced</h3>"
@@ -291,11 +263,11 @@ def _findings(diagnosis: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
-    told = f"<strong>{_text(finding['cause'])}</strong>: {_text(finding['detail'], _LONGEST_LINE)}"
+    told = f"<strong>{text(finding['cause'])}</strong>: {text(finding['detail'], _LONGEST_LINE)}"
     if finding["experiment"]:
-        told += f"<br>experiment: {_text(finding['experiment'], _LONGEST_LINE)}"
+        told += f"<br>experiment: {text(finding['experiment'], _LONGEST_LINE)}"
     if finding["fix"] is not None:
-        told += f"<br>fix: {_code(finding['fix'], _LONGEST_LINE)}"
+        told += f"<br>fix: {code(finding['fix'], _LONGEST_LINE)}"
     return told
 
 
@@ -304,14 +276,14 @@ def _variations(variations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     rows = [
         (
-            _text(item["factor"]),
+            text(item["factor"]),
             _verdict(item["verdict"]) if item["verdict"] else "not tried",
-            _text(item["detail"], _LONGEST_LINE),
+            text(item["detail"], _LONGEST_LINE),
         )
         for item in variations[:_MOST_ROWS]
     ]
     yield "<h3>How it behaves elsewhere</h3>"
-    yield _table("One thing changed on purpose in each re-run", ("changed", "verdict", "detail"), rows)
+    yield table("One thing changed on purpose in each re-run", ("changed", "verdict", "detail"), rows)
 
 
 def _outputs(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str]:
@@ -321,15 +293,15 @@ def _outputs(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str
         return
     rows = [
         (
-            _code(item["path"]),
+            code(item["path"]),
             _verdict(item["verdict"]),
-            _code(short_id(item["recorded"])),
-            _code(short_id(item["reproduced"])),
-            _text(item["detail"]),
+            code(short_id(item["recorded"])),
+            code(short_id(item["reproduced"])),
+            text(item["detail"]),
         )
         for item in outputs[:_MOST_ROWS]
     ]
-    yield _table(
+    yield table(
         "Outputs, the worst first", ("output", "verdict", "recorded", "reproduced", "what differs"), rows
     )
     if len(outputs) > _MOST_ROWS:
@@ -341,12 +313,12 @@ def _outputs(run: Mapping[str, Any], number: int, plots: _Plots) -> Iterator[str
 
 def _differences(output: Mapping[str, Any], key: str) -> Iterator[str]:
     places = output["differences"][:_MOST_PLACES]
-    yield f'<h3>Where {_code(output["path"])} differs</h3>\n<div class="row">'
+    yield f'<h3>Where {code(output["path"])} differs</h3>\n<div class="row">'
     errors = [item for item in places if item["norm"]]
     if errors:
         bars = [Bar(_place(item), _on_scale(item["norm"]), item["norm"], _tone(item)) for item in errors]
         ticks = [(1 - decade / _DECADES, f"1e-{decade}" if decade else "1") for decade in range(0, 17, 4)]
-        yield _figure(
+        yield figure(
             _bars(bars, f"{key}-errors", f"Relative error, norm-wise, in {output['path']}", ticks),
             "Norm-wise relative error of each place, on a logarithmic scale.",
         )
@@ -362,7 +334,7 @@ def _differences(output: Mapping[str, Any], key: str) -> Iterator[str]:
             for item in counted
         ]
         ticks = [(0, "none"), (0.5, "half"), (1, "all")]
-        yield _figure(
+        yield figure(
             _bars(bars, f"{key}-shares", f"Share of elements that differ in {output['path']}", ticks),
             "Share of the elements that differ.",
         )
@@ -382,21 +354,21 @@ def _differences(output: Mapping[str, Any], key: str) -> Iterator[str]:
     )
     rows = [
         (
-            _code(_place(item)),
-            _text(item["nature"]),
-            _code(item["recorded"]),
-            _code(item["reproduced"]),
-            _text(item["dtype"]),
+            code(_place(item)),
+            text(item["nature"]),
+            code(item["recorded"]),
+            code(item["reproduced"]),
+            text(item["dtype"]),
             _count(item["differing"]),
             _count(item["total"]),
-            _text(item["norm"]),
-            _text(item["largest"]),
+            text(item["norm"]),
+            text(item["largest"]),
             _count(item["ulps"]),
-            _code(item["rule"]),
+            code(item["rule"]),
         )
         for item in places
     ]
-    yield f'<div class="scroll">{_table("Places that differ, the gravest first", headings, rows)}</div>'
+    yield f'<div class="scroll">{table("Places that differ, the gravest first", headings, rows)}</div>'
     if len(output["differences"]) > _MOST_PLACES:
         yield _rest(len(output["differences"]) - _MOST_PLACES, "place")
 
@@ -429,18 +401,18 @@ def _on_scale(norm: str) -> float:
 
 def _execution(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     record = run["record"]
-    yield "run", _code(run["id"])
+    yield "run", code(run["id"])
     if run["verdict_id"] is not None:
-        yield "verdict", _code(run["verdict_id"])
-    yield "command", _code(command_line(record["argv"]), _LONGEST_LINE)
-    yield "engine", _text(run["engine"] + ("" if run["isolated"] else ", not isolated"))
+        yield "verdict", code(run["verdict_id"])
+    yield "command", code(command_line(record["argv"]), _LONGEST_LINE)
+    yield "engine", text(run["engine"] + ("" if run["isolated"] else ", not isolated"))
     if run["base"] is not None:
-        yield "base", _code(run["base"]["reference"])
+        yield "base", code(run["base"]["reference"])
     seed = "" if record["seed"] is None else f", seed {record['seed']}"
     threads = f", {plural(record['threads'], 'thread')}" if record["threads"] else ""
-    yield "profile", _text(f"{record['profile']}{threads}{seed}")
-    yield "recorded", _text(f"{record['started']} on {_machine(record['host'])}")
-    yield "reproduced", _text(f"{run['started']} on {_machine(run['host'])}")
+    yield "profile", text(f"{record['profile']}{threads}{seed}")
+    yield "recorded", text(f"{record['started']} on {_machine(record['host'])}")
+    yield "reproduced", text(f"{run['started']} on {_machine(run['host'])}")
     yield "command ended with", f"{run['exit_code']} after {run['duration_ms'] / 1000:.1f} s"
 
 
@@ -450,14 +422,6 @@ def _machine(host: Mapping[str, str]) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------- HTML
-
-
-def _text(text: str, longest: int = _LONGEST_CELL) -> str:
-    return escape(visible(text, longest))
-
-
-def _code(text: str, longest: int = _LONGEST_CELL) -> str:
-    return f"<code>{_text(text, longest)}</code>" if text else ""
 
 
 def _count(number: int) -> str:
@@ -474,22 +438,6 @@ def _items(items: Iterable[str]) -> str:
 
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in facts)}</dl>"
-
-
-def _figure(picture: str, caption: str) -> str:
-    return (
-        f'<figure><div class="scroll" tabindex="0">{picture}</div><figcaption>{caption}</figcaption></figure>'
-    )
-
-
-def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table whose first column names its rows; cells are HTML already."""
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
-    body = "\n".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return f"<table><caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
 
 
 def _more(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from mlvc.model.ids import BlobId, CommitId, ObjectId, RunId, TreeId
 from mlvc.model.objects import Commit, Run
 from mlvc.model.tree import Kind
 from mlvc.repo import Repo
-from mlvc.verbs.tag import Named, named_tags
+from mlvc.verbs.tag import Named, find_named, named_tags
 from mlvc.verbs.target import find_tracked, resolve_target
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def impact(repo: Repo, what: str) -> ImpactResult:
 
     Args:
         repo: The repository.
-        what: A tracked path or a file below one, as it is now; the id of data, or its start; a run or a commit; or a
-            package with or without versions: `pandas<1.1`.
+        what: A tracked path or a file below one, as it is now; the name of a model or dataset; the id of data, or its
+            start; a run or a commit; or a package with or without versions: `pandas<1.1`.
 
     Raises:
         ImpactMissingError: Nothing is called so.
@@ -83,6 +83,8 @@ def impact(repo: Repo, what: str) -> ImpactResult:
 
 def _start(repo: Repo, what: str) -> tuple[list[ObjectId], list[RunId], tuple[str, ...]]:
     found = _at_path(repo, what)
+    if found is None and (named := find_named(repo, what)) is not None:
+        found = named.id
     if found is not None:
         return [found], [], (str(found),)
     match = _ID.fullmatch(what)

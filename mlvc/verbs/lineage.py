@@ -12,7 +12,7 @@ from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit, Run
 from mlvc.repo import Repo
-from mlvc.verbs.target import find_tracked, resolve_target
+from mlvc.verbs.target import find_data, resolve_target
 
 if TYPE_CHECKING:
     from mlvc.index.answers import Lineage, LineageEdge, PathRow, RunRow
@@ -125,7 +125,7 @@ def _made_of(data: Iterable[BlobId | TreeId], edges: Iterable[LineageEdge]) -> s
 
 
 def _entries(repo: Repo, target: str) -> Sequence[TrackedPath]:
-    tracked = find_tracked(repo, target)
+    tracked = find_data(repo, target)
     if tracked is not None:
         return (tracked,)
     found = resolve_target(repo, target)

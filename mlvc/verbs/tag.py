@@ -20,7 +20,7 @@ from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import decode_name
 from mlvc.repo import Repo
 
-__all__ = ["Model", "Named", "TagResult", "models", "named_tags", "tag"]
+__all__ = ["Model", "Named", "TagResult", "find_named", "models", "named_tags", "tag"]
 
 _FORM = re.compile(r"(?P<model>[A-Za-z0-9][\w.-]*)(?P<mark>[@#])(?P<label>[A-Za-z0-9][\w.+-]*)")
 _PATH, _WAS = "Mlvc-Path: ", "Mlvc-Was: "
@@ -141,6 +141,17 @@ def named_tags(repo: Repo) -> list[Named]:
             Named(each.name, match["model"], match["label"], match["mark"] == "#", path, each, history)
         )
     return found
+
+
+def find_named(repo: Repo, text: str) -> TrackedPath | None:
+    """Returns the data that a name stands for, with the run that made it.
+
+    None where `text` is no such name, and where it stands for all that a commit tracks.
+    """
+    if _FORM.fullmatch(text) is None:
+        return None
+    named = next((each for each in named_tags(repo) if each.name == text and each.path), None)
+    return None if named is None else repo.lock_at(named.tag.sha).entries.get(decode_name(named.path))
 
 
 def _read(lines: Iterable[str]) -> tuple[str, tuple[tuple[str, str], ...]]:

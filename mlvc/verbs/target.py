@@ -8,8 +8,9 @@ from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit, Run, StoredObject
 from mlvc.ports import RecordKind
 from mlvc.repo import Repo
+from mlvc.verbs.tag import find_named
 
-__all__ = ["TargetMissingError", "find_tracked", "resolve_target", "runs_of_target"]
+__all__ = ["TargetMissingError", "find_data", "find_tracked", "resolve_target", "runs_of_target"]
 
 _SHORTEST_PREFIX = 4
 _KINDS = (RecordKind.RUN, RecordKind.COMMIT, RecordKind.ENVIRONMENT, RecordKind.VERDICT)
@@ -44,6 +45,11 @@ def find_tracked(repo: Repo, text: str) -> TrackedPath | None:
             return entries[path]
         path = path.rpartition(b"/")[0]
     return None
+
+
+def find_data(repo: Repo, text: str) -> TrackedPath | None:
+    """Returns the data that `text` names: a tracked path, or one that it lies in; or the name of a model or dataset."""
+    return find_tracked(repo, text) or find_named(repo, text)
 
 
 def resolve_target(repo: Repo, text: str) -> StoredObject:
@@ -88,7 +94,7 @@ def runs_of_target(repo: Repo, text: str | None) -> tuple[Run, ...]:
         ids = [entry.run for entry in repo.read_lock().entries.values()]
         what = "what mlvc.lock tracks"
     else:
-        tracked = find_tracked(repo, text)
+        tracked = find_data(repo, text)
         if tracked is not None:
             ids, what = [tracked.run], tracked.name
         else:

@@ -111,6 +111,14 @@ def test_lineage_as_graphs(trained, run_mlvc):
         assert f'label="{name} ' in dot
     assert 4 == dot.count(" -> ")
     assert {"model"} == {item["path"] for item in answer["tracked"]}
+    page = run_mlvc("lineage", "model", "--format", "html").stdout
+    drawn = ElementTree.fromstring(page[page.index("<svg ") : page.index("</svg>") + 6])
+    assert 5 == sum(item.get("class") == "box" for item in drawn.iter("{http://www.w3.org/2000/svg}rect"))
+    assert 4 == sum(item.get("class") == "edge" for item in drawn.iter("{http://www.w3.org/2000/svg}path"))
+    for run in answer["runs"]:
+        assert f"<td>{run['name']}</td>" in page
+    assert "<code>report &lt;1&gt;</code>" in page
+    assert "<script" not in page
 
 
 def test_lineage_of_a_long_chain(project, run_mlvc):
@@ -134,11 +142,16 @@ def test_lineage_of_a_long_chain(project, run_mlvc):
     text = run_mlvc("lineage", str(last)).stdout
     answer = run_mlvc("lineage", str(last), "--json").json()
     picture = run_mlvc("lineage", str(last), "--format", "svg").stdout
+    page = run_mlvc("lineage", str(last), "--format", "html").stdout
 
     assert (1_000, 2_000) == (len(answer["runs"]), len(answer["edges"]))
     assert 51 == text.count("made by run")
     assert 1 == text.count("(and so on: mlvc lineage ")
     assert 2_001 == picture.count("<rect ")
+    assert 40 == page.count('<g class="run"')
+    assert "960 runs farther away not drawn" in page
+    assert "And 500 more" in page
+    assert 1_000_000 > len(page)
 
 
 def test_compare(trained, run_mlvc):
@@ -274,6 +287,18 @@ def test_names(trained, run_mlvc, git):
         name: item["metrics"]["mae"] for name, item in models.items()
     }
     assert [old] == [item["code_sha"] for item in models["churn#production"]["history"]]
+    for name, run in (("churn@1.0", "train10"), ("churn#production", "train9")):
+        found = run_mlvc("lineage", name, "--json").json()["targets"]
+        assert [("model", models[name]["id"], run)] == [
+            (item["path"], item["id"], item["run"]["name"]) for item in found
+        ]
+        reached = run_mlvc("impact", name, "--json").json()
+        assert [models[name]["id"]] == reached["target"]
+        assert {"model"} <= {item["path"] for item in reached["paths"]} <= {"model", "report <1>"}
+    beside = run_mlvc("compare", "churn@1.0", "churn#production", "--json").json()
+    assert ["10.0", "9.0"] == [
+        value for line in beside["lines"] if line["name"] == "mae" for value in line["values"]
+    ]
     assert new == run_mlvc("show", "churn#production", "--json").json()["code_sha"]
     assert "10" == run_mlvc("cat", "churn@1.0:model").stdout
     assert "tag\n" == git("cat-file", "-t", "churn@1.0")

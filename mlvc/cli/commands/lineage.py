@@ -9,6 +9,7 @@ import typer
 
 from mlvc.cli.framework import make_command
 from mlvc.cli.graphs import Graph, Node, graph_dot, graph_svg
+from mlvc.cli.lineage_page import lineage_html
 from mlvc.cli.render import as_json, command_line, indented, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
@@ -26,6 +27,7 @@ __all__ = ["command"]
     "mlvc lineage models/model.joblib",
     "mlvc lineage HEAD --json",
     "mlvc lineage data --format svg",
+    "mlvc lineage models/model.joblib --format html",
 )
 def command(
     context: typer.Context,
@@ -33,7 +35,10 @@ def command(
         str, typer.Argument(metavar="TARGET", help="A tracked path, a run, a commit or a revision.")
     ],
     form: Annotated[
-        Literal["dot", "svg"] | None, typer.Option("--format", help="Draw it: for Graphviz, or as a picture.")
+        Literal["dot", "svg", "html"] | None,
+        typer.Option(
+            "--format", help="Draw it: for Graphviz, as a picture, or as a page with all that is known."
+        ),
     ] = None,
 ) -> None:
     """Shows what something was made from, and what was made from it.
@@ -42,6 +47,9 @@ def command(
     """
     session = session_of(context)
     result = lineage(open_repository(session), target)
+    if form == "html":
+        session.bytes_out.write(lineage_html(target, result))
+        return
     if form is not None:
         drawn = graph_dot(_graph(result)) if form == "dot" else graph_svg(_graph(result))
         session.bytes_out.write("".join(f"{line}\n" for line in drawn).encode())
