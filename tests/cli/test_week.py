@@ -115,7 +115,7 @@ def team(hooked, git, tmp_path, agree_at):
 @pytest.mark.deep
 @pytest.mark.timeout(900)
 def test_week(team, tmp_path):
-    """Branches, merges, conflicts, rebases, amends, stashes, worktrees, submodules, a force push, foreign clones."""
+    """Branches, merges, conflicts, rebases, amends, reverts, stashes, worktrees, submodules, force push, clones."""
     alice, bob, server = team
     alice.agree()
     bob.agree()
@@ -123,6 +123,7 @@ def test_week(team, tmp_path):
     monday_branch_and_merge(alice, bob)
     tuesday_rebase(alice, bob)
     wednesday_conflict(alice, bob)
+    wednesday_conflict_in_a_rebase(alice, bob)
     thursday_aside(alice, tmp_path)
     friday_elsewhere(alice, bob, tmp_path)
     saturday_force(alice, bob)
@@ -204,8 +205,35 @@ def wednesday_conflict(alice, bob):
     alice.send()
 
 
+def wednesday_conflict_in_a_rebase(alice, bob):
+    """His side is taken by its path; what she alone changed comes along."""
+    bob.bring("--ff-only")
+    alice.save("hers.csv", "hers alone")
+    alice.save("clash.csv", "hers")
+    alice.send()
+    bob.save("clash.csv", "his")
+    bob.mlvc("fetch")
+    bob.git("fetch", "-q")
+    assert "data/clash.csv" in bob.git("rebase", "origin/main", fails=True)
+    # What she alone changed is not here yet; it is decided all the same.
+    assert "mlvc pull" in bob.mlvc("checkout", "--theirs", "--", "data/clash.csv", check=False).stderr
+    bob.git("add", "mlvc.lock")
+    bob.git("rebase", "--continue")
+    bob.mlvc("pull")
+    bob.note("clash.csv", "his")
+    bob.agree()
+    assert ("his", "hers alone") == (bob.read("clash.csv"), bob.read("hers.csv"))
+    bob.send()
+    alice.bring("--ff-only")
+    assert "his" == alice.read("clash.csv")
+
+
 def thursday_aside(alice, tmp_path):
-    """A stash, and a second worktree."""
+    """A reverted commit, a stash, and a second worktree."""
+    alice.save("oops.csv", "oops")
+    alice.git("revert", "--no-edit", "HEAD")
+    alice.agree()
+    assert not (alice.root / "data" / "oops.csv").exists()
     alice.stage("table.csv", "stashed")
     alice.git("stash", "-q")
     alice.mlvc("checkout")
