@@ -172,7 +172,7 @@ def _take(
 
     def keep(files: Sequence[TrackedPath]) -> None:
         if files:
-            remember(repo, "checkout", decided, after, files)
+            remember(repo, "checkout", after, after, files)
 
     try:
         with repo.store.writer() as writer:

@@ -74,6 +74,12 @@ def test_edits_that_are_saved_nowhere_stay(clash, run_mlvc):
     assert ("data/table.csv", "theirs") == (kept["path"], (clash / "table.csv").read_text())
     repo = Repo.open(clash.parent, reporter=RecordingReporter(), environment={})
     assert b"saved nowhere" == repo.store.read_blob(BlobId.parse(kept["id"]))
+    decided = (clash.parent / "mlvc.lock").read_bytes()
+    run_mlvc("undo")
+    assert ("saved nowhere", decided) == (
+        (clash / "table.csv").read_text(),
+        (clash.parent / "mlvc.lock").read_bytes(),
+    )
 
 
 def test_conflicts_one_after_the_other(hooked, git, run_mlvc, agree):
