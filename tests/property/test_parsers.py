@@ -6,6 +6,7 @@ A longer run: pytest tests/property --hypothesis-profile=deep. With atheris: see
 import contextlib
 import tracemalloc
 
+import numpy as np  # noqa: F401  # the first comparison of numbers loads it, which is no allocation of a parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
