@@ -40,8 +40,8 @@ __all__ = [
 _COPY_BYTES = 4 << 20
 RANGE_BYTES = 16 << 20
 """One request brings so much: a lost connection costs no more, and four threads hold 64 MiB."""
-_WHOLE_BYTES, _PART_BYTES, _PARTS_AT_ONCE = 64 << 20, 16 << 20, 4
-"""What is held in memory of one upload is at most the first of these."""
+_PART_BYTES, _LARGE_BYTES, _PARTS_AT_ONCE = 16 << 20, 64 << 20, 4
+"""Of an upload one part is held in memory, and of a large one so many: there are seldom several of these at once."""
 _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _CONNECTIONS = 64
@@ -57,6 +57,8 @@ _STALE = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 """What a server says of credentials that were good, with a status that means no refusal."""
 _TEMPORARIES = "tmp"
 _NAMED = 5
+_MOST_PARTS = 10_000
+"""So many parts an object of S3 may have."""
 REMOVED_AT_ONCE = 1_000
 """What S3 deletes in one request."""
 
@@ -388,8 +390,11 @@ class BucketFiles:
     def upload(self, name: str, source: Path) -> None:
         """Puts one object, a large one in parts."""
         with translate_os_errors(f"read {source}"):
-            is_large = source.stat().st_size > _WHOLE_BYTES
-        parts = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if is_large else {}
+            size_bytes = source.stat().st_size
+        parts = {
+            "chunksize": max(_PART_BYTES, -(-size_bytes // _MOST_PARTS)),
+            "max_concurrency": _PARTS_AT_ONCE if size_bytes > _LARGE_BYTES else 1,
+        }
         with self._translated():
             self._files.put_file(str(source), f"{self._base}/{name}", **parts)
 
