@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import uuid
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -122,15 +123,20 @@ def run_mlvc(git_repo):
     return Mlvc(cwd=git_repo)
 
 
+def _do_without(part: str, reason: object) -> NoReturn:
+    """Skips a test whose real part is missing, and says so; fails it where tests/run.sh says that it was to be here."""
+    if os.environ.get(f"MLVC_TESTS_REQUIRE_{part}") == "1":
+        pytest.fail(f"MLVC_TESTS_REQUIRE_{part} is set, but: {reason}")
+    pytest.skip(f"{NOT_TESTED}{reason}")
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> Engine:
     """A container engine that answers, and the name of a base image in it made from this machine."""
     try:
         return start_engine()
     except EngineError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_DOCKER") == "1":
-            pytest.fail(f"a container engine is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("DOCKER", error)
 
 
 @pytest.fixture(scope="session")
@@ -139,9 +145,7 @@ def bubblewrap() -> Path:
     try:
         return find_bubblewrap()
     except EngineError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_SANDBOX") == "1":
-            pytest.fail(f"a sandbox is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("SANDBOX", error)
 
 
 @pytest.fixture(scope="session")
@@ -150,9 +154,7 @@ def frameworks_python() -> Path:
     try:
         return find_frameworks()
     except FrameworksError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_FRAMEWORKS") == "1":
-            pytest.fail(f"the frameworks are required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("FRAMEWORKS", error)
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +172,7 @@ def strace() -> str:
     )
     if done is None or done.returncode:
         reason = "strace is not installed" if done is None else done.stderr.strip()
-        if os.environ.get("MLVC_TESTS_REQUIRE_STRACE") == "1":
-            pytest.fail(f"strace is required here: {reason}")
-        pytest.skip(f"{NOT_TESTED}{reason}")
+        _do_without("STRACE", reason)
     return "strace"
 
 
@@ -183,9 +183,7 @@ def s3_server(tmp_path_factory):
         with serve_s3(tmp_path_factory.mktemp("s3")) as server:
             yield server
     except S3Error as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_S3") == "1":
-            pytest.fail(f"an S3 server is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("S3", error)
 
 
 @pytest.fixture(scope="session")
@@ -197,9 +195,7 @@ def gcs_server(tmp_path_factory):
         with serve_gcs(folder) as url:
             yield url
     except GcsError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_GCS") == "1":
-            pytest.fail(f"a server for gs:// is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("GCS", error)
 
 
 @pytest.fixture(scope="session")
@@ -209,9 +205,7 @@ def ssh_server(tmp_path_factory):
         with serve_ssh(tmp_path_factory.mktemp("sshd")) as server:
             yield server
     except SshError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_SSH") == "1":
-            pytest.fail(f"an SSH server is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("SSH", error)
 
 
 @pytest.fixture(scope="session")
@@ -221,9 +215,7 @@ def xfs(tmp_path_factory):
         with mount_xfs(tmp_path_factory.mktemp("xfs")) as folder:
             yield folder
     except XfsError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_XFS") == "1":
-            pytest.fail(f"an XFS image is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("XFS", error)
 
 
 @pytest.fixture(scope="session")
@@ -233,9 +225,7 @@ def postgres_server():
         with serve_postgres() as server:
             yield server
     except PostgresError as error:
-        if os.environ.get("MLVC_TESTS_REQUIRE_POSTGRES") == "1":
-            pytest.fail(f"a PostgreSQL server is required here: {error}")
-        pytest.skip(f"{NOT_TESTED}{error}")
+        _do_without("POSTGRES", error)
 
 
 @pytest.fixture
