@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlvc.errors import MlvcError
 from mlvc.fsio import translate_os_errors
 from mlvc.store.remote_files import (
-    RANGE_BYTES,
+    ObjectFiles,
     RemoteDeniedError,
     RemoteFile,
     RemoteMissingError,
@@ -114,7 +114,7 @@ def load_extra(module: str, extra: str, scheme: str) -> Any:  # noqa: ANN401  # 
         ) from exc
 
 
-class CloudFiles:
+class CloudFiles(ObjectFiles):
     """A remote in a bucket or container; where its library finds credentials and the server, they are."""
 
     def __init__(self, url: str) -> None:
@@ -175,30 +175,12 @@ class CloudFiles:
             for path, info in found.items()
         }
 
-    def prepare(self) -> None:
-        """Does nothing: an object needs no directory."""
-
-    def write(self, name: str, data: bytes) -> None:
-        """Puts one object."""
-        with self._translated():
-            self._files.pipe_file(f"{self._base}/{name}", data)
-
     def upload(self, name: str, source: Path) -> None:
         """Puts one object, a large one in parts."""
         with translate_os_errors(f"read {source}"):
             source.stat()
         with self._translated():
             self._files.put_file(str(source), f"{self._base}/{name}", **self._cloud.upload_options)
-
-    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """Yields the object's bytes, one range for each request."""
-        end = offset + size_bytes
-        for start in range(offset, end, RANGE_BYTES):
-            with self._translated():
-                piece: bytes = self._files.cat_file(
-                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
-                )
-            yield piece
 
     def remove(self, names: Sequence[str]) -> None:
         """Deletes the objects, in as few requests as the library makes."""

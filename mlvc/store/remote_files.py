@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from mlvc.store.temporaries import Temporary, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mlvc.store.local import RecordKey
@@ -29,6 +31,7 @@ __all__ = [
     "BucketFiles",
     "BucketOptions",
     "DirectoryFiles",
+    "ObjectFiles",
     "RemoteDamagedError",
     "RemoteDeniedError",
     "RemoteFile",
@@ -281,7 +284,41 @@ class BucketOptions:
         return {name: value for name, value in given.items() if value}
 
 
-class BucketFiles:
+class ObjectFiles(ABC):
+    """What the kinds of object stores have in common: fsspec's calls, with their errors as ours."""
+
+    _base: str
+    """The bucket or container, and the prefix in it."""
+
+    @property
+    @abstractmethod
+    def _files(self) -> Any:  # noqa: ANN401  # the libraries have no types
+        """The file system, which is made when it is first needed."""
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Raises what the server, the network or the credentials cause as our errors."""
+
+    def prepare(self) -> None:  # noqa: B027  # what most kinds need is nothing
+        """Does nothing: an object needs no directory."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts one object."""
+        with self._translated():
+            self._files.pipe_file(f"{self._base}/{name}", data)
+
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
+        """Yields the object's bytes, one range for each request."""
+        end = offset + size_bytes
+        for start in range(offset, end, RANGE_BYTES):
+            with self._translated():
+                piece: bytes = self._files.cat_file(
+                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
+                )
+            yield piece
+
+
+class BucketFiles(ObjectFiles):
     """A remote in an S3 bucket, through s3fs, which finds credentials and endpoint where the AWS tools do."""
 
     def __init__(self, url: str, options: BucketOptions) -> None:
@@ -379,14 +416,6 @@ class BucketFiles:
         with self._translated():
             return dict(self._listing())
 
-    def prepare(self) -> None:
-        """Does nothing: a key needs no directory."""
-
-    def write(self, name: str, data: bytes) -> None:
-        """Puts one object."""
-        with self._translated():
-            self._files.pipe_file(f"{self._base}/{name}", data)
-
     def upload(self, name: str, source: Path) -> None:
         """Puts one object, a large one in parts."""
         with translate_os_errors(f"read {source}"):
@@ -397,16 +426,6 @@ class BucketFiles:
         }
         with self._translated():
             self._files.put_file(str(source), f"{self._base}/{name}", **parts)
-
-    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
-        """Yields the object's bytes, one range for each request."""
-        end = offset + size_bytes
-        for start in range(offset, end, RANGE_BYTES):
-            with self._translated():
-                piece = self._files.cat_file(
-                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
-                )
-            yield piece
 
     def remove(self, names: Sequence[str]) -> None:
         """Deletes the keys in one request; who must know that they are gone lists again."""
