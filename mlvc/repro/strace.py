@@ -30,7 +30,9 @@ _CALLS = (
 # of the calls that an import of scikit-learn stopped at, every seventh was that.
 
 _LINE = re.compile(rb"(\d+) +(?:<\.\.\. \w+ resumed>(.*)|(\w+)\((.*))", re.DOTALL)
-_UNFINISHED = b"<unfinished ...>"
+_UNFINISHED = (
+    b" <unfinished ...>"  # With its space, so that the halves join to what one line would have been.
+)
 _HEX = rb"((?:\\x[0-9a-f]{2})*)"
 _STRING = re.compile(rb"(?:<" + _HEX + rb'>, )?"' + _HEX + rb'"')
 _RESULT = re.compile(rb"\) += (-?\d+)(?:<[^>]*>)?(?: ([A-Z0-9]+) )?")

@@ -168,3 +168,19 @@ def test_who_asks_for_randomness_is_counted(tmp_path):
     )
 
     assert {b"/usr/bin/shuf": 2} == trace.drawn
+
+
+def test_a_request_that_another_process_interrupts_is_one_request(tmp_path):
+    """strace writes it in two lines then; the eight bytes of `malloc` stay left out."""
+    trace = read(
+        tmp_path,
+        b"12  execve(" + path(b"/usr/bin/shuf") + b", [], 0x7f /* 3 vars */) = 0",
+        b"12  getrandom(0x7f28cb61a478, 0x8, 0x1 <unfinished ...>",
+        b"13  getrandom(0x7f28cb61a478, 0x8, 0x1)     = 0x8",
+        b"12  <... getrandom resumed>)          = 0x8",
+        b"12  getrandom(0x55eb7df04c00, 0x5, 0 <unfinished ...>",
+        b"13  getrandom(0x7f28cb61a478, 0x8, 0x1)     = 0x8",
+        b"12  <... getrandom resumed>)          = 0x5",
+    )
+
+    assert {b"/usr/bin/shuf": 1} == trace.drawn
