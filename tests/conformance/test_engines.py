@@ -318,21 +318,17 @@ def test_memory_is_limited(sandbox):
 
 
 def test_a_time_limit_ends_the_command(sandbox):
-    """It is killed with all that it started."""
-    started = time.monotonic()
-    result, log = sandbox.run("sh", "-c", "echo begun; sleep 60 & sleep 60", timeout_s=1.5)
+    """It is killed with all that it started: who waited for one of the two would wait for an hour."""
+    result, log = sandbox.run("sh", "-c", "echo begun; sleep 3600 & sleep 3600", timeout_s=1.5)
 
     assert (result.exit_code, log.out) == (137, b"begun\n")
-    assert time.monotonic() - started < 20
 
 
 def test_processes_left_behind_end_with_the_command(sandbox):
-    """A background process that keeps the output open delays nothing."""
-    started = time.monotonic()
-    result, log = sandbox.run("sh", "-c", "sleep 60 & echo done")
+    """A background process that keeps the output open delays nothing, were it to run for an hour."""
+    result, log = sandbox.run("sh", "-c", "sleep 3600 & echo done")
 
     assert (result.exit_code, log.out) == (0, b"done\n")
-    assert time.monotonic() - started < 20
 
 
 def test_an_interrupt_ends_the_command(sandbox, tmp_path):
