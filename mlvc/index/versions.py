@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 from sqlalchemy import select
 
 from mlvc.errors import UsageError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["environments_with", "matches", "parse_specifier"]
 
+_TOO_LONG = re.compile(r"\d{641}")
+"""A number that Python may refuse to read; how many digits it reads is a setting, of 640 at least."""
+
 
 def parse_specifier(text: str) -> SpecifierSet:
     """Returns the versions that a text names.
@@ -27,20 +31,18 @@ def parse_specifier(text: str) -> SpecifierSet:
     Raises:
         UsageError: It is no specifier.
     """
-    try:
-        return SpecifierSet(text)
-    except InvalidSpecifier:
-        raise UsageError(
-            f"{text[:80]!r} is no version specifier", hint="write it as in `<1.1` or `>=2,!=2.3`"
-        ) from None
+    with contextlib.suppress(InvalidSpecifier):
+        if not _TOO_LONG.search(text):
+            return SpecifierSet(text)
+    raise UsageError(f"{text[:80]!r} is no version specifier", hint="write it as in `<1.1` or `>=2,!=2.3`")
 
 
 def matches(version: str, versions: SpecifierSet) -> bool:
     """Returns whether a version is one of `versions`, which pre-releases may be too."""
     try:
         return versions.contains(version, prereleases=True)
-    except InvalidVersion:
-        return False  # Not every installed distribution has a version that PEP 440 knows.
+    except ValueError:
+        return False  # Not every installed distribution has a version that PEP 440 knows, or that Python can read.
 
 
 def environments_with(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from sqlalchemy import ColumnElement, Float, and_, case, false, func, literal, not_, or_, select
 
 from mlvc.index import schema
@@ -300,5 +300,5 @@ def _rank(connection: Connection, project: str, field: Field) -> ColumnElement[A
 def _version_key(text: str) -> tuple[bool, Version | str, str]:
     try:
         return True, Version(text), text
-    except InvalidVersion:
+    except ValueError:  # It is no version, or has more digits than Python reads.
         return False, text, text
