@@ -146,14 +146,15 @@ def _parse(url: str) -> URL:
             "the address of the index does not begin with postgresql://",
             hint="write it as in postgresql://USER@HOST/DATABASE, into MLVC_INDEX_URL or your own index.url",
         )
-    try:
-        return make_url(f"postgresql+psycopg://{rest}")
-    except (ArgumentError, ValueError):
-        # What could not be read may hold a password, so nothing of it is told.
-        raise UsageError(
-            "the address of the index cannot be read",
-            hint="write it as in postgresql://USER@HOST:PORT/DATABASE, a `@` in a password as %40",
-        ) from None
+    with contextlib.suppress(ArgumentError, ValueError):
+        # A password ends at its first `@`: of one that holds another, the rest would be told as the server's name.
+        if rest.count("@") < 2:
+            return make_url(f"postgresql+psycopg://{rest}")
+    # What could not be read may hold a password, so nothing of it is told.
+    raise UsageError(
+        "the address of the index cannot be read",
+        hint="write it as in postgresql://USER@HOST:PORT/DATABASE, a `@` in a password as %40",
+    )
 
 
 def _secrets_of(url: URL) -> tuple[str, ...]:

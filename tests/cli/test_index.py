@@ -94,6 +94,8 @@ def test_a_question_to_a_server_that_is_away(project, run_mlvc, away, question):
         (lambda url: url + "-missing", "cannot be reached"),
         (lambda url: url.replace("postgresql://", "mysql://"), "does not begin with postgresql://"),
         (lambda url: url.replace("@127.0.0.1:", "@127.0.0.1:x"), "cannot be read"),
+        # Typed as it is, a password that holds an `@` would end there, and the rest be the server's name.
+        (lambda url: url.replace("%40", "@"), "cannot be read"),
         (lambda url: url + "?sslmode=nonsense", "sslmode"),
         (lambda url: url + "?nonsense=1", "nonsense"),
     ],
@@ -105,7 +107,7 @@ def test_an_address_that_is_wrong(project, run_mlvc, shared, monkeypatch, change
     done = run_mlvc("runs", "-v", check=2)
 
     assert said in done.stderr
-    for secret in (PASSWORD, "s3cret", "p%40ss"):
+    for secret in (PASSWORD, "s3cret", "p%40ss", "ss%25word", "ss%word"):
         assert secret not in done.stdout + done.stderr
 
 
