@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlvc import fsio
+from mlvc.errors import UsageError
 from mlvc.model.config import decode_config
 from mlvc.model.trust import digest_of, encode_trusted, settings_to_trust
 from mlvc.repo import SETTINGS_NAME, Repo
 
-__all__ = ["TrustResult", "forget_trust", "trust"]
+__all__ = ["PasswordTrackedError", "TrustResult", "forget_trust", "trust"]
+
+
+class PasswordTrackedError(UsageError):
+    """A setting of `mlvc.toml` holds a password."""
+
+    code = "password-tracked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,19 @@ def trust(repo: Repo) -> TrustResult:
 
     Raises:
         FormatError: `mlvc.toml` cannot be read.
+        PasswordTrackedError: It holds a password.
         FileUnreadableError: What is trusted cannot be written down.
     """
     with fsio.translate_os_errors("read mlvc.toml"):
         data = (repo.root / os.fsdecode(SETTINGS_NAME)).read_bytes()
     settings = settings_to_trust(decode_config(data))
+    for name, value in settings.items():
+        if _has_password(value):
+            raise PasswordTrackedError(
+                f"mlvc.toml has a password in {name}, where git keeps it for ever",
+                hint="write the address without it, the password into ~/.pgpass or the whole into your own settings, "
+                "and have the password changed",
+            )
     known = repo.read_trusted()
     digest = digest_of(settings)
     is_new = bool(settings) and digest not in known
@@ -44,6 +59,13 @@ def trust(repo: Repo) -> TrustResult:
         with fsio.translate_os_errors(f"write {repo.trusted_path}"):
             fsio.atomic_write(repo.trusted_path, encode_trusted({*known, digest}), mode=0o600)
     return TrustResult(settings, is_new)
+
+
+def _has_password(address: str) -> bool:
+    _, is_address, rest = address.partition("://")
+    # Up to the last `@`: a password may hold one, and a `/` or `?` as well.
+    user = rest.rpartition("@")[0]
+    return bool(is_address) and (":" in user or "pass" in rest.partition("?")[2].lower())
 
 
 def forget_trust(repo: Repo) -> int:

@@ -113,6 +113,27 @@ def test_other_settings_do_not_ask_again(hostile, run_mlvc):
     assert Repo.open(hostile, reporter=RecordingReporter(), environment={}).config.env_python
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "me:hunter2@db.example.org/x",
+        "me:hunt?er2@db.example.org/x",
+        "db.example.org/x?user=me&password=hunter2",
+    ],
+)
+def test_a_password_that_git_tracks_is_not_trusted(project, run_mlvc, address):
+    """It never takes effect, and is not told."""
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[index]\nurl = "postgresql://{address}"\n')
+
+    told = run_mlvc("trust", check=2)
+
+    assert "mlvc.toml has a password in index.url" in told.stderr
+    assert ".pgpass" in told.stderr
+    assert "hunt" not in told.stderr + told.stdout
+    assert run_mlvc("index", "show", "--json").json()["place"].endswith("index.db")
+
+
 def test_trust_is_forgotten(hostile, run_mlvc):
     """And a damaged list of what is trusted is no trust."""
     run_mlvc("trust")

@@ -25,7 +25,8 @@ def command(
 ) -> None:
     """Lets settings of mlvc.toml take effect that came with a branch.
 
-    These decide what is executed and where your data goes: env.python, remote.endpoint, store.path. It shows them.
+    These decide what is executed and where your data goes: env.python, index.url, remote.endpoint, store.path. It
+    shows them.
     Trusted is exactly what stands there now: when one of them changes, they have no effect until you trust them again.
     In your own settings they need no trust.
     """
