@@ -1,16 +1,21 @@
-"""Graphs as text: DOT and SVG. Pure."""
+"""Graphs as text: DOT and SVG. Pure.
+
+Every label may be foreign: it is made visible and shortened here.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
+
+from mlvc.cli.render import visible
 
 __all__ = ["Graph", "Node", "graph_dot", "graph_svg"]
 
 _COLUMN, _ROW, _BOX_WIDTH, _BOX_HEIGHT = 260, 60, 210, 40
-_LONGEST_LABEL = 30
+_LONGEST_LABEL, _LONGEST_HINT = 30, 300
 _HEAD = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
     'font-family="sans-serif" font-size="12">'
@@ -46,7 +51,7 @@ def graph_dot(graph: Graph) -> Iterator[str]:
     yield "  rankdir=LR;"
     for node in graph.nodes:
         shape = "box" if node.is_run else "ellipse"
-        yield f"  {_dot(node.key)} [label={_dot(node.label)}, shape={shape}];"
+        yield f"  {_dot(node.key)} [label={_dot(visible(node.label, _LONGEST_HINT))}, shape={shape}];"
     for start, end in graph.edges:
         yield f"  {_dot(start)} -> {_dot(end)};"
     yield "}"
@@ -54,7 +59,7 @@ def graph_dot(graph: Graph) -> Iterator[str]:
 
 def _dot(text: str) -> str:
     # In a quoted text of DOT a backslash begins an escape, and only the quote must have one.
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def graph_svg(graph: Graph) -> Iterator[str]:
@@ -82,11 +87,11 @@ def graph_svg(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         x, y = places[node.key]
         fill, corner = ("#dbe9f6", 4) if node.is_run else ("#f4f1de", 18)
-        label = node.label if len(node.label) <= _LONGEST_LABEL else node.label[: _LONGEST_LABEL - 1] + "…"
+        hint, label = (escape(visible(node.label, longest)) for longest in (_LONGEST_HINT, _LONGEST_LABEL))
         yield (
-            f'<g><title>{_xml(node.label)}</title><rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" '
+            f'<g><title>{hint}</title><rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" '
             f'rx="{corner}" fill="{fill}" stroke="#555"/>'
-            f'<text x="{x + _BOX_WIDTH // 2}" y="{y + 25}" text-anchor="middle">{_xml(label)}</text></g>'
+            f'<text x="{x + _BOX_WIDTH // 2}" y="{y + 25}" text-anchor="middle">{label}</text></g>'
         )
     yield "</svg>"
 
@@ -116,12 +121,3 @@ def _ranks(graph: Graph) -> Mapping[str, int]:
             if waiting[end] == 0:
                 ready.append(end)
     return ranks
-
-
-def _xml(text: str) -> str:
-    """Returns a text as XML has it; control characters, which it has not, as their pictures."""
-    return escape("".join(_shown(text)))
-
-
-def _shown(text: str) -> Iterable[str]:
-    return (chr(0x2400 + ord(char)) if ord(char) < 0x20 else char for char in text)
