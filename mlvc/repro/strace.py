@@ -7,15 +7,17 @@ hexadecimal digits, so nothing that it opens can look like another line. The for
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlvc.env.probe import find_python
 from mlvc.model.names import encode_name
+from mlvc.repro.calls import FOLLOWED, Call, Calls, decode_digits
 from mlvc.repro.trace import Trace
 
 __all__ = ["Watched", "merged", "options", "read_strace"]
@@ -23,26 +25,20 @@ __all__ = ["Watched", "merged", "options", "read_strace"]
 _MOST_BYTES = 256 << 20
 _MOST_PATHS = 100_000
 _CALLS = (
-    "open,openat,openat2,creat,execve,execveat,connect,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
-    ",getrandom,ptrace"
+    "open,openat,openat2,creat,connect,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
+    f",getrandom,ptrace,{FOLLOWED}"
 )
+# Not every processor has each of them, nor knows every strace the newest: the question mark says that this is no error.
 # Each call that is watched stops the program twice. Not `getdents64`: who lists a directory has opened it as one, and
 # of the calls that an import of scikit-learn stopped at, every seventh was that.
 
-_LINE = re.compile(rb"(\d+) +(?:<\.\.\. \w+ resumed>(.*)|(\w+)\((.*))", re.DOTALL)
-_UNFINISHED = (
-    b" <unfinished ...>"  # With its space, so that the halves join to what one line would have been.
-)
 _HEX = rb"((?:\\x[0-9a-f]{2})*)"
-_STRING = re.compile(rb"(?:<" + _HEX + rb'>, )?"' + _HEX + rb'"')
-_RESULT = re.compile(rb"\) += (-?\d+)(?:<[^>]*>)?(?: ([A-Z0-9]+) )?")
 _IPV4 = re.compile(rb'sin_port=htons\((\d+)\), sin_addr=inet_addr\("' + _HEX + rb'"\)')
 _IPV6 = re.compile(rb'sin6_port=htons\((\d+)\).*inet_pton\(AF_INET6, "' + _HEX + rb'"')
 # Its arguments stand as numbers: what it gave may be a key in the making.
 _RANDOM = re.compile(rb"0x[0-9a-f]+, (0x[0-9a-f]+|0), (0x[0-9a-f]+|0)\)")
 # Every start of the C library's `malloc` asks for eight bytes, without waiting for them.
 _OF_MALLOC = (b"0x8", b"0x1")
-_PYTHON = re.compile(rb"(?:python|pypy)[\d.]*t?")
 _WRITING = (b"O_WRONLY", b"O_RDWR", b"O_CREAT")
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 
@@ -65,25 +61,30 @@ class Watched:
 def options(output: Path) -> list[bytes]:
     """Returns what stands after `strace` and before the command."""
     return [
-        *(b"-D", b"-f", b"--seccomp-bpf", b"-qqq", b"-y", b"-xx", b"-s", b"4096", b"-e", b"signal=none"),
-        *(b"-e", f"trace={_CALLS}".encode(), b"-e", b"raw=getrandom", b"-o", os.fsencode(output), b"--"),
+        *(b"-D", b"-f", b"--seccomp-bpf", b"-q", b"-y", b"-xx", b"-s", b"4096", b"-e", b"signal=none"),
+        *(b"-e", f"trace=?{_CALLS.replace(',', ',?')}".encode(), b"-e", b"raw=getrandom"),
+        *(b"-o", os.fsencode(output), b"--"),
     ]
 
 
-def read_strace(path: Path, *, is_root: bool) -> Watched:
+def read_strace(path: Path, *, directory: Path, is_root: bool) -> Watched:
     """Returns what is in the output of strace; a line that is of no known form is left out.
 
     Args:
         path: The output.
+        directory: Where the command was started.
         is_root: Whether the command ran as root, whom a program with a set-user-ID bit gives nothing.
     """
     reader = _Reader()
-    try:
-        with path.open("rb") as file:
-            for line in file.read(_MOST_BYTES).splitlines():
-                reader.take(line)
-    except FileNotFoundError:
-        pass
+    calls = Calls(os.fsencode(directory))
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        left = _MOST_BYTES
+        while left > 0 and (line := file.readline(left)):
+            left -= len(line)
+            for call in calls.take(line.removesuffix(b"\n")):
+                reader.take(call)
+    for call in calls.remaining():
+        reader.take(call)
     return Watched(reader.trace(), bool(reader.executed), _disturbance(reader, is_root=is_root))
 
 
@@ -118,7 +119,7 @@ def merged(trace: Trace, other: Trace) -> Trace:
 
 
 class _Reader:
-    """Takes the lines of an output one by one."""
+    """Sorts calls into what they mean."""
 
     def __init__(self) -> None:
         self.reads: set[bytes] = set()
@@ -130,71 +131,44 @@ class _Reader:
         self.connections: set[str] = set()
         self.drawn: Counter[bytes] = Counter()
         self.traced = False
-        self._programs: dict[bytes, bytes] = {}
-        self._unfinished: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def take(self, line: bytes) -> None:
-        """Takes one line."""
-        match = _LINE.fullmatch(line)
-        if match is None or len(self.reads) > _MOST_PATHS:
+    def take(self, call: Call) -> None:
+        """Takes one call; a path of which nobody knows where it begins is left out."""
+        paths = [path for path in call.paths if path.startswith(b"/")]
+        if len(paths) < len(call.paths) or len(self.reads) > _MOST_PATHS:
             return
-        process, resumed, call, rest = match.groups()
-        if resumed is not None:
-            call, begun = self._unfinished.pop(process, (b"", b""))
-            rest = begun + resumed
-        elif rest.endswith(_UNFINISHED):
-            self._unfinished[process] = (call, rest.removesuffix(_UNFINISHED))
-            return
-        result = _RESULT.search(rest, max(0, rest.rfind(b") ")))
-        if result is not None:
-            failed = result.group(2) if result.group(1).startswith(b"-") else None
-            if call == b"getrandom":
-                self._draws(process, rest)
-            elif call in {b"execve", b"execveat"} and failed is None:
-                self.executed.update(program := list(_paths(rest))[:1])
-                self._programs[process] = b"".join(program)
-            else:
-                self._called(call, rest, failed=failed)
-
-    def _draws(self, process: bytes, rest: bytes) -> None:
-        """Counts a request for randomness; of a Python, the states of its generators tell more."""
-        program = self._programs.get(process, b"")
-        asked = _RANDOM.match(rest)
-        if asked is None or asked.groups() == _OF_MALLOC or not program:
-            return
-        if not _PYTHON.fullmatch(os.path.basename(program)):
-            self.drawn[program] += 1
-
-    def _called(self, call: bytes, rest: bytes, *, failed: bytes | None) -> None:
-        match call:
-            case b"open" | b"openat" | b"openat2" | b"creat":
-                self._opened(call, rest, failed)
-            case b"rename" | b"renameat" | b"renameat2" | b"link" | b"linkat" if failed is None:
-                self.writes.update(list(_paths(rest))[1:2])
-            case b"symlink" | b"symlinkat" if failed is None:
-                self.writes.update(list(_paths(rest))[-1:])
+        match call.name:
+            case b"open" | b"openat" | b"openat2" | b"creat" if paths:
+                self._opened(call, paths[0])
+            case b"execve" | b"execveat" if call.failed is None:
+                self.executed.update(paths[:1])
+            case b"rename" | b"renameat" | b"renameat2" | b"link" | b"linkat" if call.failed is None:
+                self.writes.update(paths[1:2])
+            case b"symlink" | b"symlinkat" if call.failed is None:
+                self.writes.update(paths[-1:])
             case b"connect":
                 for pattern, form in ((_IPV4, "{}:{}"), (_IPV6, "[{}]:{}")):
-                    host = pattern.search(rest)
+                    host = pattern.search(call.rest)
                     if host is not None:
-                        address = encode_name(_bytes(host.group(2)))
+                        address = encode_name(decode_digits(host.group(2)))
                         self.connections.add(form.format(address, host.group(1).decode()))
-            case b"ptrace" if failed == b"EPERM":
+            case b"getrandom":
+                asked = _RANDOM.match(call.rest)
+                if asked is not None and asked.groups() != _OF_MALLOC and call.program.startswith(b"/"):
+                    self.drawn[call.program] += 1
+            case b"ptrace" if call.failed == b"EPERM":
                 self.traced = True
             case _:
                 return
 
-    def _opened(self, call: bytes, rest: bytes, failed: bytes | None) -> None:
-        path = next(_paths(rest), None)
-        if path is None:
-            return
-        if failed in {b"ENOENT", b"ENOTDIR"}:
+    def _opened(self, call: Call, path: bytes) -> None:
+        if call.failed in {b"ENOENT", b"ENOTDIR"} and b'""' not in call.rest:
             self.absent.add(path)
-        elif failed is not None:
+        elif call.failed is not None:
             return
-        elif b"O_DIRECTORY" in rest:
+        elif b"O_DIRECTORY" in call.rest:
             self.listed.add(path)
-        elif call == b"creat" or any(flag in rest for flag in _WRITING):
+        elif call.name == b"creat" or any(flag in call.rest for flag in _WRITING):
             self.writes.add(path)
         else:
             self.reads.add(path)
@@ -213,17 +187,11 @@ class _Reader:
             listed=frozenset(self.listed | directories),
             executed=frozenset(self.executed),
             libraries=frozenset(self.libraries),
-            drawn=dict(self.drawn),
+            drawn={program: count for program, count in self.drawn.items() if not _is_python(program)},
             tracers=("strace",),
         )
 
 
-def _paths(rest: bytes) -> Iterator[bytes]:
-    """Yields the paths among a call's arguments; a relative one is below the directory that stands before it."""
-    for match in _STRING.finditer(rest):
-        directory, name = match.groups()
-        yield os.path.normpath(os.path.join(_bytes(directory or b""), _bytes(name)))
-
-
-def _bytes(digits: bytes) -> bytes:
-    return bytes.fromhex(digits.replace(b"\\x", b"").decode())
+def _is_python(program: bytes) -> bool:
+    """Whether a program, or a script's first line, is a Python: the states of its generators tell more."""
+    return find_python(os.fsdecode(program), path=os.defpath, directory=Path("/")) is not None

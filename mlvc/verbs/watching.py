@@ -43,7 +43,7 @@ def run_watched(
         result = engine.run(
             dataclasses.replace(execution, argv=(strace, *options(output), *execution.argv)), log
         )
-        watched = read_strace(output, is_root=os.geteuid() == 0)
+        watched = read_strace(output, directory=Path(execution.directory), is_root=os.geteuid() == 0)
         if watched.started and (result.exit_code == 0 or watched.disturbed is None):
             return result, merged(read_trace(scratch / "trace"), watched.trace)
         if watched.started:
@@ -78,7 +78,7 @@ def _find_strace(repo: Repo, run: Run, engine: Engine, scratch: Path) -> bytes |
     output = scratch / "strace-works"
     trial = Execution((program, *options(output), b"true"), str(scratch), {"PATH": os.defpath})
     engine.run(trial, _ignore)
-    return program if read_strace(output, is_root=True).started else None
+    return program if read_strace(output, directory=scratch, is_root=True).started else None
 
 
 def _marker(repo: Repo, run: Run) -> Path:

@@ -23,7 +23,7 @@ HERE = b"AT_FDCWD<" + digits(b"/w") + b">"
 
 def read(tmp_path, *lines):
     (tmp_path / "strace").write_bytes(b"\n".join(lines) + b"\n")
-    return read_strace(tmp_path / "strace", is_root=True).trace
+    return read_strace(tmp_path / "strace", directory=Path("/w"), is_root=True).trace
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_name_that_looks_like_a_line_is_only_a_name(tmp_path):
     output = tmp_path / "strace"
     subprocess.run(["strace", *options(output), "cat", evil], check=True)
 
-    trace = read_strace(output, is_root=True).trace
+    trace = read_strace(output, directory=tmp_path, is_root=True).trace
 
     assert evil in trace.reads
     assert not any(name.endswith(b"shadow") for name in trace.reads | trace.writes)
@@ -145,13 +145,13 @@ def test_a_set_user_id_program_is_noticed_for_an_ordinary_user(tmp_path):
     output = tmp_path / "strace"
     subprocess.run(["strace", *options(output), program], check=True)
 
-    assert "set-user-ID" in read_strace(output, is_root=False).disturbed
-    assert None is read_strace(output, is_root=True).disturbed
+    assert "set-user-ID" in read_strace(output, directory=tmp_path, is_root=False).disturbed
+    assert None is read_strace(output, directory=tmp_path, is_root=True).disturbed
 
 
 def test_no_output_means_that_nothing_was_started(tmp_path):
     """strace could not, and wrote nothing."""
-    assert not read_strace(tmp_path / "absent", is_root=True).started
+    assert not read_strace(tmp_path / "absent", directory=tmp_path, is_root=True).started
 
 
 def test_who_asks_for_randomness_is_counted(tmp_path):
