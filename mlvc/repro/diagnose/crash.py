@@ -27,6 +27,20 @@ _MISSING_FILE_OF_A_PROGRAM = re.compile(
     r"^(?!mlvc: cannot execute )[\w./-]+: (?:\d+: )?([^\s:][^:\n]*): No such file or directory$",
     re.MULTILINE,
 )
+# The words of NumPy and PyArrow, of pandas, of PyArrow, of what is written in Rust (polars, safetensors), of DuckDB, of
+# HDF5 and of R. An explanation in a program's own words, which has spaces, is none of them.
+_MISSING_FILE_OF_A_LIBRARY = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"FileNotFoundError: ([^\s\[]\S*?)(?: not found\.)?$",
+        r"FileNotFoundError: File (\S+) does not exist$",
+        r"Failed to open local file '([^'\n]+)'",
+        r"No such file or directory(?: \(os error 2\))?: ([^'\"\n]+)$",
+        r"No files found that match the pattern \"([^\"\n]+)\"",
+        r"unable to open file: name = '([^'\n]+)', errno = 2,",
+        r"cannot open file '([^'\n]+)': No such file or directory",
+    )
+)
 _MISSING_PACKAGE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 _MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_GLIBC = re.compile(r"version `(GLIBC_[\d.]+)' not found")
@@ -97,7 +111,7 @@ def crash_causes(run: Run, rerun: Rerun) -> Iterator[Cause]:
 def _missing_files(text: str) -> Iterator[bytes]:
     """Yields the paths that the log says do not exist, the last ones first: the first error may have been handled."""
     found = [_literal(match.group(1)) for match in _MISSING_FILE.finditer(text)]
-    for pattern in (_MISSING_FILE_IN_WORDS, _MISSING_FILE_OF_A_PROGRAM):
+    for pattern in (_MISSING_FILE_IN_WORDS, _MISSING_FILE_OF_A_PROGRAM, *_MISSING_FILE_OF_A_LIBRARY):
         found += [match.group(1).encode("utf-8", "surrogateescape") for match in pattern.finditer(text)]
     yield from dict.fromkeys(reversed(found))
 

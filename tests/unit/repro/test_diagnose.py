@@ -99,6 +99,36 @@ def test_what_the_record_saw_supports_it():
     assert "was read when the run was recorded" in cause.detail
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FileNotFoundError: data/x.csv not found.",  # numpy.loadtxt, numpy.genfromtxt
+        "FileNotFoundError: data/x.csv",  # pandas.read_parquet, pyarrow.parquet, pyarrow.dataset
+        "FileNotFoundError: File data/x.csv does not exist",  # pandas.read_hdf
+        # pyarrow.csv, pyarrow.feather
+        "FileNotFoundError: [Errno 2] Failed to open local file 'data/x.csv'. Detail: [errno 2] No such file",
+        "FileNotFoundError: No such file or directory (os error 2): data/x.csv",  # polars
+        "FileNotFoundError: No such file or directory: data/x.csv",  # safetensors
+        '_duckdb.IOException: IO Error: No files found that match the pattern "data/x.csv"',
+        "OSError: Unable to open file (unable to open file: name = 'data/x.csv', errno = 2, error message)",  # h5py
+        "  cannot open file 'data/x.csv': No such file or directory",  # R
+    ],
+)
+def test_a_missing_file_is_named_in_whatever_words_a_library_has(line):
+    """Libraries in C++ and Rust open files unseen, so their own message is all that there is."""
+    findings = diagnose(RUN, rerun(f"Traceback:\n{line}\n".encode()))
+
+    assert ["undeclared-input"] == [item.cause for item in findings if item.cause != "exit-status"]
+    assert "needs src/data/x.csv, which is no input" in findings[0].detail
+
+
+def test_an_explanation_is_not_taken_for_a_file():
+    """A program says in words of its own what is missing."""
+    findings = diagnose(RUN, rerun(b"FileNotFoundError: download the data first\n"))
+
+    assert ["exit-status"] == [item.cause for item in findings]
+
+
 def test_the_last_missing_file_comes_first():
     """Earlier ones may have been handled."""
     log = b"".join(b"[Errno 2] No such file or directory: '%s'\n" % name for name in (b"early", b"late"))
