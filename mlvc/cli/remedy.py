@@ -38,10 +38,26 @@ def find_remedy(run: Run, cause: Cause) -> str | None:
             return None
     elif cause.cause in _CHANGES:
         missed, options = [], _CHANGES[cause.cause]
+        if cause.cause == "nondeterministic-operation" and run.profile != "none":
+            # It has no deterministic form, or is none of torch's.
+            options = _CHANGES["threads"]
+        if options and _is_held(run, options):
+            return None
     else:
         return None
     argv = _recording(run, missed, options)
     return shlex.join(argv) if all(map(_can_be_typed, argv)) else None
+
+
+def _is_held(run: Run, options: Sequence[str]) -> bool:
+    """Whether the run was recorded with these options, or with what holds as much."""
+    asked = dict(zip(options[::2], options[1::2], strict=True))
+    profiles = {"portable": ("portable",), "strict": ("strict", "portable")}
+    return (
+        ("--profile" not in asked or run.profile in profiles[asked["--profile"]])
+        and ("--threads" not in asked or str(run.threads) == asked["--threads"])
+        and ("--seed" not in asked or run.seed is not None)
+    )
 
 
 def _recording(run: Run, missed: Sequence[str], changes: Sequence[str]) -> list[str]:

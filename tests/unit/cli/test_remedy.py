@@ -51,6 +51,28 @@ def test_the_run_itself_with_one_option_changed(cause, options):
     )
 
 
+@pytest.mark.parametrize(
+    ("cause", "held"),
+    [
+        ("hash-seed", {"profile": "strict"}),
+        ("hash-seed", {"profile": "portable"}),
+        ("threads", {"threads": 1}),
+        ("nondeterministic-operation", {"profile": "strict", "threads": 1}),
+        ("numeric-libraries", {"profile": "portable", "threads": 1}),
+        ("nondeterminism", {"seed": 3}),
+    ],
+)
+def test_what_was_recorded_that_way_already_has_no_line(cause, held):
+    """The same command would give the same again."""
+    assert remedy(cause, **held) is None
+
+
+def test_an_operation_that_no_profile_holds_gets_one_thread():
+    """Where the profile did not turn deterministic algorithms on, that comes first."""
+    assert " --threads 1 --" in remedy("nondeterministic-operation", profile="strict", threads=2)
+    assert " --profile strict --" in remedy("nondeterministic-operation", profile="none", threads=2)
+
+
 def test_files_that_were_read_become_inputs():
     """Those of the project; nothing can be said about a file outside it."""
     line = remedy("undeclared-input", observed=Observed(undeclared=("extra.csv", "/etc/motd", "more.csv")))

@@ -299,3 +299,17 @@ def test_a_rule_explains_a_difference_by_its_name(outputs, expected):
 def test_what_the_differences_look_like_ranks_the_causes(place, cause):
     """Rounding speaks for threads and kernels, structure for other data or seeds."""
     assert cause == ranked([output("different", place)])[0]
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_numbers_that_are_wholly_others_are_no_rounding(count):
+    """Sums in another order give nearly the same; a forest with another seed does not, in few places or many."""
+    places = [Difference(f"$.w[{n}]", "numeric", dtype="float64", norm="0.411") for n in range(count)]
+    outputs = [output("different", *places)]
+
+    findings = report_causes(
+        RUN, dataclasses.replace(rerun(verdict="different", exit_code=0), outputs=outputs)
+    )
+
+    assert "undeclared-input" == ranked(outputs)[0]
+    assert ["nondeterminism"] == [item.cause for item in findings]
