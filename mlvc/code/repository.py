@@ -129,8 +129,12 @@ class CodeRepository:
                 raise RevisionMissingError(
                     "there is no commit yet", hint="make one with `mlvc commit -m MSG`"
                 )
+            is_path = rev != "" and os.path.lexists(self.root / rev)
             raise RevisionMissingError(
-                f"git knows no revision {rev!r}", hint="see `git log` and `git branch -a`"
+                f"git knows no revision {rev!r}",
+                hint=f"a path stands behind two dashes: `-- {rev}`"
+                if is_path
+                else "see `git log` and `git branch -a`",
             )
         return sha
 

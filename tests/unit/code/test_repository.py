@@ -156,6 +156,16 @@ def test_resolve_what_is_no_commit(project, rev):
         project.code.resolve(rev)
 
 
+def test_a_path_is_no_revision(project):
+    """Whoever forgot the dashes before a path is told of them."""
+    project.write("train.py", "edited\n")
+
+    with pytest.raises(RevisionMissingError) as caught:
+        project.code.resolve("train.py")
+
+    assert "`-- train.py`" in str(caught.value.hint)
+
+
 def test_read_file(project):
     """A file of a revision comes as git has it, whatever the work tree holds; None where there is none."""
     project.write("train.py", "edited\n")
