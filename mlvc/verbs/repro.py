@@ -28,6 +28,9 @@ from mlvc.verbs.workshop import choose_engine, find_system_engine, open_workshop
 
 __all__ = ["ReproOptions", "ReproResult", "Reproduced", "order_of", "reproduce", "take_answer"]
 
+_MOST_DIGITS = 9
+"""Of a budget: thirty years of seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReproOptions:
@@ -195,6 +198,8 @@ def _inquiry(options: ReproOptions) -> Inquiry:
             "--upstream and --against exclude each other",
             hint="--against says nothing about the run's own inputs",
         )
+    if options.tolerance is not None and not 0 <= options.tolerance <= 1:
+        raise UsageError(f"--tolerance {options.tolerance}: not between 0 and 1", hint="as in 1e-6")
     kinds = tuple(word.strip() for word in options.vary.split(",") if word.strip())
     unknown = [kind for kind in kinds if kind not in {*KINDS, "all"}]
     if unknown:
@@ -202,7 +207,7 @@ def _inquiry(options: ReproOptions) -> Inquiry:
             f"--vary {unknown[0]}: unknown kind of variation", hint=f"one of {', '.join(KINDS)}, or all"
         )
     amount, is_time = options.budget.removesuffix("s"), options.budget.endswith("s")
-    if not (amount.isascii() and amount.isdigit()):
+    if not (amount.isascii() and amount.isdigit() and len(amount) <= _MOST_DIGITS):
         raise UsageError(
             f"--budget {options.budget}: neither a number of runs nor of seconds", hint="as in 20, or 300s"
         )

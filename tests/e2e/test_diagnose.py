@@ -343,7 +343,16 @@ def test_what_is_varied_reaches_the_script(boxed, kind, expression):
 
 
 @pytest.mark.parametrize(
-    "options", [("--vary", "moon"), ("--budget", "soon"), ("--times", "0"), ("--against", "nowhere")]
+    "options",
+    [
+        ("--vary", "moon"),
+        ("--budget", "soon"),
+        ("--budget", "9" * 5000),
+        ("--times", "0"),
+        ("--against", "nowhere"),
+        ("--tolerance", "nan"),
+        ("--tolerance", "2"),
+    ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(boxed, options):
     """Exit 2, with a hint."""
