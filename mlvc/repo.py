@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -39,6 +39,7 @@ from mlvc.worktree.worktree import Worktree
 
 if TYPE_CHECKING:
     from mlvc.index.database import MetadataIndex
+    from mlvc.model.ids import CommitId
     from mlvc.ports import Clock, Reporter
 
 __all__ = [
@@ -242,6 +243,20 @@ class Repo:
         own = open_index(self.common_dir / "index.db", None, self.store, self.config.project_id)
         own.catch_up(self.reporter)
         return own
+
+    def recorded_commits(self, shas: Collection[str]) -> Mapping[str, CommitId]:
+        """Returns the data commits that are here of git commits, by SHA; a git commit without one is not there.
+
+        Of an index in a file the answer costs no SQLAlchemy, and what is new is left for the next question to take in.
+        """
+        from mlvc.index.recorded import find_recorded  # noqa: PLC0415  # what reads no history need not load it
+
+        if not self._index_url:
+            path = self.common_dir / "index.db"
+            found = find_recorded(path, self.store, self.config.project_id, shas)
+            if found is not None:
+                return found
+        return {sha: row.id for sha, row in self.index_for_work().commits_for_shas(shas).items()}
 
     @cached_property
     def config(self) -> Config:

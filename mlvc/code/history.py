@@ -4,49 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import git
 
 from mlvc.code.child import GitError
-from mlvc.errors import IntegrityError
+from mlvc.code.commits import CommitInfo, unreadable
 
 if TYPE_CHECKING:
     from mlvc.code.repository import CodeRepository
 
-__all__ = ["CommitInfo", "CommitUnreadableError", "info", "walk", "walk_lock_commits"]
-
-
-class CommitUnreadableError(IntegrityError):
-    """A commit, or what leads to it, is missing from git's objects or damaged there."""
-
-    code = "commit-unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class CommitInfo:
-    """One git commit.
-
-    Attributes:
-        sha: Hexadecimal digits.
-        parents: The SHAs of its parents.
-        author: `Name <mail>`.
-        time: Author time, ISO 8601 with the author's offset.
-        message: Without trailing white space.
-    """
-
-    sha: str
-    parents: tuple[str, ...]
-    author: str
-    time: str
-    message: str
-
-
-def info(repository: CodeRepository, sha: str) -> CommitInfo:
-    """Returns one commit's metadata; see `CodeRepository.info`."""
-    with _opened(repository, sha) as opened:
-        return _info(opened.commit(sha))
+__all__ = ["walk", "walk_lock_commits"]
 
 
 def walk(repository: CodeRepository, rev: str, limit: int | None) -> Iterator[CommitInfo]:
@@ -79,9 +47,7 @@ def _opened(repository: CodeRepository, sha: str) -> Iterator[git.Repo]:
         try:
             yield opened
         except (ValueError, git.GitError, git.ODBError) as exc:
-            raise CommitUnreadableError(
-                f"git cannot read the commit {sha[:12]} or one before it: {exc}", hint="see `git fsck`"
-            ) from exc
+            raise unreadable(sha, exc) from exc
 
 
 def _info(commit: git.Commit) -> CommitInfo:

@@ -1,6 +1,6 @@
 """One git repository as mlvc needs it: where it is, what it tracks, and its code as a tree.
 
-Every answer here costs one git child or a few; only `info` and the walks load GitPython, at their first use.
+Every answer here costs one git child or a few; only the walks load GitPython, at their first use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlvc.code import writing
-from mlvc.code.child import GitError, git_names, git_objects, git_said, run_git
+from mlvc.code.child import GitError, GitObject, git_names, git_objects, git_said, run_git
 from mlvc.code.survey import survey
 from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.names import encode_name
@@ -20,8 +20,9 @@ from mlvc.model.names import encode_name
 if TYPE_CHECKING:
     import subprocess
 
-    from mlvc.code.history import CommitInfo
+    from mlvc.code.commits import CommitInfo
     from mlvc.model.config import Untracked
+    from mlvc.model.ids import TreeId
     from mlvc.model.objects import Code
     from mlvc.ports import ObjectWriter
 
@@ -194,23 +195,7 @@ class CodeRepository:
         Raises:
             GitError: Git cannot read the file.
         """
-        asked = [rev for rev in revs if not {"\n", "\0"}.intersection(rev)]
-        commits = [os.fsencode(rev) + b"^{commit}" for rev in asked]
-        files = [commit + b":" + path for commit in commits]
-        objects = git_objects(self.root, [*commits, *files, *commits])
-        count = len(asked)
-        found: dict[str, tuple[str, bytes | None]] = {}
-        for rev, commit, file, again in zip(
-            asked, objects[:count], objects[count : 2 * count], objects[2 * count :], strict=True
-        ):
-            if commit is None:
-                continue
-            if file is not None and file.kind == b"blob" and again == commit:
-                found[rev] = commit.sha, file.data
-            else:
-                # There is none, or something is wrong with it, or what `rev` names was moved meanwhile.
-                found[rev] = commit.sha, self.read_file(commit.sha, path)
-        return [found.get(rev) for rev in revs]
+        return [None if found is None else (found[0].sha, found[1]) for found in self._read_at(path, revs)]
 
     def tracked_below(self, path: bytes) -> Sequence[bytes]:
         """Returns the files that git tracks at `path` or below it; all for an empty path."""
@@ -259,15 +244,50 @@ class CodeRepository:
             own_lines=own_lines or {},
         )
 
+    def capture_committed(self, writer: ObjectWriter, exclude: Collection[bytes]) -> TreeId | None:
+        """Stores HEAD's code as the work tree has it; None where that holds edits. Untracked files are no edits.
+
+        Args:
+            writer: Where the files go.
+            exclude: As for `capture`.
+
+        Raises:
+            FileUnreadableError: A file of the code cannot be read.
+        """
+        from mlvc.code.snapshot import capture_committed  # noqa: PLC0415  # what only looks need not load it
+
+        return capture_committed(self.root, writer, exclude)
+
     def info(self, sha: str) -> CommitInfo:
-        """Returns one commit's metadata.
+        """Returns one commit's metadata. Costs one git child.
 
         Raises:
             CommitUnreadableError: Git's object is missing or damaged.
+            GitError: Git refuses the repository.
         """
-        from mlvc.code import history  # noqa: PLC0415  # loads GitPython, 140 ms that few commands need
+        from mlvc.code.commits import decode_commit, unreadable  # noqa: PLC0415  # few commands need it
 
-        return history.info(self, sha)
+        done = self._git("cat-file", "commit", sha)
+        if done.returncode != 0:
+            git_names(self.root, "rev-parse", "--git-dir")
+            raise unreadable(sha, git_said(done))
+        return decode_commit(sha, done.stdout)
+
+    def commits_at(self, path: bytes, *revs: str) -> Sequence[tuple[CommitInfo, bytes | None] | None]:
+        """Returns for each revision its metadata and a file of it, if it has that; None where it does not exist.
+
+        Costs one git child for all revisions.
+
+        Raises:
+            CommitUnreadableError: A commit is damaged.
+            GitError: Git cannot read the file.
+        """
+        from mlvc.code.commits import decode_commit  # noqa: PLC0415  # few commands need it
+
+        return [
+            None if found is None else (decode_commit(found[0].sha, found[0].data), found[1])
+            for found in self._read_at(path, revs)
+        ]
 
     def walk(self, rev: str = "HEAD", *, limit: int | None = None) -> Iterator[CommitInfo]:
         """Yields commits from `rev` backwards, in git's order, at most `limit`.
@@ -367,6 +387,26 @@ class CodeRepository:
             return None  # Git would take it for an option, or not at all.
         done = self._git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
         return done.stdout.decode().strip() if done.returncode == 0 else None
+
+    def _read_at(self, path: bytes, revs: Sequence[str]) -> list[tuple[GitObject, bytes | None] | None]:
+        """Returns for each revision its commit and a file of it, as far as they exist."""
+        asked = [rev for rev in revs if not {"\n", "\0"}.intersection(rev)]
+        commits = [os.fsencode(rev) + b"^{commit}" for rev in asked]
+        files = [commit + b":" + path for commit in commits]
+        objects = git_objects(self.root, [*commits, *files, *commits])
+        count = len(asked)
+        found: dict[str, tuple[GitObject, bytes | None]] = {}
+        for rev, commit, file, again in zip(
+            asked, objects[:count], objects[count : 2 * count], objects[2 * count :], strict=True
+        ):
+            if commit is None:
+                continue
+            if file is not None and file.kind == b"blob" and again == commit:
+                found[rev] = commit, file.data
+            else:
+                # There is none, or something is wrong with it, or what `rev` names was moved meanwhile.
+                found[rev] = commit, self.read_file(commit.sha, path)
+        return [found.get(rev) for rev in revs]
 
     def _names(self, *arguments: str | bytes) -> list[bytes]:
         return git_names(self.root, "--literal-pathspecs", *arguments)

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from mlvc.model.ids import BlobId, TreeId
     from mlvc.ports import ObjectWriter
 
-__all__ = ["LARGEST_UNTRACKED_BYTES", "MOST_UNTRACKED_BYTES", "capture_code", "looks_secret"]
+__all__ = [
+    "LARGEST_UNTRACKED_BYTES",
+    "MOST_UNTRACKED_BYTES",
+    "capture_code",
+    "capture_committed",
+    "looks_secret",
+]
 
 LARGEST_UNTRACKED_BYTES = 1_000_000
 MOST_UNTRACKED_BYTES = 20_000_000
@@ -57,19 +63,7 @@ def capture_code(
     with _Files(root) as files:
         chosen, omitted = _choose_untracked(files, found, untracked, left_out)
         tracked = {path for path in found.tracked if not _is_below(path, left_out)}
-        entries: dict[bytes, TreeEntry] = {}
-        for path in sorted(tracked | chosen):
-            try:
-                entry = files.store(path, writer)
-            except OSError as exc:
-                raise FileUnreadableError(
-                    f"cannot read {encode_name(path)}: {exc.strerror}",
-                    hint="all code must be readable; make it so, or let git ignore the file",
-                ) from exc
-            if entry is not None:
-                entries[path] = entry
-            elif files.is_special(path):
-                omitted[path] = "neither file nor symlink"
+        entries = _store_files(files, tracked | chosen, writer, omitted)
     for path in found.absent_submodules:
         omitted[path] = "a submodule that is not checked out"
     edited = {path for path in found.changed if not _is_below(path, left_out)} | (chosen & entries.keys())
@@ -83,6 +77,37 @@ def capture_code(
         omitted=tuple(f"{encode_name(path)}\t{omitted[path]}" for path in sorted(omitted)),
         branch=branch,
     )
+
+
+def capture_committed(root: Path, writer: ObjectWriter, exclude: Collection[bytes]) -> TreeId | None:
+    """Stores HEAD's code as the work tree has it; see `CodeRepository.capture_committed`."""
+    found = survey(root)
+    if found.changed:
+        return None
+    left_out = _NOT_CODE | set(exclude)
+    with _Files(root) as files:
+        tracked = {path for path in found.tracked if not _is_below(path, left_out)}
+        return _store_directories(_store_files(files, tracked, writer, {}), writer)
+
+
+def _store_files(
+    files: _Files, paths: Collection[bytes], writer: ObjectWriter, omitted: dict[bytes, str]
+) -> dict[bytes, TreeEntry]:
+    """Stores files and returns their entries by path; what cannot be stored is noted in `omitted`."""
+    entries: dict[bytes, TreeEntry] = {}
+    for path in sorted(paths):
+        try:
+            entry = files.store(path, writer)
+        except OSError as exc:
+            raise FileUnreadableError(
+                f"cannot read {encode_name(path)}: {exc.strerror}",
+                hint="all code must be readable; make it so, or let git ignore the file",
+            ) from exc
+        if entry is not None:
+            entries[path] = entry
+        elif files.is_special(path):
+            omitted[path] = "neither file nor symlink"
+    return entries
 
 
 def _is_same_without(root: Path, sha: str | None, path: bytes, lines: Collection[bytes]) -> bool:

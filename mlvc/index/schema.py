@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import postgresql
 
+from mlvc.index.version import SCHEMA_VERSION, VERSION_TABLE
+
 __all__ = [
     "METADATA",
     "OWNERS",
@@ -38,11 +40,6 @@ __all__ = [
     "verdict_outputs",
     "verdicts",
 ]
-
-SCHEMA_VERSION = "0003"
-"""The latest revision in `migrations/versions`; revisions sort as text."""
-
-VERSION_TABLE = "alembic_version"
 
 # A fixed naming convention, so that a migration can name what it changes on any database.
 METADATA = MetaData(

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pyfastcdc import FastCDC
-
 from mlvc.store.boundaries import RECOGNISED_BYTES, WHOLE_BYTES, Boundaries, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pyfastcdc import FastCDC
 
 __all__ = ["WHOLE_BYTES", "PieceSource", "cut", "cut_stream"]
 
@@ -37,6 +37,8 @@ class PieceSource(Protocol):
 
 def _chunker() -> FastCDC:
     """Returns a chunker; one object must not be used by two threads at once."""
+    from pyfastcdc import FastCDC  # noqa: PLC0415  # what stores nothing that is cut, as a hook, need not load it
+
     return FastCDC(avg_size=_AVERAGE_BYTES, min_size=_MIN_BYTES, max_size=_MAX_BYTES, normalized_chunking=1)
 
 
@@ -64,11 +66,11 @@ def cut_stream(source: PieceSource) -> Iterator[bytes | memoryview]:
 
 
 def _cut_unknown(piece: bytes | memoryview, source: PieceSource) -> Iterator[bytes | memoryview]:
-    chunker = _chunker()
     if len(piece) <= WHOLE_BYTES:
         if piece:
             yield piece
         return
+    chunker = _chunker()
     held = b""
     while True:
         is_end = len(piece) < _PIECE_BYTES

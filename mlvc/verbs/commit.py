@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlvc.code.commits import CommitInfo
 from mlvc.code.writing import NothingToCommitError
-from mlvc.model.ids import CommitId, TreeId
+from mlvc.model.ids import CommitId
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.objects import Commit
-from mlvc.ports import ObjectWriter
 from mlvc.repo import HOOK_TOKEN, LOCK_NAME, SETTINGS_NAME, Repo
 from mlvc.verbs.add import add_paths
 
@@ -50,15 +50,15 @@ def commit(repo: Repo, message: str, *, add_changed: bool = False) -> CommitResu
     with repo.editing():
         added = _add_changed(repo) if add_changed else ()
         lock = repo.read_lock()
-        index = repo.index_for_work()
         try:
             sha = repo.code.commit(message, _own_files(repo, lock), environment=HOOK_TOKEN)
         except NothingToCommitError:
             head = repo.code.head_sha()
-            if head is None or index.commit_for_sha(head) is not None:
+            if head is None or repo.recorded_commits([head]):
                 raise
             sha = head
-        record = record_commit(repo, sha, lock)
+        info = repo.code.info(sha)
+        record = record_commit(repo, info, lock, repo.recorded_commits(info.parents))
     return CommitResult(record.id, record, added)
 
 
@@ -90,35 +90,28 @@ def _directories_of_head(repo: Repo) -> Iterable[bytes]:
     return (path.rpartition(b"/")[0] for path in repo.lock_at("HEAD").entries)
 
 
-def record_commit(repo: Repo, sha: str, lock: Lock, *, is_head: bool = True) -> Commit:
-    """Stores the data commit of a git commit.
+def record_commit(
+    repo: Repo, info: CommitInfo, lock: Lock, recorded: Mapping[str, CommitId], *, is_head: bool = True
+) -> Commit:
+    """Stores the data commit of a git commit; the index takes it in with the next question.
 
     Args:
         repo: The repository.
-        sha: The git commit.
+        info: The git commit.
         lock: Its lock.
+        recorded: The data commits of its parents, by SHA.
         is_head: Whether HEAD is at it; of another one, the work tree does not hold the code.
     """
-    info = repo.code.info(sha)
-    recorded = repo.index_for_work().commits_for_shas(info.parents)
     with repo.store.writer() as writer:
         record = Commit(
-            code_sha=sha,
-            code_tree=_code_tree(repo, writer, lock) if is_head else None,
+            code_sha=info.sha,
+            code_tree=repo.code.capture_committed(writer, list(lock.entries)) if is_head else None,
             paths=tuple(lock.entries[path] for path in sorted(lock.entries)),
             environment=lock.environment,
-            parents=tuple(recorded[parent].id for parent in info.parents if parent in recorded),
+            parents=tuple(recorded[parent] for parent in info.parents if parent in recorded),
             author=info.author,
             time=info.time,
             message=info.message,
         )
         writer.add_object(record)
     return record
-
-
-def _code_tree(repo: Repo, writer: ObjectWriter, lock: Lock) -> TreeId | None:
-    """Returns the commit's files as a tree; None where the work tree holds edits that are not in the commit."""
-    edited = set(repo.code.changed_files()) - set(repo.code.untracked_files())
-    if edited:
-        return None
-    return repo.code.capture(writer, untracked="none", exclude=list(lock.entries)).tree

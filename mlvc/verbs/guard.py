@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 
 from mlvc import fsio
-from mlvc.code.child import git_names
-from mlvc.model.lock import Lock, TrackedPath
+from mlvc.model.lock import Lock, TrackedPath, decode_lock
 from mlvc.repo import LOCK_NAME, Repo
 from mlvc.verbs.commit import record_commit
 from mlvc.worktree.worktree import UnsavedFilesError
@@ -68,10 +66,11 @@ def follow_commit(repo: Repo) -> None:
     """
     with repo.editing():
         lock = repo.read_lock()
-        if lock != repo.lock_at("HEAD"):
+        head, parent_of_head = repo.locks_at("HEAD", "HEAD~1")
+        if head is None or lock != head[1]:
             return
         before = repo.brought().entries
-        parent = repo.lock_at("HEAD~1").entries if repo.code.resolves("HEAD~1") else {}
+        parent = {} if parent_of_head is None else parent_of_head[1].entries
         paths = before.keys() | parent.keys() | lock.entries.keys()
         still = [path for path in paths if before.get(path) == parent.get(path)]
         _bring(repo, before, lock.entries, still)
@@ -103,14 +102,18 @@ def _bring(
 
 def record_head(repo: Repo) -> None:
     """Records the data commit of HEAD, unless it has one or holds no lock."""
-    record_rewritten(repo, [repo.code.resolve("HEAD")])
+    record_rewritten(repo, ["HEAD"])
 
 
-def record_rewritten(repo: Repo, shas: Iterable[str]) -> None:
+def record_rewritten(repo: Repo, revs: Iterable[str]) -> None:
     """Records the data commits of git commits, parents first, unless they have one or hold no lock."""
-    head = repo.code.resolve("HEAD")
-    for sha in shas:
-        if not git_names(repo.root, "ls-tree", "-z", "--name-only", sha, "--", os.fsdecode(LOCK_NAME)):
-            continue
-        if repo.index_for_work().commit_for_sha(sha) is None:
-            record_commit(repo, sha, repo.lock_at(sha), is_head=sha == head)
+    head, *found = repo.code.commits_at(LOCK_NAME, "HEAD", *revs)
+    commits = [(info, decode_lock(lock)) for info, lock in filter(None, found) if lock is not None]
+    if head is None or not commits:
+        return
+    asked = {sha for info, _ in commits for sha in (info.sha, *info.parents)}
+    recorded = dict(repo.recorded_commits(asked))
+    for info, lock in commits:
+        if info.sha not in recorded:
+            record = record_commit(repo, info, lock, recorded, is_head=info.sha == head[0].sha)
+            recorded[info.sha] = record.id

@@ -104,7 +104,7 @@ def test_each_command_loads_only_the_heavy_libraries_it_needs(
 
 
 def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_repo, run_mlvc, tmp_path):
-    """Before a commit, and before a push whose data was sent: no database, and no S3 for what was seen there."""
+    """Around a commit, and before a push whose data was sent: no database, and no S3 for what was seen there."""
     (git_repo / "data").mkdir()
     (git_repo / "data" / "x").write_text("x")
     run_mlvc("init")
@@ -122,7 +122,11 @@ def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_
     )
     line = f"refs/heads/main {head.stdout.strip()} refs/heads/main {'0' * 40}\n"
 
-    for arguments in (["pre-commit"], ["pre-push", "origin", "url"]):
+    for arguments in (["pre-commit"], ["pre-push", "origin", "url"], ["post-commit"]):
+        if arguments == ["post-commit"]:
+            (git_repo / "code.py").write_text("pass\n")
+            for command in (["add", "code.py"], ["commit", "--quiet", "--message", "code"]):
+                subprocess.run(["git", *command], cwd=git_repo, check=True)
         assert third_parties(modules_of(*arguments, module="mlvc.cli.hook", stdin=line)) <= STORE | {
             "mlvc"
         }, arguments

@@ -1,9 +1,9 @@
-"""Commits as GitPython reads them."""
+"""Commits as git has them."""
 
 import pytest
 
 from mlvc.code.child import GitError
-from mlvc.code.history import CommitUnreadableError
+from mlvc.code.commits import CommitUnreadableError
 from mlvc.code.repository import RevisionMissingError
 
 
@@ -99,3 +99,67 @@ def test_a_repository_that_gitpython_cannot_open(project):
 
     with pytest.raises(GitError):
         code.info("0" * 40)
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        ("Zoë Ünal <zoe@example.org> 1700000000 +0530", ""),
+        ("A <a@b> 1700000000 -0930", "encoding ISO-8859-1\n"),
+        ("Ren\udce9 <a@b> 1700000000 +0000", ""),
+        ("A > B < C <a@b> 0 -0000", ""),
+        ("  spaced  <a b> 1 +0100", ""),
+        (" <> 1700000000 +1400", ""),
+        ("No Mail 1700000000", ""),
+        ("A <a@b>", ""),
+        (
+            "A <a@b> 1700000000 +0000",
+            "gpgsig -----BEGIN\n author X <x@y> 1 +0000\n \n parent 12\n -----END\n",
+        ),
+        ("A <a@b> 1700000000 +0000", "mergetag object 12\n tagger X <x@y> 1 +0000\n \n text\n"),
+    ],
+)
+def test_a_commit_says_the_same_to_every_reader(project, line, more):
+    """Read without a library, a commit is what GitPython makes of it in a walk, so that its record is the same."""
+    tree = project.git("rev-parse", "HEAD^{tree}")
+    parents = f"parent {project.git('rev-parse', 'HEAD')}\n"
+    text = f"tree {tree}\n{parents}author {line}\ncommitter C <c@d> 5 +0000\n{more}\nmessage\n\nparent 34\n\n"
+    raw = project.write("raw", text.encode("utf-8", "surrogateescape"))
+    sha = project.git("hash-object", "--literally", "-w", "-t", "commit", str(raw))
+
+    assert next(project.code.walk(sha)) == project.code.info(sha)
+
+
+def test_an_encoding_of_its_own(project):
+    """A commit says which one its texts are in; a time that no calendar has is none."""
+    tree = project.git("rev-parse", "HEAD^{tree}")
+    text = f"tree {tree}\nauthor Ren\xe9 <a@b> {'9' * 14} +0000\nencoding ISO-8859-1\n\ncaf\xe9\n"
+    raw = project.write("raw", text.encode("latin-1"))
+    sha = project.git("hash-object", "--literally", "-w", "-t", "commit", str(raw))
+
+    info = project.code.info(sha)
+
+    assert ("René <a@b>", "1970-01-01T00:00:00+00:00", "café") == (info.author, info.time, info.message)
+
+
+@pytest.mark.parametrize("encoding", ["hex", "nonsense", "utf-7", "idna", "x" * 300, "\udcff"])
+def test_an_encoding_that_nobody_knows(project, encoding):
+    """A commit that names one is read all the same, as far as it can be."""
+    tree = project.git("rev-parse", "HEAD^{tree}")
+    text = f"tree {tree}\nauthor A <a@b> 5 +0000\ncommitter A <a@b> 5 +0000\nencoding {encoding}\n\n+2AA-caf\udce9\n"
+    raw = project.write("raw", text.encode("utf-8", "surrogateescape"))
+    sha = project.git("hash-object", "--literally", "-w", "-t", "commit", str(raw))
+
+    info = project.code.info(sha)
+
+    assert ("A <a@b>", "1970-01-01T00:00:05+00:00") == (info.author, info.time)
+    assert "caf" in info.message.encode().decode()
+
+
+def test_an_object_that_is_no_commit(project):
+    """Bytes that only pretend to be one are damage."""
+    raw = project.write("raw", b"some text\n")
+    sha = project.git("hash-object", "--literally", "-w", "-t", "commit", str(raw))
+
+    with pytest.raises(CommitUnreadableError, match="git cannot read the commit"):
+        project.code.info(sha)
