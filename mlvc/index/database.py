@@ -22,13 +22,13 @@ from mlvc.index.answers import (
 )
 from mlvc.index.commits import all_changes, all_commits, commits_by_sha, paths_holding
 from mlvc.index.impact import data_beginning, impact
-from mlvc.index.intake import batches, delete_objects, find_known, note_pack, take_in, taken
+from mlvc.index.intake import batches, delete_objects, delete_orphans, find_known, note_pack, take_in, taken
 from mlvc.index.lineage import trace
 from mlvc.index.runs import name_number, runs_by_id, runs_where, runs_with, verdicts_of
 from mlvc.index.sqlite import SqliteFile
 from mlvc.index.storage import MANY, Database
 from mlvc.index.table import entries_where, versions_in
-from mlvc.index.trees import take_in_trees
+from mlvc.index.trees import forget_trees, take_in_trees
 from mlvc.index.versions import environments_with, parse_specifier
 from mlvc.model.ids import BlobId, CommitId, EnvironmentId, ObjectId, PackId, PlanId, RunId, TreeId
 
@@ -93,7 +93,7 @@ class MetadataIndex:
         self._take_in(self._database, known, reporter)
 
     def rebuild(self, reporter: Reporter) -> None:
-        """Makes every row of the store's objects anew.
+        """Makes every row of the store's objects anew; those of trees with the first question about a file.
 
         A file is replaced by a new one, whatever it is, and questions are answered from the old one meanwhile; a
         second rebuild waits for the first. On a server, which holds what other repositories know too, nothing else is
@@ -103,6 +103,9 @@ class MetadataIndex:
             IntegrityError: An object is damaged; the old rows are still there.
         """
         if not isinstance(self._database, SqliteFile):
+            with self._database.writing() as connection:
+                delete_orphans(connection)
+                forget_trees(connection, self._store, self._project)
             self._take_in(self._database, frozenset(), reporter, is_anew=True)
             return
         path = self._database.path

@@ -30,6 +30,7 @@ __all__ = [
     "Taken",
     "batches",
     "delete_objects",
+    "delete_orphans",
     "find_known",
     "next_number",
     "note_pack",
@@ -214,6 +215,16 @@ def delete_objects(connection: Connection, project: str, object_ids: Collection[
                         delete(child).where(child.c.project == project, child.c[column].in_(batch))
                     )
             connection.execute(delete(table).where(*own))
+
+
+def delete_orphans(connection: Connection) -> None:
+    """Deletes what is about runs, commits and trees that are gone; their numbers are given again.
+
+    `connection` excludes other writers.
+    """
+    for table, (owner, column) in schema.OWNERS.items():
+        has_owner = select(owner.c.number).where(owner.c.number == table.c[column]).exists()
+        connection.execute(delete(table).where(~has_owner))
 
 
 def note_pack(connection: Connection, project: str, pack: PackId, objects: int) -> None:

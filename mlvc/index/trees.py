@@ -10,21 +10,29 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, literal, select, union_all
 
 from mlvc.index import schema
 from mlvc.index.intake import batches, next_number
 from mlvc.index.storage import MANY
 from mlvc.model.ids import ObjectId, TreeId
 from mlvc.model.names import encode_name
+from mlvc.model.tree import Kind
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, Connection, Select, Table
 
     from mlvc.index.storage import Database
     from mlvc.ports import ObjectCatalog, Reporter
 
-__all__ = ["holders_of", "take_in_trees"]
+__all__ = ["forget_trees", "holders_of", "take_in_trees"]
+
+_NAMED_BY = (
+    (schema.commit_changes, schema.commits.c.time),
+    (schema.run_inputs, schema.runs.c.started),
+    (schema.run_outputs, schema.runs.c.started),
+)
+"""Where directories are named, and when they were."""
 
 _Told = dict[str, str | None]
 
@@ -62,6 +70,41 @@ def take_in_trees(database: Database, store: ObjectCatalog, project: str, report
             with database.writing() as connection:
                 _write(connection, project, place, told)
     return absent
+
+
+def forget_trees(connection: Connection, store: ObjectCatalog, project: str) -> None:
+    """Has the next question read every tree of the store anew; what is known of others stays.
+
+    `connection` excludes other writers.
+    """
+    trees, entries, unread = schema.trees, schema.tree_entries, schema.unread_trees
+    known = connection.scalars(select(trees.c.id).where(trees.c.project == project)).all()
+    for batch in batches([text for text in known if store.has_tree(TreeId.parse(text))]):
+        own = (trees.c.project == project, trees.c.id.in_(batch))
+        connection.execute(
+            delete(entries).where(entries.c.tree_number.in_(select(trees.c.number).where(*own)))
+        )
+        connection.execute(delete(trees).where(*own))
+    named = union_all(*(_directories(project, *each) for each in _NAMED_BY)).subquery()
+    is_noted = [
+        select(table.c.id).where(table.c.project == project, table.c.id == named.c.id).exists()
+        for table in (trees, unread)
+    ]
+    found = (
+        select(literal(project), named.c.id, func.min(named.c.path_number), func.min(named.c.moment))
+        .where(~is_noted[0], ~is_noted[1])
+        .group_by(named.c.id)
+    )
+    connection.execute(insert(unread).from_select([column.name for column in unread.columns], found))
+
+
+def _directories(project: str, table: Table, moment: Column[str]) -> Select[tuple[str, int, str]]:
+    owner, number = schema.OWNERS[table]
+    return (
+        select(table.c.data_id.label("id"), table.c.path_number, moment.label("moment"))
+        .join(owner, owner.c.number == table.c[number])
+        .where(owner.c.project == project, table.c.kind == Kind.DIRECTORY.word)
+    )
 
 
 def holders_of(connection: Connection, project: str, data_ids: Collection[str]) -> set[str]:
@@ -117,16 +160,19 @@ def _latest_at(connection: Connection, project: str, path_number: int) -> TreeId
     return None if text is None else TreeId.parse(text)
 
 
-def _known(connection: Connection, project: str, ids: Iterable[TreeId | None]) -> set[TreeId]:
-    """Returns those of the trees that were taken in."""
+def _known(
+    connection: Connection,
+    project: str,
+    ids: Iterable[TreeId | None],
+    column: Column[str] = schema.trees.c.id,
+) -> set[TreeId]:
+    """Returns those of the trees that were taken in, or stand in another column."""
     table = schema.trees
     texts = {str(each) for each in ids if each is not None}
     return {
         TreeId.parse(text)
         for batch in batches(texts)
-        for text in connection.scalars(
-            select(table.c.id).where(table.c.project == project, table.c.id.in_(batch))
-        )
+        for text in connection.scalars(select(column).where(table.c.project == project, column.in_(batch)))
     }
 
 
@@ -138,11 +184,13 @@ def _told(
     pending = [(tree, base)]
     while pending:
         known = _known(connection, project, {each for pair in pending for each in pair})
+        # Of a tree that was forgotten others may be told already: told against one of those, both would be lost.
+        bases = _known(connection, project, {current for current, _ in pending}, schema.trees.c.base)
         below: list[tuple[TreeId, TreeId | None]] = []
         for current, earlier in pending:
             if current in known or current in told or not store.has_tree(current):
                 continue
-            before = earlier if earlier in known else None
+            before = earlier if earlier in known and current not in bases else None
             if before is not None and not store.has_tree(before):
                 before = None
             old = {} if before is None else _children(store, before)

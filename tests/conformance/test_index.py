@@ -4,10 +4,12 @@ import pytest
 
 from mlvc.errors import UsageError
 from mlvc.index.database import MetadataIndex
+from mlvc.index.postgres import PostgresDatabase
 from mlvc.model.ids import BlobId, CommitId, EnvironmentId, PlanId, RunId
+from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit, Distribution, Environment, Verdict
-from mlvc.model.tree import Kind
-from tests.support.index_project import INTERPRETER, TABLES, data, everything
+from mlvc.model.tree import Kind, TreeEntry
+from tests.support.index_project import INTERPRETER, TABLES, Project, data, everything
 
 
 def ids(found):
@@ -315,6 +317,56 @@ def test_a_rebuilt_index_has_the_same_rows(project):
 
     assert grown == everything(project.database)
     assert 3 == len(grown["runs"])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_rebuild_brings_back_what_was_lost(project, table):
+    """Whichever table lost its rows; also what lies in directories is told as before, and nothing leads nowhere."""
+    with project.store.writer() as writer:
+        trees = [
+            writer.add_tree([TreeEntry(b"f", Kind.FILE, BlobId.of(content), 1)]) for content in (b"1", b"2")
+        ]
+    project.add_one_of_each()
+    for tree in trees:
+        project.run([TrackedPath(b"folder", Kind.DIRECTORY, tree, 1, 1)], [data(f"made of {tree}")])
+        project.catch_up().impact(project.reporter, data=[BlobId.of(b"1")])
+    answers = [project.index.impact(project.reporter, data=[BlobId.of(each)]) for each in (b"1", b"2")]
+    before, counts = everything(project.database), project.index.counts()
+    with project.database.writing() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {table}")
+
+    project.index.rebuild(project.reporter)
+
+    assert before == everything(project.database)
+    assert answers == [
+        project.index.impact(project.reporter, data=[BlobId.of(each)]) for each in (b"1", b"2")
+    ]
+    assert [1, 1] == [len(answer.runs) for answer in answers]
+    assert counts == project.index.counts()
+
+
+@pytest.mark.postgres
+def test_a_rebuild_leaves_trees_of_a_colleague(postgres_url, tmp_path):
+    """A version of a directory that only they have was told against one read anew: no circle comes of it."""
+    database = PostgresDatabase(postgres_url)
+    mine, theirs = (Project(tmp_path / name, database=database, url=postgres_url) for name in ("a", "b"))
+    for project, contents in ((mine, [b"1"]), (theirs, [b"1", b"2"])):
+        for content in contents:
+            with project.store.writer() as writer:
+                same = TreeEntry(b"same", Kind.FILE, BlobId.of(b"same"), 1)
+                tree = writer.add_tree([TreeEntry(b"f", Kind.FILE, BlobId.of(content), 1), same])
+            project.run(
+                [TrackedPath(b"folder", Kind.DIRECTORY, tree, 1, 1)], started=f"2024-01-0{content.decode()}"
+            )
+            project.catch_up().impact(project.reporter, data=[BlobId.of(content)])
+
+    mine.index.rebuild(mine.reporter)
+
+    for project in (theirs, mine):
+        found = project.index.impact(project.reporter, data=[BlobId.of(b"same")])
+        assert {"2024-01-01", "2024-01-02"} == {row.started for row in found.runs}
+        found = project.index.impact(project.reporter, data=[BlobId.of(b"1")])
+        assert ["2024-01-01"] == [row.started for row in found.runs]
 
 
 def test_projects_share_a_file(tmp_path, project):
