@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from mlvc.cli.render import as_json, plural, visible
+from mlvc.cli.render import as_json, json_value, plural, visible
 from mlvc.cli.reproduced import error_json, reproduced_json
 from mlvc.model.objects import VERDICTS
 from mlvc.verbs.ci import CiResult
@@ -68,8 +67,8 @@ def _changes_json(changes: Changes) -> dict[str, Any]:
             {
                 "path": item.path,
                 "name": item.name,
-                "before": None if item.before is None else json.loads(item.before),
-                "after": None if item.after is None else json.loads(item.after),
+                "before": None if item.before is None else json_value(item.before),
+                "after": None if item.after is None else json_value(item.after),
             }
             for item in changes.metrics
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ __all__ = [
     "as_json",
     "command_line",
     "indented",
+    "json_value",
     "lock_lines",
     "object_json",
     "plural",
@@ -69,10 +71,23 @@ def object_json(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a commit, run,
 def run_json(run: Run) -> dict[str, Any]:
     """Returns a run as JSON; what the record keeps as JSON text (parameters, metrics, probes) is opened."""
     opened = {
-        name: {key: json.loads(text) for key, text in getattr(run, name).items()}
+        name: {key: json_value(text) for key, text in getattr(run, name).items()}
         for name in ("params", "metrics", "effective")
     }
     return {"type": "run", "id": str(run.id), **as_json(run), **opened}
+
+
+def json_value(text: str) -> Any:  # noqa: ANN401  # any JSON value
+    """Returns a value that a record keeps as JSON text; a number that JSON has not, such as NaN, as a text."""
+    try:
+        return json.loads(text, parse_constant=str, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return text  # A stranger's record may hold anything.
+
+
+def _finite(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -101,11 +116,18 @@ def indented(lines: Iterable[str], by: str = "  ") -> Iterator[str]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yields the lines of a table whose columns are as wide as they must be; nothing where there are no rows."""
+    """Yields the lines of a table whose columns are as wide as they must be; nothing where there are no rows.
+
+    A cell is one line: what breaks lines, or moves the terminal's cursor, becomes `%XX`.
+    """
     if not rows:
         return
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    for row in (headings, *rows):
+    lines = [
+        [cell if cell.isprintable() else visible(cell, len(cell) * 12) for cell in row]
+        for row in (headings, *rows)
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 

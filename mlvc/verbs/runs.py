@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -170,9 +171,11 @@ def _value_reader(head: str, name: str) -> Callable[[RunEntry], Cell]:
 
 
 def _cell(text: str) -> Cell:
-    """Returns the value that a JSON text is; a list or an object stays as its text."""
+    """Returns the value that a JSON text is; a list or an object stays as its text, and so what JSON has not."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
         return text
     return value if isinstance(value, str | int | float | bool) or value is None else text

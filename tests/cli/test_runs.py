@@ -1,6 +1,7 @@
 """The table of runs as a user asks for it."""
 
 import csv
+import dataclasses
 import io
 import json
 import subprocess
@@ -9,7 +10,10 @@ import sys
 import pyarrow.parquet
 import pytest
 
-from tests.support.command import child_environment
+from mlvc.repo import Repo
+from mlvc.verbs.runs import list_runs, whole_record
+from tests.support.command import child_environment, refuse
+from tests.support.reporter import RecordingReporter
 
 
 @pytest.fixture
@@ -17,7 +21,8 @@ def runs(project, run_mlvc):
     """Three runs, of which the last failed."""
     script = "import sys, mlvc; mlvc.log_param('depth', int(sys.argv[1])); mlvc.log_metric('mae', float(sys.argv[2]))"
     (project / "train.py").write_text(
-        script + "; mlvc.log_param('note', 'a,\"b\"'); sys.exit(int(sys.argv[1]) // 9)\n"
+        script
+        + "; mlvc.log_param('note', 'a,\"b\"'); mlvc.log_param('x, y', 1); sys.exit(int(sys.argv[1]) // 9)\n"
     )
     for depth, mae in (("4", "10.5"), ("6", "10"), ("9", "12")):
         done = run_mlvc(
@@ -42,8 +47,8 @@ def test_runs_where(runs, run_mlvc):
     assert ["name  metrics.mae", "d6    10.0", "d4    10.5"] == done.stdout.splitlines()
     answer = run_mlvc("runs", "--where", "params.depth in (4, 9)", "--sort", "-params.depth", "--json").json()
     assert [("d9", 12), ("d4", 10.5)] == [(run["name"], run["metrics"]["mae"]) for run in answer["runs"]]
-    columns = run_mlvc("runs", "--columns", "name,params.none", "-n", "1", "--json").json()
-    assert [{"name": "d9", "params.none": None}] == columns["runs"]
+    columns = run_mlvc("runs", "--columns", 'name,params.none,params."x, y"', "-n", "1", "--json").json()
+    assert [{"name": "d9", "params.none": None, 'params."x, y"': 1}] == columns["runs"]
 
 
 def test_formats_say_the_same(runs, run_mlvc):
@@ -61,6 +66,30 @@ def test_formats_say_the_same(runs, run_mlvc):
         (row["params.depth"], row["metrics.mae"], row["params.note"]) for row in rows
     ]
     assert "id" == next(iter(rows[0]))
+
+
+def test_numbers_that_json_has_not(project, run_mlvc):
+    """What a diverged training wrote is told in JSON that every program reads: such a number is a text there."""
+    (project / "m.json").write_text('{"loss": NaN, "losses": [1, NaN, -Infinity]}')
+    run_mlvc("run", "-n", "diverged", "--metrics", "m.json", "--", "true")
+    repo = Repo.open(project, reporter=RecordingReporter(), environment={"HOME": str(project)})
+    run = whole_record(repo, list_runs(repo).runs[0])
+    strange = {"a": "NaN", "b": "[1e999]", "c": "{", "d": "[" * 100_000, "e": "9" * 5_000}
+    with repo.store.writer() as writer:
+        writer.add_object(dataclasses.replace(run, name="strange", metrics=strange, started="2000-01-01"))
+    columns = ("runs", "--columns", "metrics.a,metrics.loss", "--sort", "started")
+
+    told, diverged = run_mlvc("runs", "--sort", "started", "--json").json()["runs"]
+
+    assert {"loss": "nan", "losses": [1, "NaN", "-Infinity"]} == diverged["metrics"]
+    assert {**strange, "b": ["1e999"]} == told["metrics"]
+    assert told["metrics"] == run_mlvc("show", "strange", "--json").json()["metrics"]
+    cells = [
+        {"metrics.a": "NaN", "metrics.loss": None},
+        {"metrics.a": None, "metrics.loss": "nan"},
+    ]
+    assert cells == run_mlvc(*columns, "--json").json()["runs"]
+    assert cells == json.loads(run_mlvc(*columns, "--format", "json").stdout, parse_constant=refuse)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -23,16 +23,21 @@ class Result:
     stderr: str
 
     def json(self) -> Any:
-        """Returns stdout as the one JSON document that it must be."""
+        """Returns stdout as the one JSON document that it must be; NaN, which Python would read, is none."""
         try:
-            return json.loads(self.stdout)
-        except json.JSONDecodeError as error:
+            return json.loads(self.stdout, parse_constant=refuse)
+        except ValueError as error:
             raise AssertionError(f"stdout of {self.argv} is no JSON: {error}\n{self}") from error
 
     def __str__(self) -> str:
         return (
             f"{' '.join(self.argv)}\nexit {self.exit}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
         )
+
+
+def refuse(constant: str) -> NoReturn:
+    """Takes a constant that JSON has not."""
+    raise ValueError(f"{constant} is no JSON")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.render import table
+from mlvc.cli.render import json_value, table
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.verbs.tag import Model, models
@@ -63,7 +62,7 @@ def _json(model: Model) -> dict[str, Any]:
         "path": named.path or None,
         "id": None if model.id is None else str(model.id),
         "run": None if model.run is None else str(model.run),
-        "metrics": {key: json.loads(value) for key, value in model.metrics.items()},
+        "metrics": {key: json_value(value) for key, value in model.metrics.items()},
         "verdict": model.verdict,
         "history": [{"time": time, "code_sha": sha} for time, sha in named.history],
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
 
 from mlvc.cli.framework import make_command
-from mlvc.cli.render import as_json, command_line, run_json, table
+from mlvc.cli.render import as_json, command_line, json_value, run_json, table
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.cli.tabular import TableFormat, write_table
@@ -21,6 +21,8 @@ __all__ = ["command"]
 
 _HEADINGS = ("run", "name", "status", "verdict", "started", "params", "metrics", "command")
 _WIDEST_COMMAND = 60
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
+"""One that stands in no quotes, as part of a name may."""
 
 
 @make_command(
@@ -58,7 +60,7 @@ def command(
     session = session_of(context)
     repo = open_repository(session)
     result = list_runs(repo, RunsQuery(where, name, status, sort, limit))
-    chosen = [] if columns is None else [column.strip() for column in columns.split(",")]
+    chosen = [] if columns is None else [column.strip() for column in _COMMA.split(columns)]
     if form is not None:
         write_table(session, table_of(repo, result, chosen), form)
         return
@@ -80,7 +82,7 @@ def _json(repo: Repo, entry: RunEntry) -> dict[str, Any]:
     if run is not None:
         return {**run_json(run), "verdict": entry.verdict}
     values = {
-        name: {key: json.loads(text) for key, text in found.items()}
+        name: {key: json_value(text) for key, text in found.items()}
         for name, found in (("params", entry.params), ("metrics", entry.metrics))
     }
     return {"type": "run", **as_json(entry.row), **values, "verdict": entry.verdict}

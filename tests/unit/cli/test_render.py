@@ -29,4 +29,5 @@ def test_one_and_many():
 def test_columns_are_as_wide_as_they_must_be():
     """No trailing blanks, and no heading over nothing."""
     assert ["a    b", "xxx  y"] == list(table(("a", "b"), [("xxx", "y")]))
+    assert ["a         b", "x%0Ax%1B  ü y"] == list(table(("a", "b"), [("x\nx\x1b", "ü y")]))
     assert [] == list(table(("a", "b"), []))
