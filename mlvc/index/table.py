@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["entries_where", "parse_sort", "versions_in"]
 
+_MOST = (1 << 31) - 1
+
 
 def parse_sort(text: str) -> tuple[Field, bool]:
     """Returns the field to sort by, and whether the largest comes first, as a `-` before it says."""
@@ -41,6 +43,8 @@ def entries_where(
         ExpressionError: The expression or the sorting cannot be read.
     """
     runs = schema.runs
+    # The engines differ in what they take below zero and above 32 bits.
+    limit = None if limit is None else min(max(limit, 0), _MOST)
     query = run_select().add_columns(latest_verdict().label("verdict"))
     query = query.where(runs.c.project == project, *conditions)
     if expression is not None:

@@ -264,7 +264,12 @@ def ordered_by(
             turned(table.c.value),
         )
     if field.kind == "version":
-        column = _rank(connection, project, field)
+        known = _known_versions(connection, project, field)
+        if not known:
+            return (
+                query  # No run has it; and a server could not tell the type of a column that is always NULL.
+            )
+        column = _rank(project, field, known)
     elif field.head == "verdict":
         column = latest_verdict()
     else:
@@ -272,13 +277,10 @@ def ordered_by(
     return query.order_by(column.is_(None), turned(column))
 
 
-def _rank(connection: Connection, project: str, field: Field) -> ColumnElement[Any]:
+def _rank(project: str, field: Field, known: Sequence[str]) -> ColumnElement[Any]:
     """Returns the place of a run's version among those there are; versions that PEP 440 does not know come first."""
-    known = sorted(_known_versions(connection, project, field), key=_version_key)[:_MOST_VERSIONS]
-    if not known:
-        return literal(None)
     environments, packages, runs = schema.environments, schema.distributions, schema.runs
-    ranks = {version: rank for rank, version in enumerate(known)}
+    ranks = {version: rank for rank, version in enumerate(sorted(known, key=_version_key)[:_MOST_VERSIONS])}
     if field.head == "python":
         found = select(case(ranks, value=environments.c.python)).where(
             environments.c.project == project, environments.c.id == runs.c.environment

@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from mlvc.errors import UsageError
-from mlvc.index.expression import ExpressionError
+from mlvc.index.database import MetadataIndex
+from mlvc.index.expression import FIELDS, ExpressionError
 from mlvc.index.postgres import PostgresDatabase
 from mlvc.model.ids import PlanId, TreeId
 from mlvc.model.objects import Code, Distribution, Environment, Run, Verdict
@@ -285,6 +286,45 @@ def test_sorting(filled, field, read, descending):
     assert [run.id for run in wanted] == [entry.row.id for entry in found]
     limited = project.index.run_table(where=where, sort=f"{'-' if descending else ''}{field}", limit=5)
     assert found[:5] == limited
+
+
+@pytest.mark.parametrize("head", [*FIELDS, "params.absent", "metrics.absent", "env.absent"])
+def test_every_field_sorts(filled, head):
+    """Both ways, every run is there; also where no run has it, and where there is no run."""
+    project, facts = filled
+    empty = MetadataIndex(project.database, project.store, "another project")
+    for sort in (head, f"-{head}"):
+        if FIELDS.get(head) == "data":
+            with pytest.raises(ExpressionError, match="several values"):
+                project.index.run_table(sort=sort)
+        else:
+            assert {run.id for run, *_ in facts} == {row.row.id for row in project.index.run_table(sort=sort)}
+            assert [] == empty.run_table(sort=sort)
+
+
+@pytest.mark.parametrize(("limit", "count"), [(-1, 0), (0, 0), (1, 1), (1 << 31, 60), (1 << 70, 60)])
+def test_any_limit(filled, limit, count):
+    """Is taken by every engine, and means the same there."""
+    project, _ = filled
+
+    assert count == len(project.index.run_table(limit=limit))
+    assert count == len(project.index.run_table(limit=limit, sort="-metrics.lr"))
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "99999999999999999999", "1e-400", "0.5"])
+@pytest.mark.parametrize("field", ["exit_code", "seed", "duration_ms", "params.depth"])
+def test_numbers_that_no_column_holds(filled, field, number):
+    """Are compared as numbers all the same."""
+    project, facts = filled
+    count = {
+        sign: len(project.index.run_table(where=f"{field} {sign} {number}")) for sign in ("<", ">", "=", "!=")
+    }
+
+    there = len(project.index.run_table(where=f"{field} != 123456789"))
+    if field != "params.depth":
+        assert there == count["<"] + count[">"] + count["="]
+    assert there == count["="] + count["!="]
+    assert (there > 0) == bool(facts)
 
 
 def test_versions_sort_as_versions(filled):
