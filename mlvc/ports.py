@@ -394,6 +394,13 @@ class Sharing(Protocol):
 class Store(ObjectReader, Protocol):
     """A store: reads as `ObjectReader`, writes through `writer()`."""
 
+    def holdings(self) -> frozenset[bytes]:
+        """Returns ids, of 32 bytes each, of what the store consists of now, such as its packs; reads no data.
+
+        Whatever was here when the store held some of them is here as long as it holds all of these.
+        """
+        ...
+
     def writer(self) -> AbstractContextManager[ObjectWriter]:
         """Begins adding objects.
 

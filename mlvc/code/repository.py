@@ -15,6 +15,7 @@ from mlvc.code import writing
 from mlvc.code.child import GitError, GitObject, git_names, git_objects, git_said, run_git
 from mlvc.code.survey import survey
 from mlvc.errors import MlvcError, NotFoundError, UsageError
+from mlvc.fsio import read_if_there, translate_os_errors
 from mlvc.model.names import encode_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 _COMMITTER = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.MULTILINE)
+_BRANCH = re.compile(rb"ref: refs/heads/([^.\n][^\n]*)\n?")
+"""What the file `HEAD` holds on a branch; where it only stands in, its name begins with a dot, as no branch's does."""
 _WHERE = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
 
 
@@ -115,6 +118,12 @@ class CodeRepository:
 
     def branch(self) -> str | None:
         """Returns the current branch, also an unborn one; None on a detached head."""
+        path = self.git_dir / "HEAD"
+        with translate_os_errors(f"read {path}"):
+            branch = _BRANCH.fullmatch(read_if_there(path) or b"")
+        if branch is not None:
+            return encode_name(branch.group(1))
+        # It is detached, or kept elsewhere, as git's reftables have it.
         done = self._git("symbolic-ref", "--quiet", "--short", "HEAD")
         return encode_name(done.stdout.removesuffix(b"\n")) if done.returncode == 0 else None
 

@@ -25,7 +25,7 @@ import itertools
 import operator
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mlvc.errors import FormatError, VersionError
@@ -36,6 +36,7 @@ __all__ = [
     "Kind",
     "TreeDifference",
     "TreeEntry",
+    "amend_tree",
     "check_name",
     "compare_trees",
     "decode_tree",
@@ -164,6 +165,39 @@ def encode_fields(entries: Iterable[tuple[bytes, Kind, bytes, int]]) -> bytes:
     parts[2::3] = names
     parts[3::3] = map(_TAIL.pack, digests, sizes)
     return b"".join(parts)
+
+
+def amend_tree(before: bytes, changes: Mapping[bytes, tuple[Kind, bytes, int] | None]) -> bytes:
+    """Returns an encoded tree in which some entries are otherwise; what stays is copied and not decoded.
+
+    Args:
+        before: A tree that `decode_tree` takes.
+        changes: By name, the kind, digest and size of what is new or otherwise; None for what is gone.
+
+    Raises:
+        FormatError: A new name is not allowed, or a size is out of range.
+        VersionError: The version of `before` is not known.
+    """
+    count, name_length = _decode_header(before), _NAME_LENGTH.unpack_from
+    parts: list[bytes] = []
+    kept = offset = _HEADER.size
+    for name, change in sorted(changes.items(), key=_NAME_OF):
+        end = offset
+        while offset < len(before):
+            # Nearly all entries are passed here, so nothing is called that could be spared.
+            end = offset + _FIXED_BYTES + name_length(before, offset)[0]
+            if before[offset + _ENTRY.size : end - _TAIL.size] >= name:
+                break
+            offset = end
+        parts.append(before[kept:offset])
+        if offset < end and before[offset + _ENTRY.size : end - _TAIL.size] == name:
+            offset, count = end, count - 1
+        kept = offset
+        if change is not None:
+            # The one after the header.
+            parts.append(encode_fields([(name, *change)])[_HEADER.size :])
+            count += 1
+    return b"".join([_HEADER.pack(_MAGIC, _VERSION, count), *parts, before[kept:]])
 
 
 def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:

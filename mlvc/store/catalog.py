@@ -233,6 +233,11 @@ class Catalog:
         self.raise_failure()
         return tuple(self._table.packs)
 
+    def usable(self) -> frozenset[PackId]:
+        """Returns the packs that are there now and whose indexes can be used."""
+        self.refresh()
+        return frozenset(index.info.id for index in self._table.packs)
+
     def iter_entries(self, index: PackIndex, start: bytes = b"") -> Iterator[Entry]:
         """Yields the entries of one pack in order of id, from the first whose id is not less than `start`.
 

@@ -391,6 +391,13 @@ class LocalStore:
         data = self._records.read_verified(location, ChunkId(wanted.digest))
         return data if wanted.checksum != HEADED else frame(data, wanted._replace(checksum=0))[0]
 
+    def holdings(self) -> frozenset[bytes]:
+        """Returns the ids of the packs; see `ports.Store`.
+
+        A pack never changes, and deltas and recipes count only while the packs of their bases and chunks do.
+        """
+        return frozenset(pack.digest for pack in self.catalog.usable())
+
     def has_blob(self, blob: BlobId) -> bool:
         """Returns whether the blob is here; see `ports.ObjectReader`."""
         return self.has_blobs([blob.digest])

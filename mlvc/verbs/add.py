@@ -97,7 +97,7 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
         # Its line stands in a `.gitignore` that is about to become data itself.
         remove_ignore(repo.root, path)
     added = []
-    with repo.store.writer() as writer:
+    with repo.worktree.storing() as writer:
         before_bytes = 0
         for path in wanted:
             known = lock.entries.get(path)
@@ -108,15 +108,17 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
             stored_bytes = writer.stored_bytes
             added.append(Added(entry, stored_bytes - before_bytes, changed=entry != known))
             before_bytes = stored_bytes
-    changed = [item.entry for item in added if item.changed]
-    after = lock.with_entries(changed, removed=inner)
-    if changed or inner:
-        remember(repo, "add", lock, after)
-    for item in added:
-        add_ignore(repo.root, item.entry.path)
-    if changed or inner:
-        repo.write_lock(after)
-    repo.note_brought([item.entry for item in added], removed=inner)
+        # Only now may the lock name it (promise 2).
+        writer.flush()
+        changed = [item.entry for item in added if item.changed]
+        after = lock.with_entries(changed, removed=inner)
+        if changed or inner:
+            remember(repo, "add", lock, after)
+        for item in added:
+            add_ignore(repo.root, item.entry.path)
+        if changed or inner:
+            repo.write_lock(after)
+        repo.note_brought([item.entry for item in added], removed=inner)
     return AddResult(tuple(added))
 
 

@@ -151,8 +151,12 @@ def _checkout_revision(repo: Repo, rev: str, lock: Lock, *, force: bool) -> Chec
 
 def _try_git(repo: Repo, head: str, sha: str) -> None:
     """Asks git whether it could move to `sha`, so that a refusal costs no data being written twice."""
-    run_git(repo.root, "update-index", "-q", "--refresh")
-    trial = run_git(repo.root, "read-tree", "--dry-run", "-u", "-m", head, sha)
+    question = ("read-tree", "--dry-run", "-u", "-m", head, sha)
+    trial = run_git(repo.root, *question)
+    if trial.returncode != 0:
+        # A file that was touched, and is as it was, counts as edited until git has looked at it.
+        run_git(repo.root, "update-index", "-q", "--refresh")
+        trial = run_git(repo.root, *question)
     if trial.returncode != 0:
         raise CheckoutRefusedError(
             f"git cannot check out {sha[:12]}: {git_said(trial)}",

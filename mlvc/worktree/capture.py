@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind, TreeEntry, check_name, encode_fields
+from mlvc.model.tree import Kind, TreeEntry, amend_tree, check_name, encode_fields
 from mlvc.ports import ObjectReader, ObjectWriter
 from mlvc.worktree.contents import add_contents
+from mlvc.worktree.overlay import Overlay
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory, FileChangedError, kind_of, open_child, special_word
 from mlvc.worktree.statcache import fields_of
@@ -104,7 +106,7 @@ class Capture:
                 self.store_directory(child_fd, child_path, child, previous.child(name))
         unread = seen.unread()
         # What the cache knows counts only if the store has it: it may be another store, or an older one.
-        if not self.store.has_blobs(seen.digests()):
+        if not seen.is_stored and not self.store.has_blobs(seen.digests()):
             unread = [
                 name
                 for name, stamp in seen.entries.items()
@@ -115,9 +117,19 @@ class Capture:
         if seen.tree and self.store.has_tree(tree):
             seen.release()
         else:
-            tree = self.writer.add_encoded_tree(encode_fields(_fields(path, seen)))
+            tree = self.writer.add_encoded_tree(self._encode(path, seen))
             seen.complete(tree.digest)
         return TreeEntry(path.rpartition(b"/")[2], Kind.DIRECTORY, tree, seen.size)
+
+    def _encode(self, path: bytes, seen: Directory) -> bytes:
+        entries = seen.entries
+        if isinstance(entries, Overlay) and not seen.children:
+            before = TreeId(entries.base.tree)
+            changes = dict(_changes(path, entries))
+            # Damaged or missing, it does not keep what is new from being stored.
+            with contextlib.suppress(MlvcError):
+                return amend_tree(self.store.read_encoded_tree(before), changes)
+        return encode_fields(_fields(path, seen))
 
     def _store_files(
         self, fd: int, path: bytes, seen: Directory, names: Sequence[str], previous: Previous
@@ -127,7 +139,17 @@ class Capture:
             stored = add_contents(fd, name, below, self.writer, self.advance, previous.child(name).blob)
             if stored != seen.entries[name]:
                 seen.entries[name] = stored
-                seen.tree, seen.is_cached = b"", False
+                seen.tree, seen.is_cached, seen.is_known = b"", False, False
+
+
+def _changes(path: bytes, entries: Overlay) -> Iterator[tuple[bytes, tuple[Kind, bytes, int] | None]]:
+    """Yields what is otherwise than in the tree that the cache knows, as `amend_tree` takes it."""
+    for name, stamp in entries.changed.items():
+        encoded = os.fsencode(name)
+        kind = None if stamp is None else kind_of(stamp.mode)
+        if stamp is not None and kind is None:
+            raise FileChangedError(path + b"/" + encoded)
+        yield encoded, None if stamp is None or kind is None else (kind, stamp.digest, stamp.size)
 
 
 def _fields(path: bytes, seen: Directory) -> Iterator[tuple[bytes, Kind, bytes, int]]:

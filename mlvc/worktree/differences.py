@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 
 from mlvc.model.ids import BlobId
@@ -70,7 +70,7 @@ class Comparison:
             yield from _all_added(path, child)
 
     def _file(
-        self, dir_fd: int, name: str, path: bytes, recorded: TreeEntry, entries: dict[str, Stamp]
+        self, dir_fd: int, name: str, path: bytes, recorded: TreeEntry, entries: MutableMapping[str, Stamp]
     ) -> Iterator[PathChange]:
         stamp = entries[name]
         kind = kind_of(stamp.mode)

@@ -169,7 +169,7 @@ class Planner:
             else:
                 self._plan_directory(fd, name, below, plan, (want, had))
         if not plan.is_empty:
-            seen.tree, seen.is_cached = b"", False
+            seen.tree, seen.is_cached, seen.is_known = b"", False, False
         return plan
 
     def _plan_new_files(self, path: bytes, plan: DirectoryPlan, target: Mapping[str, Node]) -> set[str]:

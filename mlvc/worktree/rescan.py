@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
+from mlvc.worktree.overlay import Overlay
 from mlvc.worktree.scan import (
     Directory,
     list_directory,
@@ -34,7 +35,9 @@ _WORTH_ENTRIES = 20_000
 
 _TASK_ENTRIES = 2_000
 _ANSWER = struct.Struct("<BII")
-_UNSEEN, _UNCHANGED, _CHANGED = 0, 1, 2
+_UNSEEN, _UNCHANGED, _CHANGED, _AMENDED = 0, 1, 2, 3
+_GONE = Stamp(bytes(68))
+"""Stands in an answer for an entry that is there no more."""
 
 _Answer = tuple[int, str, memoryview]
 
@@ -98,6 +101,13 @@ def _answer(root_fd: int, root: str, path: str, known: CachedDirectory) -> bytes
         listing.directories
     ):
         return _ANSWER.pack(_UNCHANGED, len(names), 0) + names
+    if known.tree and not listing.directories:
+        recall = known.entries.get
+        amended = {name: stamp for name, stamp in listing.entries.items() if recall(name) is not stamp}
+        amended.update(dict.fromkeys(known.entries.keys() - listing.entries.keys(), _GONE))
+        if len(amended) < len(known.entries) // 2:
+            block = encode_directory("", CachedDirectory(dict(sorted(amended.items()))))
+            return _ANSWER.pack(_AMENDED, 0, len(block)) + block
     # A tree is sorted. What comes sorted is sorted again in no time, and here it is done by several processes.
     block = encode_directory("", CachedDirectory(dict(sorted(listing.entries.items()))))
     return _ANSWER.pack(_CHANGED, len(names), len(block)) + names + block
@@ -122,7 +132,17 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
     directories = names.split("\0") if names else []
     if verdict == _UNCHANGED:
         # Without directories in it, all that the cache knows are files.
-        seen = Directory(lambda: _files(cache.load(path)) if directories else cache.load(path))
+        seen = Directory(
+            lambda: (
+                _files(cache.load(path))
+                if directories
+                else Overlay(cache.block(path), cache.summary(path), {})
+            )
+        )
+    elif verdict == _AMENDED:
+        summary = cache.summary(path)
+        seen = Directory(lambda: Overlay(cache.block(path), summary, _amended(block)))
+        seen.is_stored = summary.is_stored
     else:
         seen = Directory(lambda: dict(decode_directory(block).entries))
     for name in directories:
@@ -133,9 +153,16 @@ def _assemble(fd: int, path: str, cache: StatCache, answers: Mapping[str, _Answe
         summary = cache.summary(path)
         if not seen.children:
             seen.tree, seen.size, seen.files, seen.is_cached = summary.tree, summary.size, summary.files, True
+            seen.is_stored = summary.is_stored
         else:
             recognise(seen, cache.get(path), unchanged=len(seen.entries))
     return seen
+
+
+def _amended(block: memoryview) -> dict[str, Stamp | None]:
+    return {
+        name: None if stamp == _GONE else stamp for name, stamp in decode_directory(block).entries.items()
+    }
 
 
 def _files(entries: dict[str, Stamp]) -> dict[str, Stamp]:

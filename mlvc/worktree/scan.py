@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from mlvc import fsio
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
+from mlvc.worktree.overlay import Overlay
 from mlvc.worktree.statcache import (
     NO_DIGEST,
     CachedDirectory,
@@ -105,6 +106,8 @@ class Directory:
         size: The sum of all sizes below; set with `tree`.
         files: The number of files and symlinks below; set with `tree`.
         is_cached: Whether the stat cache holds exactly this already.
+        is_known: Whether the stat cache knows all entries, and a tree of them with directories as they were.
+        is_stored: Whether the store has all whose digests were known when this was seen, but directories.
     """
 
     __slots__ = (
@@ -114,19 +117,21 @@ class Directory:
         "children",
         "files",
         "is_cached",
+        "is_known",
+        "is_stored",
         "leftovers",
         "size",
         "tree",
     )
 
-    def __init__(self, load: Callable[[], dict[str, Stamp]] = dict) -> None:
+    def __init__(self, load: Callable[[], MutableMapping[str, Stamp]] = dict) -> None:
         """Begins without children.
 
         Args:
             load: Returns the entries, once they are asked for.
         """
         self._load = load
-        self._entries: dict[str, Stamp] | None = None
+        self._entries: MutableMapping[str, Stamp] | None = None
         self._unread: list[str] | None = None
         self.children: dict[str, Directory] = {}
         self.leftovers: Sequence[str] = ()
@@ -134,9 +139,11 @@ class Directory:
         self.size = 0
         self.files = 0
         self.is_cached = False
+        self.is_known = False
+        self.is_stored = False
 
     @property
-    def entries(self) -> dict[str, Stamp]:
+    def entries(self) -> MutableMapping[str, Stamp]:
         """Everything in it but directories, to be kept up to date; the digest of a stamp is empty if not known."""
         if self._entries is None:
             self._entries = self._load()
@@ -148,6 +155,8 @@ class Directory:
         All entries are looked at the first time alone: which have no digest is known by then, and later ones have one.
         """
         entries = self.entries
+        if isinstance(entries, Overlay):
+            return entries.unread()
         if self._unread is None:
             digests = digests_of(entries.values())
             self._unread = [
@@ -169,7 +178,8 @@ class Directory:
         self.is_cached = self.is_cached and self.tree == tree
         self.tree = tree
         entries, children = self.entries, self.children.values()
-        self.size = total_size(entries.values()) + sum(child.size for child in children)
+        size = entries.total_size() if isinstance(entries, Overlay) else total_size(entries.values())
+        self.size = size + sum(child.size for child in children)
         self.files = len(entries) + sum(child.files for child in children)
 
 
@@ -366,14 +376,22 @@ def recognise(seen: Directory, known: CachedDirectory, *, unchanged: int) -> Non
         return
     if seen.leftovers:
         return  # A checkout has to come here.
+    seen.is_known = unchanged == len(seen.entries)
     for name, child in seen.children.items():
         stamp = known.entries.get(name)
         unchanged += bool(child.tree) and stamp is not None and stamp.digest == child.tree
     if unchanged == len(known.entries):
         seen.tree, seen.size, seen.files, seen.is_cached = known.tree, known.size, known.files, True
+        seen.is_stored = known.is_stored
 
 
-def remember(cache: StatCache, path: str, seen: Directory, now: int | None) -> None:
+def remember(
+    cache: StatCache,
+    path: str,
+    seen: Directory,
+    now: int | None,
+    has_blobs: Callable[[Sequence[bytes]], bool] | None = None,
+) -> None:
     """Makes the stat cache know what was seen of a whole directory, and no more than can be trusted.
 
     Args:
@@ -382,21 +400,55 @@ def remember(cache: StatCache, path: str, seen: Directory, now: int | None) -> N
         seen: The directory, with the digests that were found out.
         now: `cache.now()` from before the contents were read. An entry that changed at that time or after is not
             remembered: a second change within the same time stamp would not show.
+        has_blobs: Tells whether the store has all blobs of some digests; without it nothing new counts as stored.
     """
     if now is None:
         return
-    known: dict[str, CachedDirectory | None] = {}
-    _collect(path, seen, now, known)
+    known: dict[str, CachedDirectory | bytes | None] = {}
+    _collect(path, seen, now, known, has_blobs)
     cache.replace(path, known)
 
 
-def _collect(path: str, seen: Directory, now: int, known: dict[str, CachedDirectory | None]) -> None:
+def _collect(
+    path: str,
+    seen: Directory,
+    now: int,
+    known: dict[str, CachedDirectory | bytes | None],
+    has_blobs: Callable[[Sequence[bytes]], bool] | None,
+) -> None:
     for name, child in seen.children.items():
-        _collect(f"{path}/{name}", child, now, known)
-    if seen.is_cached:
+        _collect(f"{path}/{name}", child, now, known, has_blobs)
+    if seen.is_cached or (seen.is_known and not seen.tree):
+        # Of directories in it that are otherwise now, the cache will see that they are.
         known[path] = None
         return
-    entries: Mapping[str, Stamp] = seen.entries
+    entries = seen.entries
+    if isinstance(entries, Overlay) and not seen.children:
+        known[path] = _amend(path, seen, entries, now, has_blobs)
+    else:
+        known[path] = _describe(seen, entries, now)
+
+
+def _amend(
+    path: str,
+    seen: Directory,
+    entries: Overlay,
+    now: int,
+    has_blobs: Callable[[Sequence[bytes]], bool] | None,
+) -> bytes | None:
+    """Returns the block of a directory of which the cache knows most; None where nothing was learned."""
+    stamps = {name: stamp for name, stamp in entries.changed.items() if stamp is not None}
+    digests = [stamp.digest for stamp in stamps.values() if stamp.digest]
+    if not digests and not seen.tree:
+        # What the cache has of files that are otherwise now does no harm, and of all others it is right.
+        return None
+    without = {name: None for name, stamp in stamps.items() if not stamp.digest or stamp.ctime_ns >= now}
+    is_stored = seen.is_stored and has_blobs is not None and has_blobs(digests)
+    directory = CachedDirectory({}, b"" if without else seen.tree, seen.size, seen.files, is_stored)
+    return entries.encode(path, directory, without)
+
+
+def _describe(seen: Directory, entries: Mapping[str, Stamp], now: int) -> CachedDirectory:
     if not all_settled(entries.values(), now):
         entries = {name: stamp for name, stamp in entries.items() if stamp.digest and stamp.ctime_ns < now}
     tree = seen.tree if len(entries) == len(seen.entries) else b""
@@ -405,4 +457,4 @@ def _collect(path: str, seen: Directory, now: int, known: dict[str, CachedDirect
             name: Stamp.of_directory(child.size, child.tree) for name, child in seen.children.items()
         }
         entries = {**entries, **directories}
-    known[path] = CachedDirectory(entries, tree, seen.size, seen.files)
+    return CachedDirectory(entries, tree, seen.size, seen.files)

@@ -4,18 +4,21 @@ One flat file, read whole and decoded directory by directory on demand, integers
 
     offset  size  field
     0       8     magic "MLVCSTAT"
-    8       2     version, 2
+    8       2     version, 3
     10      8     xxh3 (64 bits) of everything that follows
     18      16    the system's start in which it was saved; zeros where that is not known
     34      8     when it was saved, in nanoseconds of the file system's clock
     42      1     1 if a file may have changed shortly before that
-    43      ...   directories, to the end of the file
+    43      4     number of ids h
+    47      32 h  ids of what the store held (`ports.Store.holdings`), sorted
+    ...     ...   directories, to the end of the file
 
     directory   size  field
                 4     length of the path (relative to the work tree), p
                 4     length of the names, n
                 4     number of entries, e
-                1     1 if the id of its tree is known, else 0
+                1     bit 0: the id of its tree is known; bit 1: the store that held all ids of the header had
+                      everything that the entries name but directories
                 32    that id, or zeros
                 8     sum of the sizes of all files below
                 8     number of files and symlinks below
@@ -36,6 +39,7 @@ Format page: docs/format/statcache.md
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import stat
@@ -57,20 +61,26 @@ __all__ = [
     "all_settled",
     "decode_directory",
     "digests_of",
+    "encode_block",
     "encode_directory",
     "fields_of",
     "iter_stamps",
+    "names_and_stamps",
     "pack_status",
     "total_size",
 ]
 
 _MAGIC = b"MLVCSTAT"
-_VERSION = 2
+_VERSION = 3
 _HEADER = struct.Struct("<8sHQ")
 _SAVED = struct.Struct("<16sqB")
+_HELD = struct.Struct("<I")
+_HELD_BYTES = 32
 _WRITTEN_OUT_NS = 600 * 10**9
 """Linux begins to write out a changed page after 30 s (`vm.dirty_expire_centisecs`); a busy disk takes its time."""
 _DIRECTORY = struct.Struct("<IIIB32sQQ")
+_FLAGS_AT = 12
+_HAS_TREE, _IS_STORED = 1, 2
 _STATUS = struct.Struct("<IQqqQ")
 _MODE = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
@@ -151,7 +161,7 @@ def fields_of(stamps: Iterable[Stamp]) -> Iterator[tuple[int, int, bytes]]:
     return _FIELDS.iter_unpack(b"".join(stamps))
 
 
-def total_size(stamps: Iterable[Stamp]) -> int:
+def total_size(stamps: Iterable[bytes | memoryview]) -> int:
     """Returns the sum of all sizes: a tenth of the time that `Stamp.size` of each takes."""
     return sum(itertools.chain.from_iterable(_SIZES.iter_unpack(b"".join(stamps))))
 
@@ -172,12 +182,14 @@ class CachedDirectory:
         tree: The digest of its tree if it held exactly `entries`; empty where that is not known.
         size: The sum of the sizes of all files below; meaningful with `tree`.
         files: The number of files and symlinks below; meaningful with `tree`.
+        is_stored: Whether the store has everything that `entries` name but directories, after `StatCache.believe`.
     """
 
     entries: Mapping[str, Stamp] = field(default_factory=dict)
     tree: bytes = b""
     size: int = 0
     files: int = 0
+    is_stored: bool = False
 
 
 EMPTY = CachedDirectory()
@@ -194,6 +206,7 @@ class StatCache:
         self._encoded: dict[str, memoryview] = {}
         self._decoded: dict[str, CachedDirectory] = {}
         self._changed = False
+        self._holdings: frozenset[bytes] = frozenset()
         self._saved_ns: int | None = None
         """When what is young in the file was saved; None where nothing is, or where that was looked at before."""
         self._load()
@@ -220,13 +233,50 @@ class StatCache:
 
     def summary(self, path: str) -> CachedDirectory:
         """Returns what is known of a directory that `sizes_below` named, without its entries; decodes nothing."""
-        _path_length, _names_length, _count, has_tree, tree, size, files = _DIRECTORY.unpack_from(
-            self._encoded[path]
-        )
-        return CachedDirectory({}, tree if has_tree else b"", size, files)
+        return _decode_header(self._encoded[path])
 
-    def replace(self, path: str, directories: Mapping[str, CachedDirectory | None]) -> None:
-        """Makes `directories` all that is known at and below `path`; None keeps what was known of one."""
+    def block(self, path: str) -> memoryview:
+        """Returns a directory that `sizes_below` named as it stands in the file."""
+        return self._encoded[path]
+
+    def believe(self, holdings: frozenset[bytes]) -> bool:
+        """Takes note of what the store holds now, by which `is_stored` of any directory counts from here on.
+
+        Returns:
+            Whether it still holds all that it held before; where not, no directory is known to be stored any more.
+        """
+        holds_all = self._holdings <= holdings
+        if not holds_all:
+            for path, block in self._encoded.items():
+                self._encoded[path] = _with_flags(block, block[_FLAGS_AT] & ~_IS_STORED)
+            self._decoded = {
+                path: dataclasses.replace(known, is_stored=False)
+                for path, known in self._decoded.items()
+                if path not in self._encoded
+            }
+            self._changed = True
+        self._holdings = holdings
+        return holds_all
+
+    def note_stored(self, path: str) -> None:
+        """Takes note that what the directories at and below `path` name is stored, in what `believe` was told last."""
+        below = path + "/"
+        for name, known in list(self._decoded.items()):
+            if name not in self._encoded and (name == path or name.startswith(below)):
+                self._set(name, dataclasses.replace(known, is_stored=True))
+        for name, block in self._encoded.items():
+            if (name == path or name.startswith(below)) and not block[_FLAGS_AT] & _IS_STORED:
+                self._encoded[name] = _with_flags(block, block[_FLAGS_AT] | _IS_STORED)
+                self._decoded.pop(name, None)
+                self._changed = True
+
+    def replace(self, path: str, directories: Mapping[str, CachedDirectory | bytes | None]) -> None:
+        """Makes `directories` all that is known at and below `path`.
+
+        Args:
+            path: Of a directory.
+            directories: What is known of each, as such or as `encode_block` returned it; None keeps what was known.
+        """
         below = path + "/"
         for known in (self._encoded, self._decoded):
             for name in [name for name in known if name == path or name.startswith(below)]:
@@ -234,7 +284,11 @@ class StatCache:
                     del known[name]
                     self._changed = True
         for name, directory in directories.items():
-            if directory is not None:
+            if isinstance(directory, bytes):
+                self._decoded.pop(name, None)
+                self._encoded[name] = memoryview(directory)
+                self._changed = True
+            elif directory is not None:
                 self._set(name, directory)
 
     def set_file(self, parent: str, name: str, stamp: Stamp | None) -> None:
@@ -281,7 +335,13 @@ class StatCache:
         now, is_young = self.now(), self._changed
         if now is None or (not is_young and not self._is_written_out(now)):
             return
-        saved = _SAVED.pack(fsio.boot_id(), now, is_young)
+        saved = b"".join(
+            [
+                _SAVED.pack(fsio.boot_id(), now, is_young),
+                _HELD.pack(len(self._holdings)),
+                *sorted(self._holdings),
+            ]
+        )
         checksum = xxhash.xxh3_64(saved)
         for block in self._blocks():
             checksum.update(block)
@@ -307,14 +367,18 @@ class StatCache:
             data = self._path.read_bytes()
         except OSError:
             return
-        if len(data) < _HEADER.size + _SAVED.size:
+        if len(data) < _HEADER.size + _SAVED.size + _HELD.size:
             return
         magic, version, checksum = _HEADER.unpack_from(data)
         body = memoryview(data)[_HEADER.size :]
         if magic != _MAGIC or version != _VERSION or xxhash.xxh3_64_intdigest(body) != checksum:
             return
         boot, saved_ns, is_young = _SAVED.unpack_from(body)
-        offset = _SAVED.size
+        held_start = _SAVED.size + _HELD.size
+        offset = held_start + _HELD.unpack_from(body, _SAVED.size)[0] * _HELD_BYTES
+        self._holdings = frozenset(
+            bytes(body[start : start + _HELD_BYTES]) for start in range(held_start, offset, _HELD_BYTES)
+        )
         while offset < len(body):
             path_length, names_length, entries, *_rest = _DIRECTORY.unpack_from(body, offset)
             path_start = offset + _DIRECTORY.size
@@ -337,28 +401,59 @@ class StatCache:
         self._changed = True
 
 
+def _decode_header(block: memoryview) -> CachedDirectory:
+    """Returns a directory without its entries."""
+    _path_length, _names_length, _count, flags, tree, size, files = _DIRECTORY.unpack_from(block)
+    return CachedDirectory({}, tree if flags & _HAS_TREE else b"", size, files, bool(flags & _IS_STORED))
+
+
+def _with_flags(block: memoryview, flags: int) -> memoryview:
+    changed = bytearray(block)
+    changed[_FLAGS_AT] = flags
+    return memoryview(changed)
+
+
+def names_and_stamps(block: memoryview) -> tuple[bytes, memoryview]:
+    """Returns the names in a directory's block, separated by NUL, and their stamps, one after the other."""
+    path_length, names_length, *_rest = _DIRECTORY.unpack_from(block)
+    start = _DIRECTORY.size + path_length
+    return bytes(block[start : start + names_length]), block[start + names_length :]
+
+
 def decode_directory(block: memoryview) -> CachedDirectory:
     """Returns what a directory's block in the file says."""
-    path_length, names_length, _count, has_tree, tree, size, files = _DIRECTORY.unpack_from(block)
-    names_start = _DIRECTORY.size + path_length
-    entries_start = names_start + names_length
-    names = os.fsdecode(bytes(block[names_start:entries_start])).split("\0")
-    stamps = iter_stamps(block[entries_start:])
+    encoded, stamps = names_and_stamps(block)
+    names = os.fsdecode(encoded).split("\0")
     # An empty directory splits into one empty name, which the missing stamp drops.
-    return CachedDirectory(dict(zip(names, stamps, strict=False)), tree if has_tree else b"", size, files)
+    entries = dict(zip(names, iter_stamps(stamps), strict=False))
+    return dataclasses.replace(_decode_header(block), entries=entries)
 
 
 def encode_directory(path: str, directory: CachedDirectory) -> bytes:
     """Returns a directory's block."""
-    encoded_path = os.fsencode(path)
     names = os.fsencode("\0".join(directory.entries))
+    return encode_block(path, names, b"".join(directory.entries.values()), directory)
+
+
+def encode_block(
+    path: str, names: bytes | bytearray, stamps: bytes | bytearray, directory: CachedDirectory
+) -> bytes:
+    """Returns a directory's block.
+
+    Args:
+        path: Of the directory.
+        names: Of its entries, separated by NUL.
+        stamps: Theirs, one after the other.
+        directory: Says the rest; its entries do not count.
+    """
+    encoded_path = os.fsencode(path)
     fixed = _DIRECTORY.pack(
         len(encoded_path),
         len(names),
-        len(directory.entries),
-        bool(directory.tree),
+        len(stamps) // _ENTRY.size,
+        (_HAS_TREE if directory.tree else 0) | (_IS_STORED if directory.is_stored else 0),
         directory.tree or NO_DIGEST,
         directory.size,
         directory.files,
     )
-    return b"".join([fixed, encoded_path, names, *directory.entries.values()])
+    return b"".join([fixed, encoded_path, names, stamps])

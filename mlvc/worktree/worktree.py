@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mlvc import fsio
-from mlvc.errors import NotFoundError, UnsavedError
+from mlvc.errors import MlvcError, NotFoundError, UnsavedError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath, check_path
 from mlvc.model.names import encode_name
@@ -111,10 +111,29 @@ class Worktree:
         self._journal_path = state_dir / "saved.log"
         self._store = store
         self._reporter = reporter
+        self._captured: list[bytes] | None = None
 
     @cached_property
     def _cache(self) -> StatCache:
         return StatCache(self._cache_path)
+
+    @contextlib.contextmanager
+    def storing(self) -> Iterator[ObjectWriter]:
+        """Begins storing, as `Store.writer` does, and remembers what is captured with that writer as stored.
+
+        The stat cache is written once, at the end. It is many times as large as what usually changed, and whoever
+        syncs anything after it was written has to wait for it.
+        """
+        self._captured = []
+        try:
+            with self._store.writer() as writer:
+                yield writer
+            if self._cache.believe(self._store.holdings()):
+                for path in self._captured:
+                    self._cache.note_stored(os.fsdecode(path))
+        finally:
+            self._captured = None
+            self._cache.save()
 
     def capture(self, path: bytes, writer: ObjectWriter, previous: TrackedPath | None = None) -> TrackedPath:
         """Stores what stands at `path` and returns its entry, without a run.
@@ -135,6 +154,7 @@ class Worktree:
             FileUnreadableError: A file cannot be read.
         """
         check_path(path)
+        self._cache.believe(self._store.holdings())
         now = self._cache.now()
         with self._at(path) as (fd, name):
             seen = self._look(fd, [name], path.rpartition(b"/")[0])
@@ -147,6 +167,8 @@ class Worktree:
             else:
                 raise PathMissingError(path)
         self._remember(_rooted(path, seen), [path], now)
+        if self._captured is not None and entry.kind is Kind.DIRECTORY:
+            self._captured.append(path)
         return entry
 
     def _capture_directory(
@@ -237,6 +259,7 @@ class Worktree:
         paths = sorted(target.keys() | current.keys())
         for path in paths:
             check_path(path)
+        self._cache.believe(self._store.holdings())
         with _opened_root(self._root) as fd:
             planner = Planner(self._store)
             wanted: Mapping[str, Node] = lay_over(self._store, nest(target), overlay)
@@ -256,7 +279,7 @@ class Worktree:
                     written = write_out(fd, plan, self._store, task.advance, self._link)
                     applier.apply(fd, b"", plan)
                 finally:
-                    self._remember(seen, paths, self._settled())
+                    self._remember(seen, paths, self._settled(), self._has_blobs())
         return MaterialiseResult(written + applier.written, applier.deleted, planner.unchanged, saved)
 
     def remove(self, entry: TrackedPath, writer: ObjectWriter, *, force: bool = False) -> MaterialiseResult:
@@ -393,7 +416,13 @@ class Worktree:
             append_saved(self._journal_path, saved)
         return tuple(saved)
 
-    def _remember(self, seen: Directory, paths: Iterable[bytes], now: int | None) -> None:
+    def _remember(
+        self,
+        seen: Directory,
+        paths: Iterable[bytes],
+        now: int | None,
+        has_blobs: Callable[[Sequence[bytes]], bool] | None = None,
+    ) -> None:
         """Makes the stat cache know what `seen`, of the root, tells about some paths."""
         if now is None:
             return
@@ -406,11 +435,19 @@ class Worktree:
                 continue
             child, stamp = directory.children.get(name), directory.entries.get(name)
             if child is not None:
-                remember(self._cache, os.fsdecode(path), child, now)
+                remember(self._cache, os.fsdecode(path), child, now, has_blobs)
             else:
                 trusted = stamp is not None and stamp.digest and stamp.ctime_ns < now
                 self._cache.set_file("/".join(parents), name, stamp if trusted else None)
-        self._cache.save()
+        if self._captured is None:
+            self._cache.save()
+
+    def _has_blobs(self) -> Callable[[Sequence[bytes]], bool] | None:
+        """Returns what tells whether the store has blobs; None where it lost some meanwhile, or cannot tell."""
+        try:
+            return self._store.has_blobs if self._cache.believe(self._store.holdings()) else None
+        except MlvcError:
+            return None
 
     def _settled(self) -> int | None:
         """Returns a time stamp that is later than everything written until now, if the clock ticks soon enough."""

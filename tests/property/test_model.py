@@ -4,17 +4,27 @@ import contextlib
 import dataclasses
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlvc.errors import FormatError, MlvcError
+from mlvc.errors import FormatError, MlvcError, VersionError
 from mlvc.model.canonical import decode_canonical, encode_canonical
 from mlvc.model.ids import BlobId, EnvironmentId, PlanId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath, check_path, decode_lock, encode_lock
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Code, Commit, Run, decode_object
 from mlvc.model.series import Series, decode_series, encode_series
-from mlvc.model.tree import Kind, TreeEntry, check_name, compare_trees, decode_tree, encode_tree, ids_below
+from mlvc.model.tree import (
+    Kind,
+    TreeEntry,
+    amend_tree,
+    check_name,
+    compare_trees,
+    decode_tree,
+    encode_tree,
+    ids_below,
+)
 
 digests = st.binary(min_size=32, max_size=32)
 counts = st.integers(0, (1 << 63) - 1)
@@ -134,6 +144,32 @@ def test_comparing_trees_is_decoding_both(common, others, data):
         assert [entry for entry in entries if entry not in common] == difference.after
         assert [entry for entry in decode_tree(before) if entry not in entries] == difference.before
         assert len(entries) - len(difference.after) == difference.equal
+
+
+@given(
+    st.lists(tree_entries(), max_size=8, unique_by=lambda entry: entry.name),
+    st.lists(tree_entries(), max_size=4, unique_by=lambda entry: entry.name),
+    st.data(),
+)
+def test_amending_a_tree_is_encoding_it_anew(entries, others, data):
+    """Replaced, new and removed entries, and names that are not there, give the encoding of what then is."""
+    gone = data.draw(st.lists(st.sampled_from([*entries, *others]), unique=True) if entries else st.just([]))
+    changes = {entry.name: (entry.kind, entry.id.digest, entry.size_bytes) for entry in others}
+    changes |= {entry.name: None for entry in gone}
+    after = {entry.name: entry for entry in (*entries, *others) if changes.get(entry.name, ()) is not None}
+    assert encode_tree(after.values()) == amend_tree(encode_tree(entries), changes)
+
+
+def test_amending_refuses_what_encoding_refuses():
+    """A name that could reach outside, a size that does not fit, a tree that is cut short or of another version."""
+    tree = encode_tree([TreeEntry(b"a", Kind.FILE, BlobId(bytes(32)), 1)])
+    for name, size in ((b"..", 1), (b"x/y", 1), (b".git", 1), (b"b", -1), (b"b", 1 << 63)):
+        with pytest.raises(FormatError):
+            amend_tree(tree, {name: (Kind.FILE, bytes(32), size)})
+    with pytest.raises(FormatError):
+        amend_tree(tree[:13], {})
+    with pytest.raises(VersionError):
+        amend_tree(tree[:8] + b"\x02" + tree[9:], {})
 
 
 @given(

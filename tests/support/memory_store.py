@@ -39,6 +39,9 @@ class MemoryStore:
         except KeyError:
             raise ObjectMissingError(object_id) from None
 
+    def holdings(self) -> frozenset[bytes]:
+        return frozenset(object_id.digest for object_id in self.objects)
+
     def has_blob(self, blob: BlobId) -> bool:
         return blob in self.objects
 

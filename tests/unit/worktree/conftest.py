@@ -55,8 +55,9 @@ class Place:
         return file
 
     def capture(self, path):
-        with self.store.writer() as writer:
-            return self.worktree.capture(os.fsencode(path), writer)
+        worktree = self.worktree
+        with worktree.storing() as writer:
+            return worktree.capture(os.fsencode(path), writer)
 
     def differences(self, entry):
         return [(change.path, change.change) for change in self.worktree.differences(entry)]
