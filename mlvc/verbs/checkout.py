@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mlvc.code.child import git_said, run_git
@@ -63,18 +63,6 @@ def checkout(
         return _checkout_revision(repo, rev, lock, force=force)
 
 
-def _bring(
-    repo: Repo,
-    target: Mapping[bytes, TrackedPath],
-    current: Mapping[bytes, TrackedPath],
-    *,
-    force: bool,
-    replacing: Callable[[Sequence[TrackedPath]], None] | None = None,
-) -> MaterialiseResult:
-    with repo.store.writer() as writer:
-        return repo.worktree.materialise(target, current, force=force, writer=writer, replacing=replacing)
-
-
 def _remembering(
     repo: Repo, before: Lock, after: Lock, sha: str | None = None
 ) -> Callable[[Sequence[TrackedPath]], None]:
@@ -96,7 +84,9 @@ def _bring_all(
 ) -> MaterialiseResult:
     """Makes the files those of a lock; files that only what was brought before has are deleted."""
     brought = repo.brought().entries
-    result = _bring(repo, target.entries, brought or target.entries, force=force, replacing=replacing)
+    result = repo.worktree.materialise(
+        target.entries, brought or target.entries, force=force, replacing=replacing
+    )
     repo.note_brought(target.entries.values(), removed=brought.keys() - target.entries.keys())
     return result
 
@@ -114,7 +104,8 @@ def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force:
         inner = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in whole)]
         tracked = lock_of(repo, rev).entries
         after = lock.with_entries((tracked.get(entry.path, entry) for entry in whole), removed=inner)
-    result = _bring(repo, target, current, force=force, replacing=_remembering(repo, lock, after))
+    keep = _remembering(repo, lock, after)
+    result = repo.worktree.materialise(target, current, force=force, replacing=keep)
     if rev is not None:
         for entry in whole:
             add_ignore(repo.root, entry.path)

@@ -87,13 +87,12 @@ def _bring(
         return
     target = {path: after[path] for path in changed if path in after}
     current = {path: before[path] for path in changed if path in before}
-    with repo.store.writer() as writer:
-        try:
-            repo.worktree.materialise(target, current, force=False, writer=writer)
-        except UnsavedFilesError as exc:
-            # To repeat git's command would not help.
-            exc.hint = "`mlvc checkout --force` saves them first and goes on; `mlvc add` keeps them instead"
-            raise
+    try:
+        repo.worktree.materialise(target, current, force=False)
+    except UnsavedFilesError as exc:
+        # To repeat git's command would not help.
+        exc.hint = "`mlvc checkout --force` saves them first and goes on; `mlvc add` keeps them instead"
+        raise
     repo.note_brought(target.values(), removed=current.keys() - target.keys())
 
 

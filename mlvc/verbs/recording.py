@@ -235,9 +235,7 @@ def _record(
     with repo.editing():
         with repo.store.writer() as writer:
             if outcome.outputs is not None:
-                repo.worktree.materialise(
-                    {entry.path: entry for entry in outputs}, {}, force=True, writer=writer
-                )
+                repo.worktree.materialise({entry.path: entry for entry in outputs}, {}, force=True)
             changed = _changed_inputs(repo, run, writer) if outcome.outputs is None else ()
             with outcome.log.open("rb") as file:
                 log_id, log_bytes = writer.add_stream(file)
@@ -331,8 +329,8 @@ def _unstable(
 
 
 def _put(repo: Repo, wanted: Mapping[bytes, TrackedPath], there: Mapping[bytes, TrackedPath]) -> None:
-    with repo.editing(), repo.store.writer() as writer:
-        repo.worktree.materialise(wanted, there, force=True, writer=writer)
+    with repo.editing():
+        repo.worktree.materialise(wanted, there, force=True)
 
 
 def _changed_inputs(repo: Repo, run: Run, writer: ObjectWriter) -> tuple[TrackedPath, ...]:
@@ -376,13 +374,11 @@ def _track(repo: Repo, run: Run) -> None:
 def _restore(repo: Repo, prepared: Prepared, cached: Run) -> RunResult:
     lock = repo.read_lock()
     with repo.editing():
-        with repo.store.writer() as writer:
-            repo.worktree.materialise(
-                {entry.path: entry for entry in cached.outputs},
-                {path: lock.entries[path] for path in prepared.output_paths if path in lock.entries},
-                force=True,
-                writer=writer,
-            )
+        repo.worktree.materialise(
+            {entry.path: entry for entry in cached.outputs},
+            {path: lock.entries[path] for path in prepared.output_paths if path in lock.entries},
+            force=True,
+        )
         _track(repo, cached)
     return RunResult(cached, cached.exit_code, cached=True)
 

@@ -56,14 +56,12 @@ def remove(repo: Repo, arguments: Sequence[str], *, cached: bool, force: bool) -
         if cached:
             remember(repo, "rm", lock, after)
         else:
-            with repo.store.writer() as writer:
-                deleted = repo.worktree.materialise(
-                    {},
-                    entries,
-                    force=force,
-                    writer=writer,
-                    replacing=lambda files: remember(repo, "rm", lock, after, files),
-                ).deleted
+            deleted = repo.worktree.materialise(
+                {},
+                entries,
+                force=force,
+                replacing=lambda files: remember(repo, "rm", lock, after, files),
+            ).deleted
         for path in entries:
             remove_ignore(repo.root, path)
         # Files that are no more mlvc's are not for a checkout to delete.

@@ -175,8 +175,7 @@ def _take(
             remember(repo, "checkout", after, after, files)
 
     try:
-        with repo.store.writer() as writer:
-            result = repo.worktree.materialise(target, current, force=force, writer=writer, replacing=keep)
+        result = repo.worktree.materialise(target, current, force=force, replacing=keep)
     except MissingObjectsError:
         # It is decided all the same, as after a merge without conflicts; with marks in the lock nothing can be pulled.
         repo.write_lock(after, left)

@@ -171,27 +171,15 @@ def _bring_back(repo: Repo, journal: UndoJournal, record: UndoRecord) -> Materia
             )
             journal.append(taken, _oldest(repo), is_undone=True)
 
-    with repo.store.writer() as writer:
-        result = repo.worktree.materialise(
-            record.before.entries,
-            after.entries,
-            force=False,
-            writer=writer,
-            overlay=record.replaced,
-            replacing=keep,
-        )
-        if record.head is not None:
-            try:
-                repo.code.checkout(record.head, environment=HOOK_TOKEN)
-            except MlvcError:
-                repo.worktree.materialise(
-                    after.entries,
-                    record.before.entries,
-                    force=True,
-                    writer=writer,
-                    overlay=replaced,
-                )
-                raise
+    result = repo.worktree.materialise(
+        record.before.entries, after.entries, force=False, overlay=record.replaced, replacing=keep
+    )
+    if record.head is not None:
+        try:
+            repo.code.checkout(record.head, environment=HOOK_TOKEN)
+        except MlvcError:
+            repo.worktree.materialise(after.entries, record.before.entries, force=True, overlay=replaced)
+            raise
     return result
 
 

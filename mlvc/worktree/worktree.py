@@ -231,7 +231,6 @@ class Worktree:
         current: Mapping[bytes, TrackedPath],
         *,
         force: bool,
-        writer: ObjectWriter,
         overlay: Mapping[bytes, TrackedPath] = MappingProxyType({}),
         replacing: Callable[[Sequence[TrackedPath]], None] | None = None,
     ) -> MaterialiseResult:
@@ -239,12 +238,13 @@ class Worktree:
 
         Only what differs is written. Files of `current` that `target` lacks are deleted; files in neither are left
         alone unless one stands where another must. Bytes that are in no object are never overwritten or deleted.
+        The caller keeps what is in the store from being deleted meanwhile.
 
         Args:
             target: The wanted entries by path.
             current: The entries that the files were brought by.
-            force: Store unsaved bytes first, name them in the journal, and go on.
-            writer: Where `force` stores them; flushed before the first file is touched.
+            force: Store unsaved bytes first, name them in the journal, and go on; they are durable before the first
+                file is touched.
             overlay: Files and links that shall stand in or beside what `target` says, in place of what it has there.
             replacing: Told, when everything was checked and before the first file is touched, which files and links
                 that are not what `current` says will be changed or deleted; all of them are in objects by then.
@@ -270,7 +270,7 @@ class Worktree:
                 raise MissingObjectsError(planner.missing)
             if planner.risks and not force:
                 raise UnsavedFilesError([risk.path for risk in planner.risks])
-            saved = self._save_risks(planner.risks, writer)
+            saved = self._save_risks(planner.risks)
             if replacing is not None:
                 replacing([_as_tracked(path, stamp) for path, stamp in planner.replaced])
             with self._reporter.task("writing files", total=planner.write_bytes, unit="bytes") as task:
@@ -282,13 +282,13 @@ class Worktree:
                     self._remember(seen, paths, self._settled(), self._has_blobs())
         return MaterialiseResult(written + applier.written, applier.deleted, planner.unchanged, saved)
 
-    def remove(self, entry: TrackedPath, writer: ObjectWriter, *, force: bool = False) -> MaterialiseResult:
+    def remove(self, entry: TrackedPath, *, force: bool = False) -> MaterialiseResult:
         """Deletes the files of an entry; those in its directories that are not part of it stay.
 
         Raises:
             UnsavedFilesError: A file holds bytes that are in no object, and `force` is off.
         """
-        return self.materialise({}, {entry.path: entry}, force=force, writer=writer)
+        return self.materialise({}, {entry.path: entry}, force=force)
 
     def save_existing(self, paths: Iterable[bytes], writer: ObjectWriter) -> Mapping[bytes, TrackedPath]:
         """Stores what stands at each of the paths and names it in the journal (promise 5).
@@ -402,18 +402,19 @@ class Worktree:
                 seen.entries[name] = Stamp.of(status)
         return seen
 
-    def _save_risks(self, risks: Sequence[Risk], writer: ObjectWriter) -> tuple[TrackedPath, ...]:
+    def _save_risks(self, risks: Sequence[Risk]) -> tuple[TrackedPath, ...]:
+        if not risks:
+            return ()
         saved = []
-        for risk in risks:
-            with self._at(risk.path) as (fd, name):
-                stamp = add_contents(fd, name, risk.path, writer, lambda _amount: None)
-            kind = kind_of(stamp.mode)
-            if kind is None or stamp != risk.stamp:
-                raise FileChangedError(risk.path)
-            saved.append(TrackedPath(risk.path, kind, BlobId(stamp.digest), 1, stamp.size))
-        if saved:
-            writer.flush()
-            append_saved(self._journal_path, saved)
+        with self._store.writer() as writer:
+            for risk in risks:
+                with self._at(risk.path) as (fd, name):
+                    stamp = add_contents(fd, name, risk.path, writer, lambda _amount: None)
+                kind = kind_of(stamp.mode)
+                if kind is None or stamp != risk.stamp:
+                    raise FileChangedError(risk.path)
+                saved.append(TrackedPath(risk.path, kind, BlobId(stamp.digest), 1, stamp.size))
+        append_saved(self._journal_path, saved)
         return tuple(saved)
 
     def _remember(

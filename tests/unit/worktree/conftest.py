@@ -63,13 +63,9 @@ class Place:
         return [(change.path, change.change) for change in self.worktree.differences(entry)]
 
     def materialise(self, target=(), current=(), *, force=False):
-        with self.store.writer() as writer:
-            return self.worktree.materialise(
-                {entry.path: entry for entry in target},
-                {entry.path: entry for entry in current},
-                force=force,
-                writer=writer,
-            )
+        return self.worktree.materialise(
+            {entry.path: entry for entry in target}, {entry.path: entry for entry in current}, force=force
+        )
 
     def bytes_read(self, call):
         """How many bytes of files a call read or wrote."""

@@ -178,12 +178,11 @@ def test_bytes_that_the_store_has_may_be_overwritten(place, entry):
 def test_a_modified_file_is_not_deleted(place, entry):
     """Removing an entry refuses while a file of it holds unsaved bytes, and deletes all of it otherwise."""
     place.write("data/a", b"precious")
-    with place.store.writer() as writer:
-        with pytest.raises(UnsavedFilesError):
-            place.worktree.remove(entry, writer)
-        assert (place.root / "data/sub/b").exists()
-        place.write("data/a", b"old a")
-        assert place.worktree.remove(entry, writer).deleted == 5
+    with pytest.raises(UnsavedFilesError):
+        place.worktree.remove(entry)
+    assert (place.root / "data/sub/b").exists()
+    place.write("data/a", b"old a")
+    assert place.worktree.remove(entry).deleted == 5
     assert not (place.root / "data").exists()
 
 
