@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Self
 
 from mlvc.errors import MlvcError
 
@@ -24,13 +23,11 @@ __all__ = [
     "DiskFullError",
     "FileUnreadableError",
     "LockTimeoutError",
-    "OnceReader",
     "atomic_write",
     "boot_id",
     "claim",
     "clone",
     "file_lock",
-    "go_past_cache",
     "has_room",
     "hint_for",
     "open_beneath",
@@ -53,10 +50,6 @@ _HINTS = {
     errno.EROFS: "it lies on a disk that is mounted read-only",
 }
 _UNIQUE_BYTES = 6
-_DIRECT = getattr(os, "O_DIRECT", 0)
-_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_ALIGNMENT = 4096
-"""What addresses, offsets and lengths are multiples of where the page cache is gone past."""
 _FICLONE = 0x40049409
 _CANNOT_CLONE = {
     errno.EOPNOTSUPP,
@@ -183,78 +176,6 @@ def clone(source_fd: int, target_fd: int) -> bool:
             return False
         raise
     return True
-
-
-def go_past_cache(fd: int, *, on: bool) -> bool:
-    """Makes reads and writes of an open file go past the page cache, or no more; returns whether they now do.
-
-    Where they do, address, offset and length must be multiples of 4 KiB.
-    """
-    if not _DIRECT:
-        return False
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags | _DIRECT if on else flags & ~_DIRECT)
-    except OSError as exc:
-        if exc.errno != errno.EINVAL:
-            raise
-        return False
-    return on
-
-
-class OnceReader:
-    """Reads a large file that will not be read again soon: what is in the page cache from there, the rest past it.
-
-    So it displaces nothing, and costs no page of memory for each that is read. A context, which closes it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Opens the file; raises OSError as `open` does."""
-        self.fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._past = -1
-        if _DIRECT and _NOWAIT:
-            try:
-                self._past = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | _DIRECT)
-            except OSError as exc:
-                if exc.errno != errno.EINVAL:
-                    self.close()
-                    raise
-
-    def read_into(self, buffer: memoryview, offset: int) -> int:
-        """Fills a buffer from an offset, both aligned to 4 KiB; returns how much was read, less only at the end."""
-        done = 0
-        while done < len(buffer) and (count := self._read_some(buffer[done:], offset + done)):
-            done += count
-        return done
-
-    def _read_some(self, buffer: memoryview, offset: int) -> int:
-        if self._past < 0 or offset % _ALIGNMENT or len(buffer) % _ALIGNMENT:
-            return os.preadv(self.fd, [buffer], offset)
-        try:
-            # What is not there, Linux begins to read ahead even for who will not wait, and it would be read twice. So
-            # single pages are asked for first.
-            for at in (0, len(buffer) - _ALIGNMENT):
-                os.preadv(self.fd, [buffer[at : at + _ALIGNMENT]], offset + at, _NOWAIT)
-            return os.preadv(self.fd, [buffer], offset, _NOWAIT)
-        except OSError as exc:
-            if exc.errno not in {errno.EAGAIN, errno.EOPNOTSUPP}:
-                raise
-        return os.preadv(self._past, [buffer], offset)
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Closes the file."""
-        self.close()
-
-    def close(self) -> None:
-        """Closes the file; may be called more than once."""
-        for fd in (self.fd, self._past):
-            if fd >= 0:
-                os.close(fd)
-        self.fd = self._past = -1
 
 
 def publish(source: Path, target: Path) -> None:

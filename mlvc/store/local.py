@@ -15,6 +15,7 @@ from mlvc.errors import FormatError, IntegrityError
 from mlvc.fsio import translate_os_errors
 from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
 from mlvc.model.tree import TreeEntry, decode_tree
+from mlvc.page_cache import OnceReader
 from mlvc.ports import RecordKind
 from mlvc.store.catalog import Location
 from mlvc.store.condemned import execute
@@ -464,7 +465,7 @@ class LocalStore:
         if not self.catalog.is_raw(pack):
             return False
         try:
-            source = fsio.OnceReader(self.layout.pack(pack))
+            source = OnceReader(self.layout.pack(pack))
         except OSError:
             # It is gone or cannot be read, which reading it chunk by chunk tells.
             return False
@@ -496,7 +497,7 @@ class LocalStore:
         if not self.catalog.is_raw(pack):
             return False
         try:
-            with fsio.OnceReader(path) as source:
+            with OnceReader(path) as source:
                 known = read_verified(self.layout).get(pack)
                 before = os.fstat(source.fd)
                 is_known = known is not None and known.is_same_but_for_links(FileState.of(before))
@@ -511,7 +512,7 @@ class LocalStore:
         return True
 
     def _is_intact(
-        self, pack: PackId, source: fsio.OnceReader, fd: int | None, advance: Callable[[int], None]
+        self, pack: PackId, source: OnceReader, fd: int | None, advance: Callable[[int], None]
     ) -> bool:
         """Reads a raw pack, writes it to `fd` if there is one, and returns whether it is what its name says."""
         from mlvc.store.raw import read_all  # noqa: PLC0415  # cutting and compressing, which most reading needs not

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
-from mlvc import fsio
 from mlvc.model.ids import BlobId, PackId
+from mlvc.page_cache import OnceReader
 from mlvc.ports import RecordKind
 from mlvc.store.chunking import cut, cut_stream
 from mlvc.store.layout import PACK_SUFFIX
@@ -167,7 +167,7 @@ class RawPackWriter:
         with contextlib.ExitStack() as stack:
             if self._file.clone(source.fileno(), source.size_bytes):
                 self._is_copy = False
-                self._read_into = _advancing(stack.enter_context(fsio.OnceReader(self._file.path)), source)
+                self._read_into = _advancing(stack.enter_context(OnceReader(self._file.path)), source)
             else:
                 self._file.go_past_cache()
                 self._read_into = _in_order(source)
@@ -259,7 +259,7 @@ def _read_nothing(_buffer: memoryview, _offset: int) -> int:
     raise AssertionError  # `take` says what is read.
 
 
-def _advancing(reader: fsio.OnceReader, source: FileSource) -> Callable[[memoryview, int], int]:
+def _advancing(reader: OnceReader, source: FileSource) -> Callable[[memoryview, int], int]:
     def read_into(buffer: memoryview, offset: int) -> int:
         count = reader.read_into(buffer, offset)
         source.advance(count)
@@ -310,7 +310,7 @@ def cut_again(file: PackFile) -> Iterator[Entry]:
         offset += length
 
 
-def read_all(source: fsio.OnceReader, fd: int | None, advance: Callable[[int], None]) -> bytes:
+def read_all(source: OnceReader, fd: int | None, advance: Callable[[int], None]) -> bytes:
     """Reads all of a file, and returns the BLAKE3 of it; what is hashed is also written to `fd`, if there is one.
 
     Holds a few MiB. Raises OSError as the system does.

@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from mlvc import fsio
+from mlvc.page_cache import go_past_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,21 +64,21 @@ class Temporary:
         """
         while data:
             if self._is_past_cache and (len(data) % _ALIGNMENT or offset % _ALIGNMENT):
-                self._is_past_cache = fsio.go_past_cache(self._fd, on=False)
+                self._is_past_cache = go_past_cache(self._fd, on=False)
             try:
                 count = os.pwrite(self._fd, data, offset)
             except OSError as exc:
                 if exc.errno != errno.EINVAL or not self._is_past_cache:
                     raise
                 # A file system may promise it and not keep it.
-                self._is_past_cache = fsio.go_past_cache(self._fd, on=False)
+                self._is_past_cache = go_past_cache(self._fd, on=False)
                 continue
             data, offset = data[count:], offset + count
             self.size_bytes = max(self.size_bytes, offset)
 
     def go_past_cache(self) -> None:
         """Makes `write_at` go past the page cache, where that can be."""
-        self._is_past_cache = fsio.go_past_cache(self._fd, on=True)
+        self._is_past_cache = go_past_cache(self._fd, on=True)
 
     def clone(self, source_fd: int, size_bytes: int) -> bool:
         """Makes the file share the first bytes of another one; returns whether the file system could do that."""

@@ -12,9 +12,9 @@ import pytest
 
 from mlvc import fsio
 from mlvc.errors import IntegrityError, MlvcError, VersionError
-from mlvc.fsio import OnceReader, go_past_cache
 from mlvc.model.ids import BlobId, ChunkId, PackId
 from mlvc.model.tree import Kind, TreeEntry
+from mlvc.page_cache import OnceReader, go_past_cache
 from mlvc.ports import RecordKind
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
@@ -405,6 +405,26 @@ def test_a_file_that_is_not_in_memory_is_read_once(tmp_path):
     if read < pieces * piece:
         pytest.skip("NOT TESTED: the file system of the temporary directory keeps all files in memory")
     assert read < 1.1 * pieces * piece
+
+
+def test_a_file_that_is_in_memory_is_not_read_from_the_disk(tmp_path):
+    """All but a part of it, which alone is read past the cache."""
+    path, piece, pieces = tmp_path / "large", 4 << 20, 4
+    path.write_bytes(os.urandom(piece * pieces))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), piece, piece, os.POSIX_FADV_DONTNEED)
+    buffer = memoryview(mmap.mmap(-1, piece))
+    before = bytes_from_disk()
+    data = b""
+    with OnceReader(path) as reader:
+        for number in range(pieces):
+            assert piece == reader.read_into(buffer, number * piece)
+            data += buffer
+    read = bytes_from_disk() - before
+
+    assert path.read_bytes() == data
+    assert read < 1.5 * piece
 
 
 def test_a_store_that_cannot_be_written_takes_no_raw_pack(store, tmp_path, noise):
