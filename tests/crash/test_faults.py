@@ -115,7 +115,10 @@ def test_short_and_interrupted_calls(stage, scene, action):
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root may mount a small file system")
 @pytest.mark.parametrize("free_kib", [0, 4, 16, 40])
 def test_a_commit_on_a_really_full_disk(stage, free_kib):
-    """Promise 7: a commit that finds no room for its record or for the index says so; with room, it ends its work."""
+    """Promise 7: a commit that finds no room for its record says so, a question none for the index; with room, it ends.
+
+    What a commit stores takes three pages, and the index, which the next question brings up to date, more than ten.
+    """
     (scene,) = (scene for scene in SCENES if scene.name == "commit")
     _, state = wanted(stage, scene)
     before = stage.set(scene)
@@ -134,11 +137,16 @@ def test_a_commit_on_a_really_full_disk(stage, free_kib):
             while filler.write(bytes(4096)):
                 pass
         os.truncate(place / "filler", (place / "filler").stat().st_size - (free_kib << 10))
-        outcome = stage.zygote(stage.project, *scene.argv)
+        command = scene.argv
+        if free_kib >= 16:
+            committed = stage.zygote(stage.project, *scene.argv)
+            assert 0 == committed.status, committed
+            command = ("runs",)
+        outcome = stage.zygote(stage.project, *command)
         assert (2, True) == (outcome.status, "no space left" in outcome.stderr), outcome
         (place / "filler").unlink()
         assert [] == broken_promises(stage.project, before)
-        again = stage.zygote(stage.project, *scene.argv)
+        again = stage.zygote(stage.project, *command)
         assert (0, []) == (again.status, list(differences(state, final_state(stage.project)))), again
     finally:
         gc.collect()
