@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from mlvc.worktree.trees import (
 __all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "lay_over", "merge", "nest"]
 
 _NAMED = 20
+_SIZE_OF = operator.attrgetter("size_bytes")
 
 
 class MissingObjectsError(NotFoundError):
@@ -179,14 +181,14 @@ class Planner:
             for name, node in target.items()
             if isinstance(node, TreeEntry) and node.kind is not Kind.DIRECTORY
         }
-        if not self._store.has_blobs([blob_of(path, entry).digest for entry in files.values()]):
+        if not self._store.has_blobs([entry.id.digest for entry in files.values()]):
             self.missing += (
                 path + b"/" + entry.name if path else entry.name
                 for entry in files.values()
                 if not self._store.has_blob(blob_of(path, entry))
             )
         plan.writes += files.items()
-        self.write_bytes += sum(entry.size_bytes for entry in files.values())
+        self.write_bytes += sum(map(_SIZE_OF, files.values()))
         return set(files)
 
     def _plan_absent(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -27,6 +29,7 @@ _TASK_BYTES = 32 << 20
 """Enough that most directories are one task: two processes that make files in one directory wait for each other."""
 
 _UNWRITTEN = Stamp(bytes(68))
+_NAME_OF = operator.itemgetter(0)
 _MODES = {Kind.FILE: 0o666, Kind.EXECUTABLE: 0o777}
 
 
@@ -81,15 +84,22 @@ def write_out(
     for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store, link)):
         stamps = iter_stamps(result)
         for part in tasks[number]:
-            done = {name: stamp for (name, _), stamp in zip(part.writes, stamps, strict=False)}
-            left = [write for write in part.writes if done[write[0]] == _UNWRITTEN]
-            for name, _ in left:
-                del done[name]
-            part.plan.seen.entries.update(done)
-            part.plan.writes += left
-            advance(total_size(done.values()))
-            written += len(done)
+            written += _fill_in(part, list(itertools.islice(stamps, len(part.writes))), advance)
     return written
+
+
+def _fill_in(part: _Part, stamps: Sequence[Stamp], advance: Callable[[int], None]) -> int:
+    """Notes what was written of a part, gives back to its plan what was not, and returns how many files were."""
+    writes = part.writes
+    if _UNWRITTEN in stamps:
+        part.plan.writes += (
+            write for write, stamp in zip(writes, stamps, strict=True) if stamp == _UNWRITTEN
+        )
+        writes = [write for write, stamp in zip(writes, stamps, strict=True) if stamp != _UNWRITTEN]
+        stamps = [stamp for stamp in stamps if stamp != _UNWRITTEN]
+    part.plan.seen.entries.update(zip(map(_NAME_OF, writes), stamps, strict=True))
+    advance(total_size(stamps))
+    return len(stamps)
 
 
 def _new_files(components: list[bytes], plan: DirectoryPlan) -> Iterator[_Part]:
