@@ -91,6 +91,14 @@ def test_edited_code_is_refused_before_data_moves(two, git, run_mlvc):
     assert True is run_mlvc("status", "--json").json()["clean"]
 
 
+def test_code_that_was_only_touched_is_no_edit(two, run_mlvc):
+    """A file with another time and the same bytes does not keep git from moving."""
+    os.utime(two / "train.py", (1, 1))
+    run_mlvc("checkout", "HEAD~1")
+
+    assert "print('training')\n" == (two / "train.py").read_text()
+
+
 def test_data_added_and_not_committed_is_refused(two, run_mlvc):
     """The lock itself would be lost."""
     (two / "data" / "table.csv").write_text("third\n")

@@ -141,6 +141,29 @@ def test_branch_name_that_is_not_utf8(project):
     assert "caf%E9" == project.code.branch()
 
 
+def test_branch_and_tag_of_one_name(project):
+    """The branch has its own name, whatever else has it too."""
+    project.git("checkout", "--quiet", "-b", "a/b")
+    project.git("tag", "a/b")
+
+    assert "a/b" == project.code.branch()
+
+
+def test_branch_that_the_file_tells_in_another_way(project):
+    """Git is asked what it makes of it."""
+    (project.root / ".git" / "HEAD").write_text("ref:\t refs/heads/other\n")
+
+    assert "other" == project.code.branch()
+
+
+def test_branch_of_a_linked_worktree(project, tmp_path):
+    """It is that worktree's own."""
+    project.git("worktree", "add", "--quiet", "-b", "linked", tmp_path / "linked")
+
+    assert "linked" == CodeRepository.open(tmp_path / "linked").branch()
+    assert "main" == project.code.branch()
+
+
 def test_resolve(project):
     """Branches, tags, ranges before and starts of SHAs name commits."""
     sha = project.git("rev-parse", "HEAD")
