@@ -182,7 +182,7 @@ def amend_tree(before: bytes, changes: Mapping[bytes, tuple[Kind, bytes, int] | 
     parts: list[bytes] = []
     kept = offset = _HEADER.size
     for name, change in sorted(changes.items(), key=_NAME_OF):
-        end = offset
+        end = offset = _pass_lesser(before, offset, name)
         while offset < len(before):
             # Nearly all entries are passed here, so nothing is called that could be spared.
             end = offset + _FIXED_BYTES + name_length(before, offset)[0]
@@ -311,6 +311,11 @@ def compare_trees(before: bytes, after: bytes) -> TreeDifference:
     equal = 0
     while left < len(before) and right < len(after):
         alike, shift = left + _count_equal_bytes(before, left, after, right), right - left
+        entries, size = _stretch(before, left, alike)
+        if entries:
+            left += entries * size
+            last = left - size + shift
+            equal += entries
         while left < alike:
             # Nearly all entries are passed here, so nothing is called that could be spared.
             end = left + _FIXED_BYTES + name_length(before, left)[0]
@@ -339,6 +344,46 @@ def compare_trees(before: bytes, after: bytes) -> TreeDifference:
     if count != equal + len(added):
         raise FormatError("a tree has another number of entries than it says")
     return TreeDifference(removed, added, equal)
+
+
+def _pass_lesser(data: bytes, offset: int, name: bytes) -> int:
+    """Returns where the first entry begins whose name is not less, as far as names are equally long from there on."""
+    high, size = _stretch(data, offset, len(data))
+    low, start = 0, offset + _ENTRY.size
+    while low < high:
+        middle = (low + high) // 2
+        if data[start + middle * size : start + (middle + 1) * size - _FIXED_BYTES] < name:
+            low = middle + 1
+        else:
+            high = middle
+    return offset + low * size
+
+
+def _stretch(data: bytes, offset: int, end: int) -> tuple[int, int]:
+    """Returns how many entries from one on have names of the same length, and their size.
+
+    Numbered files have, and passing all of them at once costs what passing a few costs one by one.
+
+    Args:
+        data: An encoded tree.
+        offset: Where an entry begins; or the end of the tree.
+        end: No entry that reaches further counts.
+    """
+    if offset + _FIXED_BYTES > end:
+        return 0, 0
+    size = _FIXED_BYTES + _NAME_LENGTH.unpack_from(data, offset)[0]
+    most, entries, step = (end - offset) // size, 0, 8
+    low, high = data[offset + 1 : offset + 2], data[offset + 2 : offset + 3]
+    while entries < most:
+        step = min(2 * step, most - entries)
+        start, stop = offset + entries * size, offset + (entries + step) * size
+        # The lengths of names that would stand there, without those that are the same from the first on.
+        other_low = data[start + 1 : stop : size].lstrip(low)
+        other_high = data[start + 2 : stop : size].lstrip(high)
+        entries += step - max(len(other_low), len(other_high))
+        if other_low or other_high:
+            break
+    return entries, size
 
 
 def _count_equal_bytes(first: bytes, start: int, second: bytes, other: int) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -158,6 +159,31 @@ def test_amending_a_tree_is_encoding_it_anew(entries, others, data):
     changes |= {entry.name: None for entry in gone}
     after = {entry.name: entry for entry in (*entries, *others) if changes.get(entry.name, ()) is not None}
     assert encode_tree(after.values()) == amend_tree(encode_tree(entries), changes)
+
+
+@pytest.mark.parametrize("lengths", [(7,), (7, 8), (3, 300), (7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 263)])
+@pytest.mark.parametrize("seed", range(8))
+def test_many_names_of_few_lengths(lengths, seed):
+    """Names of one length, which are passed together, and others between them are told apart."""
+    rng = random.Random(seed)
+    names = sorted({rng.randbytes(400).hex()[: rng.choice(lengths)].encode() for _ in range(300)})
+    before = [TreeEntry(name, Kind.FILE, BlobId(rng.randbytes(32)), 7) for name in names]
+    gone = rng.sample(before, 3)
+    other = [entry._replace(size_bytes=8) for entry in rng.sample(before, 3) if entry not in gone]
+    new = [
+        TreeEntry(b"g%d" % number + rng.choice(names)[2:], Kind.FILE, BlobId(bytes(32)), 9)
+        for number in range(2)
+    ]
+    changes = {entry.name: (entry.kind, entry.id.digest, entry.size_bytes) for entry in (*other, *new)}
+    changes |= {entry.name: None for entry in gone}
+    kept = [entry for entry in before if entry.name not in changes]
+    first, second = encode_tree(before), encode_tree([*kept, *other, *new])
+
+    assert second == amend_tree(first, changes)
+    difference = compare_trees(first, second)
+    assert sorted([*other, *new]) == difference.after
+    assert [entry for entry in before if entry.name in changes] == difference.before
+    assert len(kept) == difference.equal
 
 
 def test_amending_refuses_what_encoding_refuses():
