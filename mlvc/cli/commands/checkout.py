@@ -12,7 +12,6 @@ from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.errors import UsageError
 from mlvc.verbs.checkout import CheckoutResult, checkout
-from mlvc.verbs.resolve import resolve
 
 __all__ = ["command"]
 
@@ -49,6 +48,8 @@ def command(
                 "--ours and --theirs take no revision, and exclude each other",
                 hint="as in mlvc checkout --theirs -- data",
             )
+        from mlvc.verbs.resolve import resolve  # noqa: PLC0415  # a checkout in a conflict is rare
+
         result = CheckoutResult(None, resolve(repo, "ours" if ours else "theirs", paths, force=force))
         session.tell("next: `git add mlvc.lock .gitignore`, then `git commit`")
     else:
