@@ -20,6 +20,23 @@ def test_add_tells_what_it_stored(project, run_mlvc):
     assert first["id"] == second["id"]
 
 
+def test_what_the_store_lost_is_stored_again(project, run_mlvc):
+    """A pack that is gone is missed, although nothing changed that was added before."""
+    for _ in range(2):
+        run_mlvc("add", "data")
+    for path in (project / ".git" / "mlvc" / "store" / "packs").iterdir():
+        path.unlink()
+
+    (answer,) = run_mlvc("add", "data", "--json").json()["paths"]
+
+    assert answer["stored_bytes"] > 0
+    expected = {path: path.read_bytes() for path in (project / "data").rglob("*") if path.is_file()}
+    for path in expected:
+        path.unlink()
+    run_mlvc("checkout")
+    assert expected == {path: path.read_bytes() for path in (project / "data").rglob("*") if path.is_file()}
+
+
 def test_added_path_is_ignored_by_git(project, git):
     """Git never sees the data."""
     assert "" == git("status", "--short")
