@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -37,7 +38,7 @@ class Known:
 
     Attributes:
         project: The work tree's absolute path.
-        home: The user's home directory; None where there is none.
+        homes: The user's home directory, by each name that it has; empty where there is none.
         declared: Inputs, outputs and tracked paths, relative to the project.
         code: The files of the code tree, relative to the project.
         environment: Absolute directories of the interpreter and its packages.
@@ -45,7 +46,7 @@ class Known:
     """
 
     project: bytes
-    home: bytes | None
+    homes: Collection[bytes]
     declared: Collection[bytes]
     code: Collection[bytes]
     environment: Collection[bytes]
@@ -58,7 +59,7 @@ class Known:
 
     def is_personal(self, path: bytes) -> bool:
         """Whether it lies in the project or in the user's home."""
-        return _is_below(path, [self.project]) or (self.home is not None and _is_below(path, [self.home]))
+        return _is_below(path, [self.project, *self.homes])
 
     def is_environment(self, path: bytes) -> bool:
         """Whether it belongs to the interpreter, its packages or to mlvc."""
@@ -88,7 +89,10 @@ def observed(trace: Trace, known: Known) -> Observed:
     """
     if not trace.tracers:
         return Observed()
-    known = replace(known, environment=[*known.environment, *trace.prefixes])
+    inside = _Inside(known.project)
+    trace = _settled(trace, inside)
+    environment = [*known.environment, *trace.prefixes]
+    known = replace(known, environment=[*environment, *map(inside, environment)])
     read = trace.reads - trace.writes
     own = [path for path in read if not known.is_environment(path)]
     theirs = [path for path in own if not known.is_system(path)]
@@ -125,6 +129,40 @@ def observed(trace: Trace, known: Known) -> Observed:
         libraries=_names({os.path.realpath(path) for path in libraries}, known),
         drawn=dict(sorted((known.name(path), count) for path, count in trace.drawn.items())[:_MOST_NAMES]),
         strace_alone=_names(trace.alone & {*theirs, *absent} if len(trace.tracers) > 1 else (), known),
+    )
+
+
+class _Inside:
+    """Finds the name below the project of a path that leads there by a link, as where the home directory is one."""
+
+    def __init__(self, project: bytes) -> None:
+        self._project = project
+        self._folders: dict[bytes, bytes] = {}
+
+    def __call__(self, path: bytes) -> bytes:
+        """Returns that name, or the path as it is."""
+        folder, name = os.path.split(path)
+        real = self._folders.get(folder)
+        if real is None:
+            real = self._folders[folder] = os.path.realpath(folder)
+        found = os.path.join(real, name)
+        return found if _is_below(found, [self._project]) and not _is_below(path, [self._project]) else path
+
+
+def _settled(trace: Trace, inside: _Inside) -> Trace:
+    """Returns what was seen, with one name for each path of the project."""
+    drawn: Counter[bytes] = Counter()
+    for path, count in trace.drawn.items():
+        drawn[inside(path)] += count
+    return replace(
+        trace,
+        reads=frozenset(map(inside, trace.reads)),
+        writes=frozenset(map(inside, trace.writes)),
+        absent=frozenset(map(inside, trace.absent)),
+        listed=frozenset(map(inside, trace.listed)),
+        executed=frozenset(map(inside, trace.executed)),
+        alone=frozenset(map(inside, trace.alone)),
+        drawn=drawn,
     )
 
 

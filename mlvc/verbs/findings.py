@@ -34,7 +34,7 @@ def what_is_known(repo: Repo, prepared: Prepared) -> Known:
     home = repo.environment.get("HOME")
     return Known(
         project=os.fsencode(os.path.realpath(repo.root)),
-        home=os.fsencode(home) if home else None,
+        homes=[os.fsencode(name) for name in (home, os.path.realpath(home))] if home else [],
         declared=[
             *(entry.path for entry in prepared.run.inputs),
             *prepared.output_paths,

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlvc.errors import NotFoundError
+from mlvc import fsio
+from mlvc.errors import IntegrityError, MlvcError, NotFoundError
 from mlvc.model.ids import BlobId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import decode_name, encode_name
@@ -82,6 +83,7 @@ class _Outcome:
         metrics: What the metrics files say.
         place: What an engine executed, in whose place more can be; None for this machine.
         outputs: Where an engine left the outputs that exist; None where they are in the work tree already.
+        refused: Why what stands in the place of an output cannot be stored, such as a pipe; None where all can.
     """
 
     result: EngineResult
@@ -93,6 +95,7 @@ class _Outcome:
     steps: Path
     metrics: Metrics
     outputs: tuple[TrackedPath, ...] | None = None
+    refused: MlvcError | None = None
     place: Execution | None = None
 
 
@@ -105,16 +108,22 @@ def execute(repo: Repo, prepared: Prepared, log: LogSink) -> RunResult:
     Raises:
         PinIgnoredError: A library ignored a pin; the run is recorded as failed.
         UndeclaredInputsError: It read undeclared files, and that was not to be; likewise.
+        UnstorableError: Something that cannot be stored stands in the place of an output; likewise.
     """
     if prepared.cached is not None:
         return _restore(repo, prepared, prepared.cached)
     where = _in_engine if prepared.engine.isolated else _on_host
     with where(repo, prepared, log) as outcome:
-        outputs = _capture(repo, prepared, outcome)
+        outputs, refused = _capture(repo, prepared, outcome)
         unstable = None
-        if prepared.options.verify and outcome.result.exit_code == 0:
+        if prepared.options.verify and outcome.result.exit_code == 0 and refused is None:
             unstable = _unstable(repo, prepared, outputs, log)
-        run = _record(repo, prepared, outcome, outputs, unstable)
+        run = _record(repo, prepared, dataclasses.replace(outcome, refused=refused), outputs, unstable)
+    if refused is not None:
+        repo.reporter.warn(
+            f"run {run.id.short} is recorded as failed, because not all of its outputs can be stored"
+        )
+        raise refused
     if run.exit_code == 0:
         refuse(run, strict_inputs=prepared.options.strict_inputs)
     return RunResult(run, run.exit_code)
@@ -192,12 +201,7 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                     repo.store.read_blob(BlobId(entry.id.digest), limit_bytes=MOST_BYTES), path
                 )
 
-            outputs = []
-            for path in prepared.output_paths:
-                try:
-                    outputs.append(capture(path))
-                except NotFoundError:
-                    continue
+            outputs, refused = _storable(prepared.output_paths, capture)
             writer.flush()
             yield _Outcome(
                 done.result,
@@ -208,7 +212,8 @@ def _in_engine(repo: Repo, prepared: Prepared, log: LogSink) -> Iterator[_Outcom
                 values=done.values,
                 steps=done.steps,
                 metrics=_metrics(repo, prepared, metrics_of, done.result.exit_code),
-                outputs=tuple(outputs),
+                outputs=outputs,
+                refused=refused,
                 place=done.execution,
             )
 
@@ -266,7 +271,10 @@ def _record(
                 repeats=0 if unstable is None else 1,
                 unstable_outputs=unstable or (),
             )
-            if run.exit_code == 0 and not refusals(run, strict_inputs=prepared.options.strict_inputs):
+            refused = outcome.refused is not None or refusals(
+                run, strict_inputs=prepared.options.strict_inputs
+            )
+            if run.exit_code == 0 and not refused:
                 run = dataclasses.replace(run, status="finished")
             writer.add_object(run)
         warn(repo, run)
@@ -289,17 +297,34 @@ def _warn_of_unreadable(repo: Repo, steps: Sequence[Step]) -> None:
             )
 
 
-def _capture(repo: Repo, prepared: Prepared, outcome: _Outcome) -> tuple[TrackedPath, ...]:
-    """Returns the outputs, which are stored then."""
+def _capture(
+    repo: Repo, prepared: Prepared, outcome: _Outcome
+) -> tuple[tuple[TrackedPath, ...], MlvcError | None]:
+    """Returns the outputs, which are stored then, and why one that is there cannot be, if so."""
     if outcome.outputs is not None:
-        return outcome.outputs
+        return outcome.outputs, outcome.refused
     tracked = repo.read_lock().entries
+    there = [path for path in prepared.output_paths if repo.worktree.exists(path)]
     with repo.editing(), repo.store.writer() as writer:
-        return tuple(
-            repo.worktree.capture(path, writer, tracked.get(path))
-            for path in prepared.output_paths
-            if repo.worktree.exists(path)
-        )
+        return _storable(there, lambda path: repo.worktree.capture(path, writer, tracked.get(path)))
+
+
+def _storable(
+    paths: Sequence[bytes], capture: Callable[[bytes], TrackedPath]
+) -> tuple[tuple[TrackedPath, ...], MlvcError | None]:
+    """Stores what exists, and goes on after what cannot be: a long training must not be lost for a socket."""
+    entries = []
+    refused: MlvcError | None = None
+    for path in paths:
+        try:
+            entries.append(capture(path))
+        except NotFoundError:
+            continue
+        except (IntegrityError, fsio.DiskFullError):
+            raise
+        except MlvcError as exc:
+            refused = refused or exc
+    return tuple(entries), refused
 
 
 def _unstable(
@@ -317,8 +342,9 @@ def _unstable(
         _put(repo, prepared.before, first)
     where = _in_engine if isolated else _on_host
     with where(repo, prepared, log) as again:
-        second = {entry.path: entry for entry in _capture(repo, prepared, again)}
-        failed = again.result.exit_code != 0
+        entries, refused = _capture(repo, prepared, again)
+        second = {entry.path: entry for entry in entries}
+        failed = again.result.exit_code != 0 or refused is not None
     if not isolated:
         _put(repo, first, second)
     return tuple(

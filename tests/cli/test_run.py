@@ -370,6 +370,49 @@ def test_signals_and_background_processes_are_as_without_strace(project, run_mlv
     subprocess.run(["kill", (project / "pid").read_text().strip()], check=True)
 
 
+@pytest.mark.parametrize("options", [(), ("--verify",), ("--engine", "bubblewrap")])
+def test_an_output_that_cannot_be_stored_costs_no_record(project, run_mlvc, request, options):
+    """A pipe in a directory of results: the run is recorded as failed, with the outputs that could be stored."""
+    if "bubblewrap" in options:
+        request.getfixturevalue("bubblewrap")
+    before = (project / "mlvc.lock").read_bytes()
+    script = "mkdir results; mkfifo results/pipe; echo 1 > good.txt"
+
+    refused = run_mlvc(
+        "run", "-o", "results", "-o", "good.txt", *options, "--", "sh", "-c", script, check=125
+    )
+    run = last_run(run_mlvc)
+
+    assert "results/pipe" in refused.stderr
+    assert f"run {run['id'].removeprefix('b3:')[:12]} is recorded as failed" in refused.stderr
+    assert ("failed", 0, ["good.txt"]) == (
+        run["status"],
+        run["exit_code"],
+        [output["path"] for output in run["outputs"]],
+    )
+    assert before == (project / "mlvc.lock").read_bytes()
+
+
+def test_a_link_to_the_project_is_another_name_of_it(project, run_mlvc, tmp_path):
+    """As where the home directory is a link: what is declared is declared, and what is not has its name inside."""
+    link = tmp_path / "link"
+    link.symlink_to(project.parent)
+    for name in ("declared.csv", "missed.csv"):
+        (project / name).write_text("1\n")
+    (project / ".gitignore").write_text("*.csv\n")
+    folder = link / project.name
+    script = (
+        f"import os; os.listdir('{folder}'); [open('{folder}/' + n) for n in ('declared.csv', 'missed.csv')]"
+    )
+
+    result = watched_run(run_mlvc, script, "-i", "declared.csv", HOME=str(link))
+    seen = last_run(run_mlvc)["observed"]
+
+    assert ["missed.csv"] == seen["undeclared"]
+    assert ["declared.csv", "missed.csv", "script.py"] == seen["reads"]
+    assert "  -i missed.csv\n" in result.stderr
+
+
 def test_variables_that_are_not_recorded_leave_a_digest(project, run_mlvc):
     """A change of one can be found in this clone; its value, and what looks like a secret, cannot."""
     first, second = (
