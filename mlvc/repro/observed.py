@@ -11,7 +11,7 @@ from mlvc.model.names import encode_name
 from mlvc.model.objects import Observed
 from mlvc.repro.trace import Trace
 
-__all__ = ["Known", "observed"]
+__all__ = ["Inside", "Known", "observed"]
 
 _SYSTEM = (
     b"/usr/",
@@ -89,7 +89,7 @@ def observed(trace: Trace, known: Known) -> Observed:
     """
     if not trace.tracers:
         return Observed()
-    inside = _Inside(known.project)
+    inside = Inside(known.project)
     trace = _settled(trace, inside)
     environment = [*known.environment, *trace.prefixes]
     known = replace(known, environment=[*environment, *map(inside, environment)])
@@ -132,7 +132,7 @@ def observed(trace: Trace, known: Known) -> Observed:
     )
 
 
-class _Inside:
+class Inside:
     """Finds the name below the project of a path that leads there by a link, as where the home directory is one."""
 
     def __init__(self, project: bytes) -> None:
@@ -149,7 +149,7 @@ class _Inside:
         return found if _is_below(found, [self._project]) and not _is_below(path, [self._project]) else path
 
 
-def _settled(trace: Trace, inside: _Inside) -> Trace:
+def _settled(trace: Trace, inside: Inside) -> Trace:
     """Returns what was seen, with one name for each path of the project."""
     drawn: Counter[bytes] = Counter()
     for path, count in trace.drawn.items():

@@ -16,11 +16,12 @@ from mlvc.env.probe import find_interpreter, find_python
 from mlvc.errors import MlvcError, UsageError
 from mlvc.model.ids import PlanId, RunId
 from mlvc.model.lock import TrackedPath
-from mlvc.model.names import encode_name
+from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Environment, Run
 from mlvc.ports import Engine, ObjectWriter
 from mlvc.repo import Repo
 from mlvc.repro.host import host_facts
+from mlvc.repro.observed import Inside
 from mlvc.repro.profile import digest_rest, pins, refuse_secrets, select_variables, unset
 from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
@@ -144,6 +145,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
         params.update(read_values(repo.cwd / name))
     inputs = tuple(dataclasses.replace(entry, run=_made_by(entry, lock.entries)) for entry in inputs)
     gpus = find_gpus(repo)
+    _warn_of_links(repo, options.argv, environment)
     pinned = _pins(repo, options, threads, code.sha, environment)
     run = Run(
         plan=PlanId(bytes(32)),
@@ -254,6 +256,23 @@ def _other_variables(repo: Repo, options: RunOptions, pinned: Mapping[str, str])
         path.chmod(0o600)
     recorded = {**select_variables(repo.environment, options.variables), **pinned}
     return digest_rest(repo.environment, [*recorded, *options.secrets], key)
+
+
+def _warn_of_links(repo: Repo, argv: Sequence[str], environment: Environment | None) -> None:
+    """Says which arguments lead into the project by a link, as from a home directory that is one.
+
+    The rebuilt environment stands at the recorded one's path, by whatever name that is known.
+    """
+    own = () if environment is None else (os.fsdecode(decode_name(environment.interpreter.prefix)) + "/",)
+    inside = Inside(os.fsencode(os.path.realpath(repo.root)))
+    for argument in argv:
+        path = argument if argument.startswith("/") else argument.partition("=")[2]
+        there = os.fsdecode(inside(os.fsencode(path))) if path.startswith("/") else path
+        if path != there and os.path.lexists(there) and not path.startswith(own):
+            repo.reporter.warn(
+                f"{path} leads into the project by a link, which a reproduction does not have: write {there}, or a"
+                " relative path"
+            )
 
 
 def _threads(options: RunOptions) -> int:

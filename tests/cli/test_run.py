@@ -1,5 +1,6 @@
 """`mlvc run`, `runs`, `show` and `lineage` as a user runs them; commands that are no Python keep it quick."""
 
+import os
 import pathlib
 import shlex
 import signal
@@ -411,6 +412,17 @@ def test_a_link_to_the_project_is_another_name_of_it(project, run_mlvc, tmp_path
     assert ["missed.csv"] == seen["undeclared"]
     assert ["declared.csv", "missed.csv", "script.py"] == seen["reads"]
     assert "  -i missed.csv\n" in result.stderr
+
+
+def test_an_argument_that_leads_to_the_project_by_a_link_is_said(project, run_mlvc, tmp_path):
+    """A reproduction has the project in its own place and no link to it; a system's path is no such thing."""
+    link = tmp_path / "link"
+    link.symlink_to(project)
+
+    result = run_mlvc("run", "--", "/bin/ls", f"{link}/train.py", f"--hide={link}/train.py", "/dev/null")
+
+    assert 2 == result.stderr.count(f"{link}/train.py leads into the project by a link")
+    assert 2 == result.stderr.count(f"write {os.path.realpath(project)}/train.py, ")
 
 
 def test_variables_that_are_not_recorded_leave_a_digest(project, run_mlvc):
