@@ -22,6 +22,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 __all__ = ["FOLLOWED", "Call", "Calls", "decode_digits"]
 
@@ -174,10 +175,8 @@ def _call(process: _Process, name: bytes, rest: bytes, failed: bytes | None) -> 
     current = _CURRENT.search(rest)
     if current is not None:
         process.folder.path = decode_digits(current.group(1))
-    paths = _paths(rest, process.folder.path)
-    if name in _EXECUTIONS:
-        # What follows are the program's arguments.
-        paths = paths[:1]
+    # What follows the path of a program are its arguments, which may be many.
+    paths = _paths(rest, process.folder.path, most=1 if name in _EXECUTIONS else None)
     if failed is None:
         if name in _EXECUTIONS:
             process.program = paths[0] if paths else b""
@@ -189,11 +188,13 @@ def _call(process: _Process, name: bytes, rest: bytes, failed: bytes | None) -> 
     return Call(name, rest, failed, process.program, paths)
 
 
-def _paths(rest: bytes, folder: bytes) -> tuple[bytes, ...]:
+def _paths(rest: bytes, folder: bytes, *, most: int | None) -> tuple[bytes, ...]:
     """Returns the paths among a call's arguments; a relative one is below the directory that stands before it."""
     return tuple(
-        os.path.normpath(os.path.join(folder, decode_digits(directory or b""), decode_digits(name)))
-        for directory, name in _STRING.findall(rest)
+        os.path.normpath(
+            os.path.join(folder, decode_digits(match.group(1) or b""), decode_digits(match.group(2)))
+        )
+        for match in islice(_STRING.finditer(rest), most)
     )
 
 
