@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from mlvc import fsio
@@ -15,11 +16,23 @@ from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 from mlvc.ports import Reporter
 from mlvc.repo import HOOK_TOKEN, NotInitialisedError, Repo
+from mlvc.verbs.checkout import checkout
 from mlvc.verbs.fetch import FetchResult, fetch
 from mlvc.verbs.merge import set_up_driver
+from mlvc.verbs.pull import pull
 from mlvc.verbs.remote import list_remotes
 
-__all__ = ["CloneResult", "clone"]
+__all__ = ["CloneResult", "Data", "clone"]
+
+
+class Data(StrEnum):
+    """Which data comes with a clone, besides all records."""
+
+    NONE = "none"
+    LOCK = "lock"
+    """What `mlvc.lock` needs, and the files are written."""
+    ALL = "all"
+    """That of every revision and run, and the files are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +43,19 @@ class CloneResult:
         root: The top of the new work tree.
         url: Where the code came from, without a password.
         fetched: What came from the project's remote; None where the project names none.
+        files: How many data files were written.
     """
 
     root: Path
     url: str
     fetched: FetchResult | None
+    files: int = 0
 
 
 def clone(
     url: str,
     directory: str | None,
+    data: Data = Data.NONE,
     *,
     cwd: Path,
     reporter: Reporter,
@@ -52,6 +68,7 @@ def clone(
     Args:
         url: What git can clone.
         directory: Where to, from `cwd`; None for the name that git would choose.
+        data: Which data to bring.
         cwd: What relative paths start from.
         reporter: As of `Repo.open`.
         environment: As of `Repo.open`.
@@ -84,8 +101,17 @@ def clone(
         _ = repo.store  # Opening it makes it.
         set_up_driver(repo.code)
         has_remote = any(entry.is_default for entry in list_remotes(repo))
-        fetched = fetch(repo) if has_remote else None
-    return CloneResult(target, cloning.without_password(url), fetched)
+        fetched, files = _bring(repo, data) if has_remote else (None, 0)
+    return CloneResult(target, cloning.without_password(url), fetched, files)
+
+
+def _bring(repo: Repo, data: Data) -> tuple[FetchResult, int]:
+    """Brings the records and the data of the project's remote; returns what was moved, and the files written."""
+    if data is Data.LOCK:
+        pulled = pull(repo)
+        return FetchResult(pulled.url, pulled.packs, pulled.size_bytes), pulled.files.written
+    fetched = fetch(repo, with_data=data is Data.ALL)
+    return fetched, checkout(repo).files.written if data is Data.ALL else 0
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`mlvc clone` as a user runs it, from a git repository and a remote in directories."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,51 @@ def test_clone_and_pull_give_everything(pushed, desk, far):
     desk("pull", cwd=copy)
     assert contents(pushed / "data") == contents(copy / "data")
     assert True is desk("status", "--json", cwd=copy).json()["clean"]
+
+
+@pytest.mark.parametrize("data", ["lock", "all"])
+def test_clone_brings_data_at_once(pushed, desk, far, run_mlvc, git, data):
+    """That of the lock, or of every revision; the clone is as after a pull, and needs the remote no more."""
+    older = newer = {}
+    # Too long to come along with what else is in its pack.
+    for seed in (1, 2):
+        (pushed / "data" / "noise").write_bytes(random.Random(seed).randbytes(300_000))
+        older, newer = newer, contents(pushed / "data")
+        run_mlvc("add", "data")
+        run_mlvc("commit", "-m", f"noise {seed}")
+        run_mlvc("push")
+
+    answer = desk("clone", "--json", "--data", data, pushed, "copy").json()
+    shutil.rmtree(far)
+
+    copy = desk.cwd / "copy"
+    assert len(newer) == answer["written"]
+    assert newer == contents(copy / "data")
+    assert True is desk("status", "--json", cwd=copy).json()["clean"]
+    # Where the store is in the clone, gc must not take the place that it was made in for another repository.
+    desk("gc", cwd=copy)
+    desk("checkout", "HEAD~1", cwd=copy, check=0 if data == "all" else 2)
+    if data == "all":
+        assert older == contents(copy / "data")
+
+
+def test_clone_with_data_says_nothing_of_pull(pushed, desk):
+    """There is nothing left to bring."""
+    assert "`mlvc pull`" in desk("clone", pushed, "records").stderr
+    assert "mlvc pull" not in desk("clone", "--data", "lock", pushed, "copy").stderr
+
+
+def test_clone_that_cannot_bring_the_data_leaves_nothing(pushed, desk, far):
+    """A pack of data is damaged: one error, and no directory."""
+    for path in (far / "data").glob("*.pack"):
+        path.chmod(0o644)
+        path.write_bytes(bytes(path.stat().st_size))
+
+    assert (
+        "remote-damaged"
+        == desk("clone", "--json", "--data", "lock", pushed, "copy", check=2).json()["error"]["code"]
+    )
+    assert [] == os.listdir(desk.cwd)
 
 
 def test_directory_is_named_as_git_names_it(pushed, desk):

@@ -10,7 +10,7 @@ import typer
 from mlvc.cli.framework import make_command
 from mlvc.cli.render import plural, size
 from mlvc.cli.session import session_of
-from mlvc.verbs.clone import clone
+from mlvc.verbs.clone import Data, clone
 
 __all__ = ["command"]
 
@@ -18,7 +18,7 @@ __all__ = ["command"]
 @make_command(
     "clone",
     "mlvc clone https://example.org/team/model.git",
-    "mlvc clone https://example.org/team/model.git elsewhere",
+    "mlvc clone --data lock https://example.org/team/model.git elsewhere",
 )
 def command(
     context: typer.Context,
@@ -26,15 +26,21 @@ def command(
     directory: Annotated[
         str | None, typer.Argument(metavar="[DIR]", help="Where to; by default the name in the URL.")
     ] = None,
+    data: Annotated[
+        Data,
+        typer.Option(
+            help="Bring no data yet; what mlvc.lock needs, as `mlvc pull` does; or that of all revisions and runs."
+        ),
+    ] = Data.NONE,
 ) -> None:
     """Clones a git repository, with the records of its data.
 
-    Then `mlvc pull` brings the data. The remote is that of mlvc.toml; a project without one is cloned without records.
-    Git asks for passwords as it always does. A clone that fails leaves no directory behind.
+    Then `mlvc pull` brings the data, or --data does at once. The remote is that of mlvc.toml; a project without one is
+    cloned without records. Git asks for passwords as it always does. A clone that fails leaves no directory behind.
     """
     session = session_of(context)
     result = clone(
-        url, directory, cwd=Path.cwd(), reporter=session.reporter(), environment=session.environment
+        url, directory, data, cwd=Path.cwd(), reporter=session.reporter(), environment=session.environment
     )
     fetched = result.fetched
     session.answer(
@@ -44,6 +50,7 @@ def command(
             "remote": None if fetched is None else fetched.url,
             "packs": 0 if fetched is None else fetched.packs,
             "bytes": 0 if fetched is None else fetched.size_bytes,
+            "written": result.files,
         },
         [
             f"cloned {result.url} into {result.root}",
@@ -52,11 +59,12 @@ def command(
                 if fetched is not None
                 else []
             ),
+            *([f"{plural(result.files, 'file')} written"] if result.files else []),
         ],
     )
     if fetched is None:
         session.tell(
             "next: in it, `mlvc remote add NAME URL`, because mlvc.toml names none; then `mlvc pull`"
         )
-    else:
+    elif data is Data.NONE:
         session.tell("next: in it, `mlvc pull`")
