@@ -12,7 +12,7 @@ from mlvc.model.objects import Commit, Environment, Run, StoredObject
 from mlvc.model.tree import Kind, ids_below
 from mlvc.repo import Repo
 
-__all__ = ["Closure", "contents_of", "is_whole"]
+__all__ = ["Closure", "are_whole", "contents_of", "is_whole"]
 
 
 def contents_of(value: StoredObject) -> Iterator[TrackedPath]:
@@ -57,6 +57,12 @@ def is_whole(repo: Repo, locks: Iterable[Lock]) -> bool:
         pending += [entry.id for entry in lock.entries.values()]
         if lock.environment is not None:
             pending.append(lock.environment)
+    return are_whole(repo, pending)
+
+
+def are_whole(repo: Repo, objects: Iterable[ObjectId]) -> bool:
+    """Returns whether objects are here with all that they refer to, and the environments of runs; as `is_whole`."""
+    pending = list(objects)
     seen: set[ObjectId] = set()
     try:
         while pending:

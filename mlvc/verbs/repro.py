@@ -21,6 +21,7 @@ from mlvc.repro.rerun import Conditions
 from mlvc.verbs.orders import Answer, Order, Workers
 from mlvc.verbs.recipe import find_recipe
 from mlvc.verbs.remote import list_remotes
+from mlvc.verbs.source import bring_run
 from mlvc.verbs.spread import NotExecuted, by_workers, one_by_one
 from mlvc.verbs.target import runs_of_target
 from mlvc.verbs.upstream import Chain, Unproven, find_chain, unproven_inputs
@@ -97,6 +98,7 @@ class ReproResult:
 def reproduce(repo: Repo, options: ReproOptions, log: LogSink, workers: Workers | None = None) -> ReproResult:
     """Executes each run again, stores a verdict for each, and returns them.
 
+    What a run needs and is not here is brought from the default remote.
     A run that cannot be executed does not keep the others from it. An interrupt keeps the verdicts that are there.
 
     Args:
@@ -224,6 +226,7 @@ def _inquiry(options: ReproOptions) -> Inquiry:
 def _reproduce_run(
     repo: Repo, run: Run, options: ReproOptions, inquiry: Inquiry, log: LogSink
 ) -> Sequence[Reproduced]:
+    bring_run(repo, run.id)
     recipe = None if options.against is None else find_recipe(repo, run, options.against)
     engine, base = choose_engine(repo, options.engine, recipe or run)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mlvc.model.ids import ObjectId, PackId
+from mlvc.errors import MlvcError
+from mlvc.model.ids import ObjectId, PackId, RunId
 from mlvc.repo import Repo
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
@@ -16,11 +17,11 @@ from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.seen import REMOTE_INDEXES
 from mlvc.store.transfer import AT_ONCE, Transferred
-from mlvc.verbs.closure import Closure
-from mlvc.verbs.remote import open_remote
+from mlvc.verbs.closure import Closure, are_whole
+from mlvc.verbs.remote import list_remotes, open_remote
 from mlvc.verbs.seen import remember_look
 
-__all__ = ["Source", "index_cache", "open_source", "places_of", "with_source"]
+__all__ = ["Source", "bring_run", "index_cache", "open_source", "places_of", "with_source"]
 
 _Result = TypeVar("_Result")
 _LOOKS = 3
@@ -98,6 +99,27 @@ def with_source(
             if not source.listed.keys() - source.remote.list_packs().keys():
                 raise
     return work(open_source(repo, name, jobs=jobs))
+
+
+def bring_run(repo: Repo, run: RunId) -> None:
+    """Brings what a run was made of, and made, as far as it is not here, from the default remote, if there is one.
+
+    What cannot be brought is warned of; who needs it says what is missing.
+    """
+    if are_whole(repo, [run]) or not any(entry.is_default for entry in list_remotes(repo)):
+        return
+
+    def bring(source: Source) -> None:
+        closure = Closure(repo)
+        closure.add_object(run, "the run")
+        records = (record for item in closure.needed for record in repo.store.records_of(item))
+        source.bring(repo, repo.store.lacking(records))
+
+    try:
+        with repo.store.in_use():
+            with_source(repo, None, bring)
+    except MlvcError as exc:
+        repo.reporter.warn(f"not everything that run {run.short} needs could be brought: {exc.message}")
 
 
 def places_of(repo: Repo, closure: Closure, records: Iterable[RecordKey]) -> list[str]:

@@ -71,6 +71,19 @@ def test_another_machine_gets_the_same_model(clone, server):
     assert "identical" == report["verdict"]
 
 
+@pytest.mark.sandbox
+def test_a_run_is_reproduced_right_after_a_clone(recorded, clone):
+    """Also one that the lock does not name: its code, inputs and environment are brought for it, and no other data."""
+    (run,) = clone("runs", "--json").json()["runs"]
+    lock = clone.cwd / "mlvc.lock"
+    lock.write_text("".join(line for line in lock.read_text().splitlines(True) if "model.bin" not in line))
+
+    report = clone("repro", "--engine", "bubblewrap", "--json", run["id"]).json()
+
+    assert "identical" == report["verdict"]
+    assert not (clone.cwd / "data").exists()
+
+
 def test_second_push_sends_nothing_and_a_new_one_only_what_is_new(recorded):
     """By packs and bytes."""
     assert 0 == recorded("push", "--json").json()["packs"]
