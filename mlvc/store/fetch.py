@@ -8,21 +8,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
-from blake3 import blake3
 
 from mlvc.errors import FormatError, NotFoundError, VersionError
-from mlvc.fsio import file_lock, translate_os_errors
 from mlvc.ports import RecordKind
 from mlvc.store.arrivals import Stored, key_of
 from mlvc.store.contents import check_record, object_of
-from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX
 from mlvc.store.local import RecordKey
 from mlvc.store.pack import frame
+from mlvc.store.receive import receive_packs
 from mlvc.store.remote import RemoteVersionError
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.remote_indexes import base_key
-from mlvc.store.temporaries import Temporary, remove_leftovers
-from mlvc.store.transfer import Transferred, in_parallel
+from mlvc.store.transfer import Transferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from mlvc.model.ids import PackId
     from mlvc.ports import ProgressTask, Reporter
     from mlvc.store.arrivals import Arrivals, Target
-    from mlvc.store.layout import Layout
     from mlvc.store.local import LocalStore
     from mlvc.store.pack import Entry
     from mlvc.store.pack_index import PackIndex
@@ -62,66 +58,6 @@ class BadRecord(NamedTuple):
         target = object_of(self.entry.kind, self.entry.part, self.entry.digest)
         what = f"the {target.noun} {target} at offset {self.entry.offset}: {self.what}"
         return remote.pack_name(self.pack, listed[self.pack]), what
-
-
-# ------------------------------------------------------------------------------------------- whole packs
-
-
-def _receive_all(
-    store: LocalStore,
-    remote: Remote,
-    listed: Mapping[PackId, RemotePack],
-    indexes: Mapping[PackId, PackIndex],
-    task: ProgressTask,
-) -> set[PackId]:
-    """Brings the packs that `indexes` describe; returns those that hold other bytes than their name says."""
-    damaged: set[PackId] = set()
-    with translate_os_errors(f"write to the store {store.layout.directory}"):
-        remove_leftovers(store.layout.temporaries)
-
-    def receive(pack: PackId) -> None:
-        if not _receive(store.layout, remote, pack, listed[pack], indexes[pack], task):
-            damaged.add(pack)
-
-    # Data first: metadata of the same transfer names it.
-    for is_data in (True, False):
-        chosen = [pack for pack in indexes if listed[pack].is_data is is_data]
-        in_parallel(receive, chosen, remote.jobs)
-    return damaged
-
-
-def _receive(
-    layout: Layout, remote: Remote, pack: PackId, listed: RemotePack, index: PackIndex, task: ProgressTask
-) -> bool:
-    """Brings a pack, and returns whether it was what its name says; it becomes visible only then."""
-    with translate_os_errors(f"write to the store {layout.directory}"):
-        file = Temporary.create(layout.temporaries, PACK_SUFFIX)
-        try:
-            hasher = blake3()
-            for piece in remote.read_pack(pack, listed):
-                hasher.update(piece)
-                file.write(piece)
-                task.advance(len(piece))
-            if hasher.digest() != pack.digest:
-                return False
-            file.sync()
-            _publish(layout, pack, file, index.encoded())
-            return True
-        finally:
-            file.discard()
-
-
-def _publish(layout: Layout, pack: PackId, file: Temporary, index: bytes) -> None:
-    """Makes a verified pack visible, and then its index (promise 1)."""
-    index_file = Temporary.create(layout.temporaries, INDEX_SUFFIX)
-    try:
-        index_file.write(index)
-        index_file.sync()
-        with file_lock(layout.lock):
-            file.publish(layout.pack(pack))
-            index_file.publish(layout.index(pack))
-    finally:
-        index_file.discard()
 
 
 # ---------------------------------------------------------------------------------------- single records
@@ -307,7 +243,7 @@ def _fetch_together(
         with reporter.task("fetching", total=sum(sizes.values()), unit="bytes") as task:
             damaged: set[PackId] = set()
             if target.packs is not None:
-                damaged = _receive_all(target.packs, remote, listed, {p: indexes[p] for p in whole}, task)
+                damaged = receive_packs(target.packs, remote, listed, {p: indexes[p] for p in whole}, task)
             # What is intact in a damaged pack is still of use.
             single = [pack for pack in shares if pack in damaged or pack not in whole]
             bad = _bring_windows(target, remote, listed, (w for pack in single for w in windows[pack]), task)

@@ -167,7 +167,7 @@ class _Gc:
                 self._alone() as is_alone,
                 translate_os_errors(f"write to the store {self.layout.directory}"),
             ):
-                remove_leftovers(self.layout.temporaries)
+                remove_leftovers(self.layout.temporaries, partial=True)
                 if is_alone:
                     execute(self.layout)
         self._mark_needed()

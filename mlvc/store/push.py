@@ -13,6 +13,7 @@ from mlvc.fsio import translate_os_errors
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.layout import PACK_SUFFIX
 from mlvc.store.local import RecordKey
+from mlvc.store.outgoing import Outgoing
 from mlvc.store.pack import encode_pack_header
 from mlvc.store.pack_index import decode_index
 from mlvc.store.push_needs import bring_condemned
@@ -29,10 +30,10 @@ from mlvc.store.remote_condemned import (
 from mlvc.store.remote_files import RemoteDamagedError, RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes, cached_indexes
 from mlvc.store.temporaries import Temporary
-from mlvc.store.transfer import Transferred, in_parallel
+from mlvc.store.transfer import Transferred, in_parallel, is_large
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from mlvc.model.ids import PackId
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["lacked", "push", "repair", "send_all"]
 
-_PIECE_BYTES = 1 << 20
 _PATIENCE_S = 60.0
 _POLL_S = 1.0
 
@@ -233,31 +233,28 @@ def send_all(store: LocalStore, remote: Remote, packs: Collection[PackInfo], rep
 def _send_class(
     store: LocalStore, remote: Remote, packs: Iterable[PackInfo], task: ProgressTask, *, is_data: bool
 ) -> None:
-    def send(info: PackInfo) -> None:
-        _send(store.layout, remote, info)
-        task.advance(info.size_bytes)
+    def send(info: PackInfo, jobs: int = 1) -> None:
+        _send(store.layout, remote, info, jobs, task.advance)
 
-    in_parallel(send, [info for info in packs if info.is_data is is_data], remote.jobs)
+    chosen = [info for info in packs if info.is_data is is_data]
+    # A large one makes as many requests at once as there may be.
+    in_parallel(send, [info for info in chosen if not is_large(info.size_bytes)], remote.jobs)
+    for info in chosen:
+        if is_large(info.size_bytes):
+            send(info, remote.jobs)
 
 
-def _send(layout: Layout, remote: Remote, info: PackInfo) -> None:
+def _send(layout: Layout, remote: Remote, info: PackInfo, jobs: int, advance: Callable[[int], None]) -> None:
     pack, index = layout.pack(info.id), layout.index(info.id)
-    with translate_os_errors(f"read {pack}"):
-        # Not through a mapping: each page of it that was read would count as this process's memory.
-        hasher = blake3()
-        with pack.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                hasher.update(piece)
+    with translate_os_errors(f"read {index}"):
         index_bytes = index.read_bytes()
-    if hasher.digest() != info.id.digest:
-        raise DamagedFileError(pack, "it holds other bytes than its name says, and was not sent")
     try:
         described, _ = decode_index(index_bytes)
     except FormatError as exc:
         raise DamagedFileError(index, exc.message) from exc
     if described != info:
         raise DamagedFileError(index, "it describes another pack")
-    remote.put(info.id, pack, index_bytes, is_data=info.is_data)
+    remote.put(info.id, Outgoing(pack, info.id.digest, advance), index_bytes, is_data=info.is_data, jobs=jobs)
 
 
 # ------------------------------------------------------------------------------------------------ mending
@@ -285,7 +282,7 @@ def repair(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -
     hopeless: dict[PackId, tuple[tuple[str, str], ...]] = {}
     for pack in sorted(damage, key=lambda pack: (not listed[pack].is_data, pack)):
         if pack in here:
-            _send(store.layout, remote, here[pack])
+            _send(store.layout, remote, here[pack], remote.jobs, lambda _: None)
             mended.append(here[pack].size_bytes)
         elif pack in known and _rebuild(store, remote, known[pack]):
             mended.append(known[pack].info.size_bytes)
@@ -339,7 +336,7 @@ def _rebuild(store: LocalStore, remote: Remote, index: PackIndex) -> bool:
                 file.write(record)
             if hasher.digest() != info.id.digest:
                 return False
-            remote.put(info.id, file.path, index.encoded(), is_data=info.is_data)
+            remote.put(info.id, Outgoing(file.path, info.id.digest), index.encoded(), is_data=info.is_data)
             return True
         finally:
             file.discard()

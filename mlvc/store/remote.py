@@ -23,7 +23,8 @@ from mlvc.model.names import encode_name
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
 from mlvc.store.pack_index import decode_index
 from mlvc.store.remote_clouds import CLOUDS, CloudFiles
-from mlvc.store.remote_files import BucketFiles, BucketOptions, DirectoryFiles, RemoteDamagedError
+from mlvc.store.remote_files import DirectoryFiles, RemoteDamagedError
+from mlvc.store.remote_s3 import BucketFiles, BucketOptions
 from mlvc.store.remote_ssh import SshFiles
 from mlvc.store.transfer import AT_ONCE
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlvc.ports import ProgressTask
+    from mlvc.store.outgoing import Outgoing
     from mlvc.store.remote_files import RemoteFile, RemoteFiles
 
 __all__ = ["Listing", "Remote", "RemotePack", "RemoteUrlError", "RemoteVersionError", "check_url"]
@@ -210,14 +212,22 @@ class Remote:
     def _name(pack: PackId, suffix: str, *, is_data: bool) -> str:
         return f"{_FOLDERS[is_data]}/{pack.hex}{suffix}"
 
-    def put(self, pack: PackId, source: Path, index: bytes, *, is_data: bool) -> None:
+    def put(self, pack: PackId, source: Outgoing, index: bytes, *, is_data: bool, jobs: int = 1) -> None:
         """Sends a pack, and after it the index that makes it count.
 
+        Args:
+            pack: Its id.
+            source: Its file.
+            index: Its index.
+            is_data: Where it belongs.
+            jobs: How many requests to make at once.
+
         Raises:
+            DamagedFileError: The file is not what the id says; it does not arrive.
             RemoteDeniedError: The remote does not let us write.
             RemoteUnreachableError: It stopped answering; the pack does not count, and can be sent again.
         """
-        self._files.upload(self._name(pack, PACK_SUFFIX, is_data=is_data), source)
+        self._files.upload(self._name(pack, PACK_SUFFIX, is_data=is_data), source, jobs)
         self._files.write(self._name(pack, INDEX_SUFFIX, is_data=is_data), index)
 
     def read_index(self, pack: PackId, listed: RemotePack) -> bytes:

@@ -13,9 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlvc.errors import MlvcError
-from mlvc.fsio import translate_os_errors
 from mlvc.store.remote_files import (
-    ObjectFiles,
+    RANGE_BYTES,
     RemoteDeniedError,
     RemoteFile,
     RemoteMissingError,
@@ -24,12 +23,25 @@ from mlvc.store.remote_files import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from mlvc.store.outgoing import Outgoing
 
 __all__ = ["CLOUDS", "CloudFiles", "RemoteExtraError", "load_extra"]
 
 _CHUNK_BYTES = 16 << 20
 """Of an upload in parts, so much is held."""
+_AZURE_PATIENCE: Mapping[str, int] = {
+    "connection_timeout": 10,
+    "read_timeout": 30,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+    "retry_total": 4,
+    "retry_connect": 4,
+    "retry_read": 4,
+    "retry_status": 4,
+}
+"""As for S3: asked five times, with 18 seconds of pauses together. Its own pauses are 15 to 24 seconds each."""
 _TALKATIVE = ("adlfs", "asyncssh", "azure", "gcsfs", "google")
 
 
@@ -47,7 +59,6 @@ class _Cloud(NamedTuple):
         module: What is imported.
         file_system: The class in it.
         options: What it is made with.
-        time_field: Where it tells when an object was written.
         upload_options: What uploading a file takes.
         remove_options: What deleting takes.
         denied: The classes of errors by which we are not let in.
@@ -59,7 +70,6 @@ class _Cloud(NamedTuple):
     module: str
     file_system: str
     options: Mapping[str, object]
-    time_field: str
     upload_options: Mapping[str, object]
     remove_options: Mapping[str, object]
     denied: Sequence[str]
@@ -73,7 +83,6 @@ CLOUDS: Mapping[str, _Cloud] = {
         module="gcsfs.core",
         file_system="GCSFileSystem",
         options={"use_listings_cache": False},
-        time_field="mtime",
         upload_options={"chunksize": _CHUNK_BYTES},
         remove_options={},
         denied=["google.auth.exceptions.GoogleAuthError"],
@@ -86,7 +95,6 @@ CLOUDS: Mapping[str, _Cloud] = {
         file_system="AzureBlobFileSystem",
         # Otherwise it would ask as nobody where it finds no key, and be let into public containers alone.
         options={"anon": False, "use_listings_cache": False},
-        time_field="last_modified",
         upload_options={"overwrite": True},
         remove_options={"expand_path": False},
         denied=["azure.core.exceptions.ClientAuthenticationError"],
@@ -114,7 +122,7 @@ def load_extra(module: str, extra: str, scheme: str) -> Any:  # noqa: ANN401  # 
         ) from exc
 
 
-class CloudFiles(ObjectFiles):
+class CloudFiles:
     """A remote in a bucket or container; where its library finds credentials and the server, they are."""
 
     def __init__(self, url: str) -> None:
@@ -127,8 +135,11 @@ class CloudFiles(ObjectFiles):
     @cached_property
     def _files(self) -> Any:  # noqa: ANN401  # the libraries have no types
         module = load_extra(self._cloud.module, self._cloud.extra, self._scheme)
+        file_system = getattr(module, self._cloud.file_system)
+        if self._scheme == "az":
+            file_system = _patient(file_system)
         with self._translated():
-            return getattr(module, self._cloud.file_system)(**self._cloud.options, skip_instance_cache=True)
+            return file_system(**self._cloud.options, skip_instance_cache=True)
 
     @cached_property
     def _denied(self) -> tuple[type[Exception], ...]:
@@ -163,30 +174,81 @@ class CloudFiles(ObjectFiles):
 
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the objects below the URL; one request for each page."""
+        if self._scheme == "az":
+            from fsspec.asyn import sync  # noqa: PLC0415  # what asks no remote must not pay
+
+            with self._translated():
+                listed: Mapping[str, RemoteFile] = sync(self._files.loop, self._list_container)
+                return listed
         with self._translated():
             found = self._files.find(self._base, detail=True)
             if not found:
                 # An empty answer is given for a missing bucket too.
                 self._files.ls(self._base.partition("/")[0])
         return {
-            path.removeprefix(self._base + "/"): RemoteFile(
-                info["size"], info[self._cloud.time_field].timestamp()
-            )
+            path.removeprefix(self._base + "/"): RemoteFile(info["size"], info["mtime"].timestamp())
             for path, info in found.items()
         }
 
-    def upload(self, name: str, source: Path) -> None:
-        """Puts one object, a large one in parts."""
-        with translate_os_errors(f"read {source}"):
-            source.stat()
+    async def _list_container(self) -> Mapping[str, RemoteFile]:
+        """Lists by the library below adlfs, which itself asks four questions for one, each of them again and again."""
+        missing: Any = _class_of("azure.core.exceptions.ResourceNotFoundError")
+        container, _, folder = self._base.partition("/")
+        below = f"{folder}/" if folder else ""
+        client = self._files.service_client.get_container_client(container)
+        try:
+            return {
+                found.name.removeprefix(below): RemoteFile(found.size, found.last_modified.timestamp())
+                async for found in client.list_blobs(name_starts_with=below)
+            }
+        except missing as exc:
+            raise FileNotFoundError(container) from exc
+
+    def prepare(self) -> None:
+        """Does nothing: an object needs no directory."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts one object."""
         with self._translated():
-            self._files.put_file(str(source), f"{self._base}/{name}", **self._cloud.upload_options)
+            self._files.pipe_file(f"{self._base}/{name}", data)
+
+    def upload(self, name: str, source: Outgoing, jobs: int = 1) -> None:  # noqa: ARG002  # the libraries decide
+        """Puts one object, a large one in parts."""
+        source.check()
+        with self._translated():
+            self._files.put_file(str(source.path), f"{self._base}/{name}", **self._cloud.upload_options)
+        source.advance(source.size_bytes)
+
+    def read(self, name: str, size_bytes: int, offset: int = 0) -> Iterator[bytes]:
+        """Yields the object's bytes, one range for each request."""
+        end = offset + size_bytes
+        for start in range(offset, end, RANGE_BYTES):
+            with self._translated():
+                piece: bytes = self._files.cat_file(
+                    f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
+                )
+            yield piece
 
     def remove(self, names: Sequence[str]) -> None:
         """Deletes the objects, in as few requests as the library makes."""
         # One that is gone is no error; of the others, who must know that they are gone lists again.
         with self._translated(), contextlib.suppress(FileNotFoundError):
             self._files.rm([f"{self._base}/{name}" for name in names], **self._cloud.remove_options)
+
+
+def _patient(file_system: Any) -> Any:  # noqa: ANN401  # adlfs has no types
+    """Returns a class of adlfs whose patience is ours: it has no option for that, and the library below it has."""
+    service: Any = importlib.import_module("azure.storage.blob.aio").BlobServiceClient
+
+    class Patient(file_system):  # type: ignore[misc]  # as above
+        service_client: Any
+
+        def do_connect(self) -> None:
+            super().do_connect()
+            found = self.service_client
+            self.service_client = service(found.url, credential=found.credential, **_AZURE_PATIENCE)
+
+    return Patient
 
 
 def _class_of(name: str) -> type[Exception]:

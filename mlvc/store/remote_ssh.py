@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mlvc.fsio import translate_os_errors
 from mlvc.store.remote_clouds import load_extra
 from mlvc.store.remote_files import (
     RANGE_BYTES,
@@ -25,7 +24,8 @@ from mlvc.store.remote_files import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from mlvc.store.outgoing import Outgoing
 
 __all__ = ["SshFiles"]
 
@@ -150,15 +150,15 @@ class SshFiles:
 
         self._do(self._appear, name, write)
 
-    def upload(self, name: str, source: Path) -> None:
+    def upload(self, name: str, source: Outgoing, jobs: int = 1) -> None:  # noqa: ARG002  # SFTP decides
         """Copies under another name, then renames."""
-        with translate_os_errors(f"read {source}"):
-            source.stat()
+        source.check()
 
         async def copy(sftp: Any, path: str) -> None:  # noqa: ANN401  # as above
-            await sftp.put(os.fsencode(source), os.fsencode(path))
+            await sftp.put(os.fsencode(source.path), os.fsencode(path))
 
         self._do(self._appear, name, copy)
+        source.advance(source.size_bytes)
 
     async def _appear(self, sftp: Any, name: str, fill: Callable[[Any, str], Awaitable[None]]) -> None:  # noqa: ANN401
         path = self._path(f"{_TEMPORARIES}/{os.urandom(16).hex()}")

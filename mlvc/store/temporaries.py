@@ -17,8 +17,10 @@ from mlvc.page_cache import go_past_cache
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Temporary", "remove_leftovers"]
+__all__ = ["PARTIAL_SUFFIX", "Temporary", "remove_leftovers"]
 
+PARTIAL_SUFFIX = ".part"
+"""Ends the names of files that somebody may go on with."""
 _ALIGNMENT = 4096
 
 
@@ -50,7 +52,30 @@ class Temporary:
             # Another process took the file for a leftover before it was locked, and removes it.
             os.close(fd)
 
-    def write(self, data: bytes) -> None:
+    @classmethod
+    def take_up(cls, directory: Path, name: str) -> Self | None:
+        """Opens and locks the file that another process was writing under that name, or a new one.
+
+        Returns:
+            The file, which only `discard` removes; None if another process, or another user, is writing it.
+        """
+        path = directory / name
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except PermissionError:
+            return None
+        if not fsio.claim(path, fd):
+            os.close(fd)
+            return None
+        file = cls(path, fd)
+        file.size_bytes = os.fstat(fd).st_size
+        return file
+
+    def read_at(self, size_bytes: int, offset: int) -> bytes:
+        """Returns what was written at an offset; fewer bytes at the end. Not once `go_past_cache` was called."""
+        return os.pread(self._fd, size_bytes, offset)
+
+    def write(self, data: bytes | bytearray) -> None:
         """Appends all of `data`."""
         view = memoryview(data)
         while view:
@@ -90,7 +115,8 @@ class Temporary:
         return True
 
     def sync(self) -> None:
-        """Returns after everything written is durable."""
+        """Returns after everything written is durable; the file can then be read by all who may read the store."""
+        os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path.parent).st_mode) & 0o444)
         fsio.sync_file(self._fd)
 
     def publish(self, target: Path) -> None:
@@ -105,12 +131,23 @@ class Temporary:
                 self.path.unlink()
             self._close()
 
+    def leave(self) -> None:
+        """Closes the file, and lets it be, for `take_up`; may be called at any time, more than once."""
+        if self._fd >= 0:
+            self._close()
+
     def _close(self) -> None:
         os.close(self._fd)
         self._fd = -1
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Removes the temporaries of processes that are no more; those of living ones are claimed and stay."""
+def remove_leftovers(directory: Path, *, partial: bool = False) -> None:
+    """Removes the temporaries of processes that are no more; those of living ones are claimed and stay.
+
+    Args:
+        directory: Where they are.
+        partial: Whether also those that somebody may take up.
+    """
     for name in os.listdir(directory):
-        fsio.remove_abandoned(directory / name)
+        if partial or not name.endswith(PARTIAL_SUFFIX):
+            fsio.remove_abandoned(directory / name)

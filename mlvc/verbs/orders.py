@@ -39,7 +39,7 @@ class Order:
         run: The run's id.
         cpus: How many CPUs the command needs.
         options: Of `mlvc.verbs.repro.ReproOptions`, without targets.
-        remote_options: Of `mlvc.store.remote_files.BucketOptions`: how the remote is reached. No secret is among them;
+        remote_options: Of `mlvc.store.remote_s3.BucketOptions`: how the remote is reached. No secret is among them;
             a worker has credentials of its own.
     """
 

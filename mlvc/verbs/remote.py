@@ -24,7 +24,7 @@ from mlvc import fsio
 from mlvc.errors import FormatError, NotFoundError, UsageError
 from mlvc.repo import Repo
 from mlvc.store.remote import Remote, check_url
-from mlvc.store.remote_files import BucketOptions
+from mlvc.store.remote_s3 import BucketOptions
 from mlvc.store.transfer import AT_ONCE
 
 __all__ = ["NoRemoteError", "RemoteEntry", "add", "list_remotes", "open_remote", "remove"]

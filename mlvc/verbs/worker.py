@@ -14,7 +14,7 @@ from mlvc.model.ids import BlobId, RunId
 from mlvc.model.names import decode_name
 from mlvc.ports import ProgressTask
 from mlvc.repo import SETTINGS_NAME, Repo
-from mlvc.store.remote_files import BucketOptions
+from mlvc.store.remote_s3 import BucketOptions
 from mlvc.verbs import remote
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.init import init

@@ -16,7 +16,19 @@ WATCH = "import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules),
 
 ALWAYS = {"mlvc", "typer", "typing_extensions", "annotated_doc", "shellingham"}
 STORE = {"blake3", "xxhash", "zstandard", "pyfastcdc", "cython_runtime"}
-HEAVY = {"sqlalchemy", "git", "s3fs", "fsspec", "docker", "rich", "pydantic", "click", "distributed", "dask"}
+HEAVY = {
+    "sqlalchemy",
+    "git",
+    "s3fs",
+    "botocore",
+    "fsspec",
+    "docker",
+    "rich",
+    "pydantic",
+    "click",
+    "distributed",
+    "dask",
+}
 
 
 @pytest.fixture

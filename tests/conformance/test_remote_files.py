@@ -1,28 +1,36 @@
 """Wherever a remote is, it keeps `RemoteFiles`: in a directory, and on real servers that speak S3, GCS and SFTP."""
 
+import base64
 import concurrent.futures
+import contextlib
 import os
 import random
+import socket
+import threading
 import uuid
 
 import pytest
+from blake3 import blake3
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
+from mlvc.store import remote_clouds
+from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import LocalStore
+from mlvc.store.outgoing import Outgoing
 from mlvc.store.push import push
 from mlvc.store.remote import Remote
 from mlvc.store.remote_clouds import CloudFiles
 from mlvc.store.remote_files import (
-    BucketFiles,
-    BucketOptions,
     DirectoryFiles,
     RemoteDeniedError,
+    RemoteFile,
     RemoteMissingError,
     RemoteUnreachableError,
 )
 from mlvc.store.remote_indexes import RemoteIndexes
+from mlvc.store.remote_s3 import BucketFiles, BucketOptions
 from mlvc.store.remote_ssh import SshFiles
 from tests.support.reporter import RecordingReporter
 
@@ -35,6 +43,10 @@ KINDS = [
     pytest.param("gs", marks=pytest.mark.gcs),
     pytest.param("ssh", marks=pytest.mark.ssh),
 ]
+
+
+AZURE_KEY = base64.b64encode(b"no secret of anybody").decode()
+HASTE = {"initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0}
 
 
 @pytest.fixture(params=KINDS)
@@ -97,11 +109,24 @@ def test_a_large_file_comes_back(files, tmp_path):
     data = random.Random(1).randbytes(70 << 20)
     (tmp_path / "large").write_bytes(data)
 
-    files.upload("data/large", tmp_path / "large")
+    files.upload("data/large", Outgoing(tmp_path / "large", blake3(data).digest()), 4)
 
     assert len(data) == files.list()["data/large"].size_bytes
     assert data == read(files, "data/large", len(data))
     assert data[50_000_000:50_100_000] == read(files, "data/large", 100_000, 50_000_000)
+
+
+@pytest.mark.parametrize("size_bytes", [100_000, 65 << 20])
+def test_other_bytes_than_the_name_says_do_not_arrive(files, tmp_path, size_bytes):
+    """They are hashed as they are sent, and nothing is seen of what was sent before that was known."""
+    data = random.Random(3).randbytes(size_bytes)
+    (tmp_path / "pack").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    before = files.list()
+
+    with pytest.raises(DamagedFileError, match="was not sent"):
+        files.upload("data/pack", Outgoing(tmp_path / "pack", blake3(data).digest()), 4)
+
+    assert before == files.list()
 
 
 def test_what_is_removed_is_gone(files):
@@ -126,8 +151,11 @@ def test_many_threads_at_once(files, tmp_path):
     contents = {f"data/{number}": random.Random(number).randbytes(200_000) for number in range(24)}
     for name, data in contents.items():
         (tmp_path / name.replace("/", "-")).write_bytes(data)
+    sources = [
+        Outgoing(tmp_path / name.replace("/", "-"), blake3(data).digest()) for name, data in contents.items()
+    ]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: files.upload(name, tmp_path / name.replace("/", "-")), contents))
+        list(pool.map(files.upload, contents, sources))
         found = dict(zip(contents, pool.map(lambda name: read(files, name, 200_000), contents), strict=True))
 
     assert contents == found
@@ -244,3 +272,85 @@ def test_azure_without_an_account_is_said(run_mlvc):
 
     assert "Traceback" not in told.stderr
     assert "AZURE_STORAGE_ACCOUNT_NAME" in told.stderr
+
+
+@pytest.fixture
+def azure(monkeypatch):
+    """A server that answers each request with what `answers` has next, and hangs up; it notes what it was asked."""
+    answers, asked = [], []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    asked.append(client.recv(1 << 16).decode())
+                    client.sendall(answers.pop(0) if answers else b"")
+                    client.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setenv(
+            "AZURE_STORAGE_CONNECTION_STRING",
+            f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey={AZURE_KEY};BlobEndpoint=http://127.0.0.1:{port}/a",
+        )
+        monkeypatch.setattr(remote_clouds, "_AZURE_PATIENCE", {**remote_clouds._AZURE_PATIENCE, **HASTE})
+        yield answers, asked
+        # Wakes the thread that waits for connections.
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def http_answer(status, body):
+    return f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "hangs up"])
+def test_azure_that_does_not_answer_is_asked_a_few_times_and_one_error(azure, is_busy):
+    """Its libraries would ask twenty times, and wait for three minutes."""
+    answers, asked = azure
+    told = "<Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>"
+    answers += [http_answer("503 Busy", told)] * 100 * is_busy
+
+    with pytest.raises(RemoteUnreachableError, match="az://models/x") as raised:
+        CloudFiles("az://models/x").list()
+
+    # One level further below, what was hung up on is asked once more each time.
+    assert (5 if is_busy else 10) == len(asked)
+    assert AZURE_KEY not in str(raised.value)
+
+
+def test_a_container_of_azure_is_listed_by_one_question(azure):
+    """As the documentation of its service writes the answer."""
+    answers, asked = azure
+    blob = (
+        "<Blob><Name>far/data/one</Name><Properties><Last-Modified>Sat, 21 Nov 2026 20:00:00 GMT</Last-Modified>"
+        "<Etag>0x8D</Etag><Content-Length>10</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
+    )
+    answers.append(
+        http_answer(
+            "200 OK",
+            '<?xml version="1.0" encoding="utf-8"?>'
+            '<EnumerationResults ServiceEndpoint="http://h/a" ContainerName="models">'
+            f"<Prefix>far/</Prefix><Blobs>{blob}</Blobs><NextMarker /></EnumerationResults>",
+        )
+    )
+
+    found = CloudFiles("az://models/far").list()
+
+    assert {"data/one": RemoteFile(10, 1795291200.0)} == found
+    (question,) = asked
+    assert "GET /a/models?" in question
+    assert "prefix=far" in question
+
+
+def test_a_container_that_is_not_there_is_said(azure):
+    """And is not asked for again."""
+    answers, asked = azure
+    told = "<Error><Code>ContainerNotFound</Code><Message>The container does not exist.</Message></Error>"
+    answers.append(http_answer("404 Not Found", told))
+
+    with pytest.raises(RemoteMissingError, match="az://models/far"):
+        CloudFiles("az://models/far").list()
+
+    assert 1 == len(asked)

@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from mlvc.store import push as pushing
-from mlvc.store.remote_files import BucketFiles, BucketOptions
+from mlvc.store.remote_s3 import BucketFiles, BucketOptions
 from tests.crash.clones import World
 from tests.support.proxy import serve_proxy
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mlvc.model.ids import BlobId
 from mlvc.store.local import LocalStore
 from tests.support.command import Mlvc, child_environment
 from tests.support.proxy import serve_proxy
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.s3
 
 PACKS = 8
 PACK_BYTES = 400_000
+LARGE_BYTES = 72 << 20
 
 
 @pytest.fixture
@@ -164,6 +166,89 @@ def test_a_killed_push_goes_on_where_it_stopped(project, proxy, server):
     assert proxy.sent - before < (PACKS - arrived) * PACK_BYTES * 1.05 + 100_000
     assert True is project("verify", "--remote", "--deep", "--json").json()["ok"]
     assert 0 == project("push", "--json").json()["packs"]
+
+
+@pytest.fixture
+def large(project):
+    """A file that is one pack of its own, in five parts; returns its bytes."""
+    noise = random.Random(77).randbytes(LARGE_BYTES)
+    (project.cwd / "model.bin").write_bytes(noise)
+    project("add", "model.bin")
+    project("commit", "-m", "model")
+    return noise
+
+
+def kill_after(run, proxy, moved, limit_bytes, *arguments):
+    """Starts a command, and kills it once so many bytes have passed; returns how many did."""
+    before = moved()
+    process = start(run, *arguments)
+    while moved() - before < limit_bytes and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, told = process.communicate()
+    assert -signal.SIGKILL == process.returncode, told
+    settled(proxy)
+    return moved() - before
+
+
+def test_a_killed_push_of_one_large_file_goes_on_where_it_stopped(project, proxy, large, clone, server):
+    """SIGKILL after some of five parts: those that had arrived are not sent again, and what arrives is whole."""
+    sent = kill_after(project, proxy, lambda: proxy.sent, 56 << 20, "push")
+    assert not server.exists(f"models/far/data/{BlobId.of(large).hex}.pack")
+    before = proxy.sent
+
+    project("push")
+
+    assert proxy.sent - before < LARGE_BYTES + PACKS * PACK_BYTES + (1 << 20) - sent // 2
+    assert True is project("verify", "--remote", "--deep", "--json").json()["ok"]
+    other = clone("other")
+    other("pull")
+    assert large == (other.cwd / "model.bin").read_bytes()
+
+
+def test_a_part_that_arrived_damaged_is_sent_again(project, proxy, large, server):
+    """A part of an upload that another program began counts only with the bytes that it should have."""
+    name = f"far/data/{BlobId.of(large).hex}.pack"
+    begun = server.call_s3("create_multipart_upload", Bucket="models", Key=name)
+    server.call_s3(
+        "upload_part",
+        Bucket="models",
+        Key=name,
+        UploadId=begun["UploadId"],
+        PartNumber=2,
+        Body=random.Random(1).randbytes(16 << 20),
+    )
+
+    project("push")
+
+    assert large == server.cat_file(f"models/{name}")
+    assert not server.call_s3("list_multipart_uploads", Bucket="models", Prefix=name).get("Uploads")
+
+
+def test_a_killed_fetch_of_one_large_file_goes_on_where_it_stopped(project, proxy, large, clone):
+    """SIGKILL after most of it: what had arrived intact is not asked for again, and what was hurt since is."""
+    project("push")
+    other = clone("other")
+    other("fetch")
+    received = kill_after(other, proxy, lambda: proxy.received, 56 << 20, "fetch", "--data")
+    (name,) = leftovers(other)
+    assert f"{BlobId.of(large).hex}.part" == name
+    with (other.cwd / ".git/mlvc/store/tmp" / name).open("r+b") as file:
+        file.seek(20 << 20)
+        file.write(b"hurt")
+    before = proxy.received
+
+    other("fetch", "--data")
+
+    # Pieces of 8 MiB: the first two are intact.
+    assert (
+        LARGE_BYTES - (16 << 20) < proxy.received - before < LARGE_BYTES - (16 << 20) + PACKS * PACK_BYTES * 2
+    )
+    assert received > 56 << 20
+    assert [] == leftovers(other)
+    assert True is other("fsck", "--json").json()["ok"]
+    other("pull")
+    assert large == (other.cwd / "model.bin").read_bytes()
 
 
 def test_two_pushes_at_once_lose_nothing(project, clone):

@@ -12,7 +12,7 @@ from mlvc.cli.framework import Group, make_command
 from mlvc.cli.render import table
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
-from mlvc.store.remote_files import BucketOptions
+from mlvc.store.remote_s3 import BucketOptions
 from mlvc.verbs import remote as verbs
 
 __all__ = ["command"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import random
 import shutil
 
@@ -22,6 +23,7 @@ from mlvc.store.gc import Roots, collect
 from mlvc.store.local import LocalStore
 from mlvc.store.pack import Base, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
+from mlvc.store.temporaries import Temporary
 from tests.support.reporter import RecordingReporter
 
 DAY_S = 86_400
@@ -100,6 +102,22 @@ def test_what_nothing_needs_goes_after_the_keep_period(store):
     assert not has(store, not_needed)
     assert b"needed" == reopened(store).read_blob(needed)
     assert_sound(store)
+
+
+def test_what_an_interrupted_fetch_left_of_a_large_pack_goes_with_gc(store):
+    """A writer leaves it, for the next fetch to go on with; what one is writing just now stays in any case."""
+    names = [f"{digit * 64}.part" for digit in "ab"]
+    left, taken = (Temporary.take_up(store.layout.temporaries, name) for name in names)
+    left.write(b"half")
+    left.leave()
+    add_blob(store, b"other")
+    assert names == sorted(os.listdir(store.layout.temporaries))
+
+    gc(store)
+
+    assert names[1:] == os.listdir(store.layout.temporaries)
+    assert None is Temporary.take_up(store.layout.temporaries, names[1])
+    taken.discard()
 
 
 def test_what_is_needed_again_has_the_whole_period_again(store):
