@@ -354,3 +354,30 @@ def test_a_container_that_is_not_there_is_said(azure):
         CloudFiles("az://models/far").list()
 
     assert 1 == len(asked)
+
+
+def test_a_server_that_sends_more_than_it_was_asked_for_is_not_listened_to(monkeypatch):
+    """An endpoint that ignores ranges, or means to fill the memory: what was asked for is taken, and then hung up."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    sent_bytes = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def flood():
+            nonlocal sent_bytes
+            client, _ = listener.accept()
+            with client, contextlib.suppress(OSError):
+                client.recv(1 << 16)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n")
+                while sent_bytes < 1 << 30:
+                    sent_bytes += client.send(b"x" * (1 << 20))
+
+        server = threading.Thread(target=flood, daemon=True)
+        server.start()
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        files = BucketFiles("s3://models/far", BucketOptions(endpoint=endpoint, region="us-east-1"))
+
+        assert b"x" * 100 == read(files, "data/one", 100, 50)
+
+        server.join(30)
+    assert sent_bytes < 64 << 20

@@ -1,5 +1,6 @@
 """A remote in a directory: what goes there, what comes back, and what is refused."""
 
+import contextlib
 import os
 import random
 import threading
@@ -122,6 +123,36 @@ def test_everything_comes_back(store, other, remote, blobs):
     assert blobs == {blob: other.read_blob(blob) for blob in blobs}
     assert store.packs() == other.packs()
     assert () == check(other, RecordingReporter())
+
+
+class Steps(RecordingReporter):
+    """Also keeps how much each step of the last operation was."""
+
+    @contextlib.contextmanager
+    def task(self, label, **described):
+        self.steps = []
+        with super().task(label, **described) as task:
+            advance = task.advance
+
+            def note(amount=1):
+                self.steps.append(amount)
+                advance(amount)
+
+            task.advance = note
+            yield task
+
+
+def test_what_moves_is_told_piece_by_piece(store, other, remote):
+    """A pack that takes minutes shows that it moves; in the end it is as much as was said at the beginning."""
+    with store.writer() as writer:
+        writer.add_blob(random.Random(5).randbytes(10 << 20))
+
+    for move in (lambda told: push(store, remote, told), lambda told: bring(other, remote, reporter=told)):
+        told = Steps()
+        move(told)
+
+        assert max(told.steps) <= 4 << 20
+        assert told.tasks[-1].total == sum(told.steps) > 10 << 20
 
 
 def test_second_push_is_one_question(store, folder, remote, blobs):
