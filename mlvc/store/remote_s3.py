@@ -124,9 +124,16 @@ class BucketFiles:
         from botocore.session import Session  # noqa: PLC0415  # as for s3fs
 
         session = Session(profile=self._options.profile)
-        client = session.create_client(
-            "s3", endpoint_url=self._options.endpoint, config=Config(**_CONFIG), **self._options.of_client()
-        )
+        try:
+            client = session.create_client(
+                "s3",
+                endpoint_url=self._options.endpoint,
+                config=Config(**_CONFIG),
+                **self._options.of_client(),
+            )
+        except ValueError as exc:
+            # Such as a variable that names a host, and not a URL.
+            raise self._unreachable(exc) from exc
         return client.get_paginator("list_objects_v2")
 
     @contextlib.contextmanager

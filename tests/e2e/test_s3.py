@@ -123,8 +123,9 @@ def test_one_flipped_bit_is_found(clone, server):
         ("s3://models/a/b", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "remote-denied"),
         ("s3://models/a/b", {"AWS_PROFILE": "nobody"}, "remote-denied"),
         ("s3://models/a/b", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "remote-unreachable"),
+        ("s3://models/a/b", {"AWS_ENDPOINT_URL": "localhost:8333"}, "remote-unreachable"),
     ],
-    ids=["no bucket", "wrong secret", "no credentials", "no profile", "no network"],
+    ids=["no bucket", "wrong secret", "no credentials", "no profile", "no network", "no URL"],
 )
 @pytest.mark.parametrize("verb", ["push", "fetch"])
 def test_a_remote_that_cannot_be_used_is_one_error(git_repo, run_mlvc, server, url, changes, code, verb):
