@@ -90,7 +90,7 @@ def run_git(
 
     Raises:
         GitMissingError: There is no git.
-        GitError: `directory` is none, or an argument holds a NUL.
+        GitError: `directory` is none, or an argument holds a NUL or is longer than the system takes.
     """
     command = git_command(*arguments, environment=environment, runs_hooks=runs_hooks)
     try:
@@ -102,6 +102,8 @@ def run_git(
         raise GitError(f"{encode_name(os.fsencode(directory))} is not a directory") from exc
     except ValueError as exc:
         raise GitError(f"an argument for git cannot be passed on: {exc}") from exc
+    except OSError as exc:
+        raise GitError(f"git cannot be started: {exc.strerror}") from exc
     if done.returncode == _COMMAND_NOT_FOUND:
         raise GitMissingError("git was not found", hint="install git, or put it on the PATH")
     return done

@@ -39,6 +39,8 @@ _COMMITTER = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.MULTILINE)
 _BRANCH = re.compile(rb"ref: refs/heads/([^.\n][^\n]*)\n?")
 """What the file `HEAD` holds on a branch; where it only stands in, its name begins with a dot, as no branch's does."""
 _WHERE = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
+_LONGEST_REV = 10_000
+"""Characters; the system passes on some 130,000, and a name in git is a path."""
 
 
 class NotAGitRepositoryError(NotFoundError):
@@ -141,7 +143,7 @@ class CodeRepository:
                 )
             is_path = rev != "" and os.path.lexists(self.root / rev)
             raise RevisionMissingError(
-                f"git knows no revision {rev!r}",
+                f"git knows no revision {rev[:80]!r}",
                 hint=f"a path stands behind two dashes: `-- {rev}`"
                 if is_path
                 else "see `git log` and `git branch -a`",
@@ -392,7 +394,7 @@ class CodeRepository:
             raise GitError(f"git config {key} failed: {git_said(done)}")
 
     def _find(self, rev: str) -> str | None:
-        if rev.startswith("-") or "\0" in rev:
+        if rev.startswith("-") or "\0" in rev or len(rev) > _LONGEST_REV:
             return None  # Git would take it for an option, or not at all.
         done = self._git("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
         return done.stdout.decode().strip() if done.returncode == 0 else None

@@ -42,7 +42,7 @@ class Tag:
         name: Without `refs/tags/`.
         sha: The git commit.
         tagger: `Name <mail>`.
-        time: UTC, ISO 8601.
+        time: UTC, ISO 8601; of a date that no calendar has, the beginning of 1970.
         message: The whole message.
     """
 
@@ -73,9 +73,16 @@ def list_tags(root: Path) -> Sequence[Tag]:
     for start in range(0, len(parts) - len(_ATOMS), len(_ATOMS)):
         name, sha, kind, tagger, seconds, message = parts[start : start + len(_ATOMS)]
         if kind == "commit":
-            moment = datetime.datetime.fromtimestamp(int(seconds or 0), datetime.UTC)
-            tags.append(Tag(name.lstrip("\n"), sha, tagger, moment.isoformat(), message.rstrip("\n")))
+            tags.append(Tag(name.lstrip("\n"), sha, tagger, _time(seconds), message.rstrip("\n")))
     return tags
+
+
+def _time(seconds: str) -> str:
+    try:
+        moment = datetime.datetime.fromtimestamp(int(seconds or 0), datetime.UTC)
+    except (OSError, OverflowError, ValueError):
+        moment = datetime.datetime.fromtimestamp(0, datetime.UTC)
+    return moment.isoformat()
 
 
 def make_tag(root: Path, name: str, sha: str, message: str, *, move: bool = False) -> None:
@@ -87,7 +94,9 @@ def make_tag(root: Path, name: str, sha: str, message: str, *, move: bool = Fals
         GitError: Git refused for another reason.
     """
     if run_git(root, "check-ref-format", f"refs/tags/{name}").returncode != 0 or name.startswith("-"):
-        raise TagNameError(f"git allows no tag called {name!r}", hint="use letters, digits, `.`, `_` and `-`")
+        raise TagNameError(
+            f"git allows no tag called {name[:80]!r}", hint="use letters, digits, `.`, `_` and `-`"
+        )
     if not move and run_git(root, "rev-parse", "--verify", "--quiet", f"refs/tags/{name}").returncode == 0:
         raise TagExistsError(f"there is a tag {name}", hint="give the next version; see `mlvc models`")
     options = ["--annotate", *(["--force"] if move else []), "--cleanup=verbatim", "--file=-"]

@@ -60,7 +60,7 @@ def blame(repo: Repo, path: str | None = None) -> BlameResult:
         if not wanted or (tracked + b"/").startswith(wanted + b"/") or wanted.startswith(tracked + b"/")
     ]
     if path is not None and not entries:
-        raise NotTrackedError(f"{path} is not tracked", hint="see `mlvc ls`")
+        raise NotTrackedError(f"{path[:80]} is not tracked", hint="see `mlvc ls`")
     repo.index.catch_up(repo.reporter)
     head = repo.code.head_sha()
     start = None if head is None else repo.index.commit_for_sha(head)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ImpactMissingError", "ImpactResult", "impact"]
 
 _ID = re.compile(r"(?:b3:)?([0-9a-f]{8,64})…?")
-_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*?)\s*((?:[<>=!~].*)?)", re.DOTALL)
+# A `~` alone begins no comparison, and goes on with a revision: HEAD~1.
+_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*?)\s*((?:(?:[<>=!]|~=).*)?)", re.DOTALL)
 
 
 class ImpactMissingError(NotFoundError):
@@ -101,12 +102,12 @@ def _start(repo: Repo, what: str) -> tuple[list[ObjectId], list[RunId], tuple[st
             runs = repo.index.runs_in_environments({row.environment for row in rows})
             return [], [run.id for run in runs], tuple(sorted({f"{row.name} {row.version}" for row in rows}))
         if package[2]:
-            raise ImpactMissingError(f"no recorded environment has {what}", hint="see `mlvc env show`")
+            raise ImpactMissingError(f"no recorded environment has {what[:80]}", hint="see `mlvc env show`")
     try:
         value = resolve_target(repo, what)
     except NotFoundError as exc:
         raise ImpactMissingError(
-            f"{what} is no tracked path, data, run, commit or installed package",
+            f"{what[:80]} is no tracked path, data, run, commit or installed package",
             hint="give a path, an id, or a package such as 'pandas<1.1'",
         ) from exc
     if isinstance(value, Run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -37,11 +37,12 @@ class Made:
 
     Attributes:
         entry: The data, by path and id.
-        run: The run that made it; None for data that was added as it is, and where the run was shown before.
+        run: The run that made it; None for data that was added as it is, and where the record is not here.
         inputs: What that run read, each with its own origin.
         used_by: Runs that read the data, the newest first (filled for the targets only).
         repeated: Whether the run already stands higher up, so that it is not opened again.
         is_far: Whether so many runs lie between that this one is not opened.
+        missing_run: The run that made it, where its record is not here.
     """
 
     entry: TrackedPath
@@ -50,6 +51,7 @@ class Made:
     used_by: tuple[RunRow, ...] = ()
     repeated: bool = False
     is_far: bool = False
+    missing_run: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class LineageResult:
 def lineage(repo: Repo, target: str) -> LineageResult:
     """Returns the ancestry of a tracked path, of a run's outputs, or of everything that a commit tracks.
 
+    Warns where it ends at a run whose record is not here.
+
     Raises:
         TargetMissingError: Nothing has that name.
         NoLineageError: It names an environment or a verdict.
@@ -81,15 +85,28 @@ def lineage(repo: Repo, target: str) -> LineageResult:
     ids = list(dict.fromkeys(entry.id for entry in entries))
     graph = repo.index.lineage(ids)
     makers, readers = _by_data(graph)
+    targets = tuple(
+        replace(_origin(repo, entry, makers, set(), 0), used_by=tuple(readers[entry.id][::-1]))
+        for entry in entries
+    )
+    missing = len(set(_missing(targets)))
+    if missing:
+        repo.reporter.warn(
+            f"{missing} records of runs are not here, so what they read is not told: see `mlvc fetch`"
+        )
     return LineageResult(
-        tuple(
-            replace(_origin(repo, entry, makers, set(), 0), used_by=tuple(readers[entry.id][::-1]))
-            for entry in entries
-        ),
+        targets,
         graph.runs,
         graph.edges,
         tuple(repo.index.paths_with_ids({str(each) for each in _made_of(ids, graph.edges)})),
     )
+
+
+def _missing(found: Iterable[Made]) -> Iterator[RunId]:
+    for made in found:
+        if made.missing_run is not None:
+            yield made.missing_run
+        yield from _missing(made.inputs)
 
 
 def _by_data(graph: Lineage) -> tuple[_Runs, _Runs]:
@@ -137,20 +154,15 @@ def _entries(repo: Repo, target: str) -> Sequence[TrackedPath]:
     raise NoLineageError(f"{target} is neither data nor a run nor a commit")
 
 
-def _maker(repo: Repo, entry: TrackedPath, makers: _Runs) -> Run | None:
-    """Returns the run that made the data: the one that its line names, else the first that is known to have."""
+def _origin(repo: Repo, entry: TrackedPath, makers: _Runs, shown: set[RunId], depth: int) -> Made:
+    """Returns the data with the run that made it: the one that its line names, else the first that is known to have."""
     known = makers[entry.id]
     run_id = entry.run or (known[0].id if known else None)
-    if run_id is None or not repo.store.has_object(run_id):
-        return None
-    run = repo.store.read_object(run_id)
-    return run if isinstance(run, Run) else None
-
-
-def _origin(repo: Repo, entry: TrackedPath, makers: _Runs, shown: set[RunId], depth: int) -> Made:
-    run = _maker(repo, entry, makers)
-    if run is None:
+    if run_id is None:
         return Made(entry)
+    run = repo.store.read_object(run_id) if repo.store.has_object(run_id) else None
+    if not isinstance(run, Run):
+        return Made(entry, missing_run=run_id)
     if run.id in shown:
         return Made(entry, run, repeated=True)
     if depth == _DEEPEST:

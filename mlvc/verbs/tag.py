@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mlvc.code.tags import Tag, list_tags, make_tag
-from mlvc.errors import UsageError
+from mlvc.errors import FormatError, UsageError
 from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import decode_name
@@ -94,14 +94,20 @@ def tag(repo: Repo, name: str, rev: str = "HEAD", *, path: str | None = None, me
         message: For a person.
 
     Raises:
-        UsageError: `name` has another form, or the commit does not track `path`.
+        UsageError: `name` has another form, the commit does not track `path`, or `message` has a line of mlvc's.
         TagExistsError: The version exists.
         RevisionMissingError: Git knows no such revision.
     """
     match = _FORM.fullmatch(name)
     if match is None:
         raise UsageError(
-            f"{name!r} is no name for a model", hint="write NAME@VERSION or NAME#ALIAS, as in churn@1.4.0"
+            f"{name[:80]!r} is no name for a model",
+            hint="write NAME@VERSION or NAME#ALIAS, as in churn@1.4.0",
+        )
+    if any(line.startswith((_PATH, _WAS)) for line in message.splitlines()):
+        raise UsageError(
+            f"a line of the message begins with {_PATH}or {_WAS}as mlvc's own do",
+            hint="write it in other words",
         )
     sha = repo.code.resolve(rev)
     known = {each.name: each for each in named_tags(repo)}
@@ -130,13 +136,20 @@ def _path(repo: Repo, lock: Lock, of: Named | None, path: str | None, rev: str) 
 
 
 def named_tags(repo: Repo) -> list[Named]:
-    """Returns every name of a model or dataset, sorted; costs one git child."""
+    """Returns every name of a model or dataset, sorted; costs one git child.
+
+    A tag whose path is none is no name: a stranger wrote it.
+    """
     found = []
     for each in list_tags(repo.root):
         match = _FORM.fullmatch(each.name)
         if match is None:
             continue
         path, history = _read(each.message.splitlines())
+        try:
+            decode_name(path)
+        except FormatError:
+            continue
         found.append(
             Named(each.name, match["model"], match["label"], match["mark"] == "#", path, each, history)
         )

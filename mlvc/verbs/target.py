@@ -73,7 +73,7 @@ def resolve_target(repo: Repo, text: str) -> StoredObject:
         sha = repo.code.resolve(text)
     except NotFoundError as exc:
         raise TargetMissingError(
-            f"{text} is no run, commit, revision or tracked path", hint="see `mlvc runs` and `mlvc log`"
+            f"{text[:80]} is no run, commit, revision or tracked path", hint="see `mlvc runs` and `mlvc log`"
         ) from exc
     commit_id = repo.index.commit_for_sha(sha)
     if commit_id is None:

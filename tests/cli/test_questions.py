@@ -8,10 +8,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlvc.model.ids import BlobId, PlanId, TreeId
+from mlvc.errors import MlvcError
+from mlvc.model.ids import BlobId, PlanId, RunId, TreeId
 from mlvc.model.objects import Code, Run
 from mlvc.repo import Repo
+from mlvc.verbs.blame import blame
+from mlvc.verbs.compare import compare
+from mlvc.verbs.impact import impact
+from mlvc.verbs.lineage import lineage
+from mlvc.verbs.log import log
 from mlvc.verbs.runs import list_runs, whole_record
+from mlvc.verbs.tag import models, tag
 from tests.support.command import Mlvc
 from tests.support.index_project import data
 from tests.support.reporter import RecordingReporter
@@ -72,6 +79,11 @@ def test_impact_of_a_file_in_a_directory(trained, run_mlvc):
     assert answer == by_id
     text = run_mlvc("impact", "data/table.csv").stdout
     assert "alias   churn#production  model" in text
+    for rev in ("HEAD~2", "main~2"):
+        assert (
+            run_mlvc("show", rev, "--json").json()["id"]
+            == run_mlvc("impact", rev, "--json").json()["target"][0]
+        )
 
 
 def test_impact_of_a_package(trained, run_mlvc):
@@ -86,13 +98,42 @@ def test_impact_of_a_package(trained, run_mlvc):
 
 
 @pytest.mark.parametrize(
-    "what", ["nothing/here", "0123456789abcdef", "pandas<about 1", "%'\"; DROP TABLE runs", "\n"]
+    "what",
+    [
+        "nothing/here",
+        "0123456789abcdef",
+        "pandas<about 1",
+        "%'\"; DROP TABLE runs",
+        "\n",
+        "x" * 100_000,
+        "HEAD~9",
+    ],
 )
 def test_impact_of_nothing(trained, run_mlvc, what):
     """One error."""
     done = run_mlvc("impact", what, check=2)
 
     assert 1 == done.stderr.count("error:")
+    assert 500 > len(done.stderr)
+
+
+def test_questions_about_ten_megabytes(trained):
+    """In Python, where an argument may be longer than a command's: one error, and a short one."""
+    repo = Repo.open(trained, reporter=RecordingReporter(), environment={"HOME": str(trained)})
+    large = "x" * 10_000_000
+    for ask in (
+        lambda: impact(repo, large),
+        lambda: lineage(repo, large),
+        lambda: compare(repo, ["train9", large]),
+        lambda: log(repo, large),
+        lambda: tag(repo, "x@1", large),
+        lambda: tag(repo, f"x@{large}"),
+        lambda: blame(repo, large),
+    ):
+        with pytest.raises(MlvcError) as caught:
+            ask()
+        assert 500 > len(caught.value.message)
+    assert () == models(repo, large)
 
 
 def test_lineage_as_graphs(trained, run_mlvc):
@@ -119,6 +160,20 @@ def test_lineage_as_graphs(trained, run_mlvc):
         assert f"<td>{run['name']}</td>" in page
     assert "<code>report &lt;1&gt;</code>" in page
     assert "<script" not in page
+
+
+def test_lineage_without_the_records(trained, run_mlvc, git, tmp_path):
+    """In a clone that has not fetched them, data that a run made is not said to be added as it is."""
+    run_id = run_mlvc("show", "train9", "--json").json()["id"]
+    git("clone", "-q", str(trained), str(tmp_path / "clone"))
+
+    told = run_mlvc("lineage", "model", cwd=tmp_path / "clone")
+    (target,) = run_mlvc("lineage", "model", "--json", cwd=tmp_path / "clone").json()["targets"]
+
+    assert f"made by run {RunId.parse(run_id).short}, whose record is not here" in told.stdout
+    assert "added as it is" not in told.stdout
+    assert "mlvc fetch" in told.stderr
+    assert (None, run_id) == (target["run"], target["missing_run"])
 
 
 def test_lineage_of_a_long_chain(project, run_mlvc):
@@ -273,6 +328,40 @@ def test_blame(trained, run_mlvc, git):
     assert "is not tracked" in run_mlvc("blame", "nothing", check=2).stderr
 
 
+STRANGE_TAGS = (
+    ("99999999999999999 +0000", b"x\n\nMlvc-Path: model\n"),
+    ("-5 +0000", b"x\n\nMlvc-Path: model\n"),
+    ("5 +0000", b"x\n\nMlvc-Path: %ZZ\n"),
+    ("5 +0000", b"x\0y\0z\n\nMlvc-Path: model\n"),
+    ("5 +0000", b"x\n\nMlvc-Was: nothing\nMlvc-Path: ../../etc/passwd\n"),
+)
+
+
+def test_a_strangers_tags(trained, git):
+    """Whatever git carries: the others are listed, and can be asked about."""
+    repo = Repo.open(trained, reporter=RecordingReporter(), environment={"HOME": str(trained)})
+    tag(repo, "churn@1.0", path="model")
+    head = git("rev-parse", "HEAD").strip()
+    for number, (when, body) in enumerate(STRANGE_TAGS):
+        name = f"bad@{number}"
+        text = f"object {head}\ntype commit\ntag {name}\ntagger S <s@e> {when}\n\n".encode() + body
+        made = subprocess.run(
+            ["git", "hash-object", "-t", "tag", "-w", "--stdin", "--literally"],
+            cwd=trained,
+            input=text,
+            capture_output=True,
+            check=True,
+        )
+        git("update-ref", f"refs/tags/{name}", made.stdout.decode().strip())
+
+    found = {model.named.name: model for model in models(repo)}
+
+    assert ("9.0", "model") == (found["churn@1.0"].metrics["mae"], found["churn@1.0"].named.path)
+    assert {"bad@0", "bad@1", "bad@3", "bad@4", "churn@1.0"} == found.keys()
+    assert "churn@1.0" in {named.name for named in impact(repo, "data").names}
+    assert "1970" == found["bad@0"].named.tag.time[:4]
+
+
 def test_names(trained, run_mlvc, git):
     """A version is given once; an alias moves and remembers; both are revisions, and travel with git."""
     run_mlvc("tag", "churn@1.0", "HEAD~1", "--path", "model")
@@ -305,4 +394,11 @@ def test_names(trained, run_mlvc, git):
     assert "there is a tag" in run_mlvc("tag", "churn@1.0", check=2).stderr
     for name in ("churn", "a b@1", "@1", "x@y..z", "-x@1", "x@1\n", "x@" + "9" * 5000):
         assert 2 == run_mlvc("tag", "--", name, check=2).exit
+    run_mlvc("tag", "churn#production", "churn@1.0")
+    (back,) = (
+        item for item in run_mlvc("models", "--json").json()["models"] if item["name"] == "churn#production"
+    )
+    assert (old, [new, old]) == (back["code_sha"], [item["code_sha"] for item in back["history"]])
+    forged = run_mlvc("tag", "churn#production", "-m", f"x\nMlvc-Was: 2026-01-01 {old}", check=2)
+    assert "a line of the message begins with" in forged.stderr
     assert "does not track" in run_mlvc("tag", "x@1", "--path", "nothing", check=2).stderr

@@ -83,7 +83,9 @@ def _graph(result: LineageResult) -> Graph:
 
 def _lines(made: Made) -> Iterator[str]:
     yield f"{made.entry.name}  {made.entry.id.short}"
-    if made.run is None:
+    if made.missing_run is not None:
+        yield f"  made by run {made.missing_run.short}, whose record is not here"
+    elif made.run is None:
         yield "  added as it is"
     else:
         yield from indented(_run_lines(made, made.run))
@@ -135,6 +137,7 @@ def _json(made: Made) -> dict[str, Any]:
     return {
         **tracked_json(made.entry),
         "run": None if made.run is None else _run_json(made.run),
+        "missing_run": None if made.missing_run is None else str(made.missing_run),
         "inputs": [_json(item) for item in made.inputs],
         "used_by": [_user_json(run) for run in made.used_by],
     }
