@@ -91,6 +91,34 @@ def test_the_page_names_every_table_and_column(root):
     assert documented == tables
 
 
+def test_the_page_marks_keys_and_indexes(root, project):
+    """Bold is what the database has for a primary key, and *i* the column that an index of it leads to."""
+    page = (root / "docs" / "reference" / "index.md").read_text()
+    sections = re.split(r"^### `(\w+)`\n", page, flags=re.MULTILINE)
+    rows = {
+        (table, name): text
+        for table, section in zip(sections[1::2], sections[2::2], strict=True)
+        for name, text in re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
+    }
+    project.catch_up()
+    with project.database.reading() as connection:
+        found = inspect(connection)
+        tables = found.get_table_names()
+        keys = {
+            (table, name)
+            for table in tables
+            for name in found.get_pk_constraint(table)["constrained_columns"]
+        }
+        indexed = {
+            (table, next(name for name in index["column_names"] if name != "project"))
+            for table in tables
+            for index in found.get_indexes(table)
+        }
+
+    assert keys == {column for column, text in rows.items() if "**" in text}
+    assert indexed == {column for column, text in rows.items() if "*i*" in text}
+
+
 def test_the_drawing_is_of_the_database(root, project):
     """Every table that a database really has is in the drawing, and every line of it is a column that there is."""
     page = (root / "docs" / "reference" / "index.md").read_text()
