@@ -200,7 +200,15 @@ def _ignore(
 
 
 def _cached(repo: Repo, run: Run, output_paths: Sequence[bytes]) -> Run | None:
-    for candidate_id in repo.index_for_work().runs_by_plan(run.plan, status="finished"):
+    """Returns a finished run of the same plan and outputs; None, with a warning, where the index cannot be asked."""
+    from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # loads the index's library, which others need not
+
+    try:
+        candidates = repo.index_for_work().runs_by_plan(run.plan, status="finished")
+    except INDEX_ERRORS as exc:
+        repo.reporter.warn(f"{exc.message}; so the command is executed (see `mlvc index rebuild`)")
+        return None
+    for candidate_id in candidates:
         if not repo.store.has_object(candidate_id):
             continue  # A colleague's, which is not fetched.
         candidate = repo.store.read_object(candidate_id)

@@ -108,3 +108,21 @@ def test_what_cannot_be_asked(runs, run_mlvc, arguments, said):
 
     assert said in done.stderr
     assert "hint:" in done.stderr
+
+
+def test_a_damaged_index_stops_no_run(project, run_mlvc):
+    """Data is added and brought back, and a command is executed, also where its outcome may be known."""
+    (project / ".git" / "mlvc" / "index.db").write_bytes(b"no database" * 1000)
+    for leftover in ("index.db-wal", "index.db-shm"):
+        (project / ".git" / "mlvc" / leftover).unlink(missing_ok=True)
+    (project / "data" / "table.csv").write_text("new\n")
+
+    run_mlvc("add", "data")
+    run_mlvc("checkout")
+    done = run_mlvc("run", "--cached", "-o", "model", "--", "sh", "-c", "echo 1 > model")
+
+    assert "index.db is damaged" in done.stderr
+    assert "1\n" == (project / "model").read_text()
+    assert "index-damaged" == run_mlvc("runs", "--json", check=2).json()["error"]["code"]
+    run_mlvc("index", "rebuild")
+    assert 1 == len(run_mlvc("runs", "--json").json()["runs"])
