@@ -300,6 +300,17 @@ class CodeRepository:
             for found in self._read_at(path, revs)
         ]
 
+    def parents(self, sha: str) -> Mapping[str, Sequence[str]]:
+        """Returns the parents of a commit and of each of its ancestors, by SHA; costs one git child.
+
+        Raises:
+            GitError: Git cannot walk the history.
+        """
+        done = self._git("rev-list", "--parents", sha)
+        if done.returncode != 0:
+            raise GitError(f"git cannot walk the history of {sha[:12]}: {git_said(done)}")
+        return {line[0]: line[1:] for line in map(str.split, done.stdout.decode("ascii").splitlines())}
+
     def walk(self, rev: str = "HEAD", *, limit: int | None = None) -> Iterator[CommitInfo]:
         """Yields commits from `rev` backwards, in git's order, at most `limit`.
 

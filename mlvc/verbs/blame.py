@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ class Blamed:
 
     Attributes:
         entry: The path, as the lock has it now.
-        commit: The oldest commit since which it has been so; None while that is not committed.
+        commit: The oldest recorded commit since which it has been so; None while no such commit has it so.
         code_sha: That commit's git commit, or None.
         run: The run that made it, as the commit or else the lock says.
     """
@@ -45,6 +45,8 @@ class BlameResult:
 def blame(repo: Repo, path: str | None = None) -> BlameResult:
     """Returns where the present content of tracked paths comes from, through merges to the side that brought it.
 
+    A git commit without a record, as git makes it without hooks, is gone through to those before it.
+
     Args:
         repo: The repository.
         path: A tracked path, a path below one or a directory above some; None for all.
@@ -63,10 +65,11 @@ def blame(repo: Repo, path: str | None = None) -> BlameResult:
         raise NotTrackedError(f"{path[:80]} is not tracked", hint="see `mlvc ls`")
     repo.index.catch_up(repo.reporter)
     head = repo.code.head_sha()
-    start = None if head is None else repo.index.commit_for_sha(head)
     changes = repo.index.changes(None if path is None else [entry.name for entry in entries])
     names = {entry.name: str(entry.id) for entry in entries}
-    since = {} if start is None or start not in changes else _since(names, start, changes)
+    since: Mapping[str, CommitId] = {}
+    if head is not None:
+        since = _since(names, head, _History(changes, repo.code.parents(head)))
     return BlameResult(tuple(_blamed(entry, since.get(entry.name), changes) for entry in entries))
 
 
@@ -77,32 +80,70 @@ def _blamed(entry: TrackedPath, commit: CommitId | None, changes: Mapping[Commit
     return Blamed(entry, commit, changes[commit].code_sha, entry.run if run is None else RunId.parse(run))
 
 
-def _since(
-    wanted: Mapping[str, str], start: CommitId, changes: Mapping[CommitId, CommitChanges]
-) -> Mapping[str, CommitId]:
+class _History:
+    """Recorded commits in the order that git gives them.
+
+    Attributes:
+        changes: What each of them changed.
+    """
+
+    def __init__(
+        self, changes: Mapping[CommitId, CommitChanges], parents: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.changes = changes
+        self._parents = parents
+        self._by_sha = {each.code_sha: commit for commit, each in changes.items()}
+
+    def at(self, sha: str) -> Sequence[CommitId]:
+        """Returns the record of a git commit, or without one the nearest before it, on every side of a merge."""
+        found: dict[CommitId, None] = {}
+        seen: set[str] = set()
+        pending = [sha]
+        while pending:
+            each = pending.pop()
+            if each in seen:
+                continue
+            seen.add(each)
+            if each in self._by_sha:
+                found[self._by_sha[each]] = None
+            else:
+                pending += reversed(self._parents.get(each, ()))
+        return list(found)
+
+    def before(self, commit: CommitId) -> Sequence[CommitId]:
+        """Returns the nearest recorded commits before one; of one that git no longer has, those that it names."""
+        own = self.changes[commit]
+        if own.code_sha not in self._parents:
+            return [parent for parent in own.parents if parent in self.changes]
+        found = (each for parent in self._parents[own.code_sha] for each in self.at(parent))
+        return list(dict.fromkeys(found))
+
+
+def _since(wanted: Mapping[str, str], head: str, history: _History) -> Mapping[str, CommitId]:
     """Returns the oldest commit since which each path has held the id that is wanted; none where it does not now.
 
     Paths go back together for as long as nothing changed them, so that it costs what was changed, and not every path
     at every commit.
     """
     since: dict[str, CommitId] = {}
-    held = _all_at(changes, start)
-    pending = [(start, {name for name, data_id in wanted.items() if held.get(name) == data_id})]
+    changes = history.changes
+    pending: list[tuple[CommitId, set[str]]] = []
+    left = set(wanted)
+    for start in history.at(head):
+        held = _all_at(changes, start)
+        here = {name for name in left if held.get(name) == wanted[name]}
+        pending.append((start, here))
+        left -= here
     while pending:
         commit, names = pending.pop()
-        own = changes[commit]
+        own, before_it = changes[commit], history.before(commit)
         # Unchanged, and so no need to look further back for what it was.
-        going_on = own.base is not None and own.base in changes
+        going_on = own.base is not None and before_it[:1] == [own.base]
         decided = names.intersection(own.changes) if going_on else names
         earlier: dict[CommitId, set[str]] = defaultdict(set)
         for name in decided:
             before = next(
-                (
-                    parent
-                    for parent in own.parents
-                    if parent in changes and _at(changes, parent, name)[0] == wanted[name]
-                ),
-                None,
+                (parent for parent in before_it if _at(changes, parent, name)[0] == wanted[name]), None
             )
             if before is None:
                 since[name] = commit

@@ -33,6 +33,7 @@ class BruteForce:
         self.environments: dict[EnvironmentId, Environment] = self._all(RecordKind.ENVIRONMENT)
         self._verdicts: list[Verdict] = list(self._all(RecordKind.VERDICT).values())
         self.below = cache(self._below)
+        self.git_parents = cache(lambda sha: self.git("rev-parse", f"{sha}^@"))
 
     def _all(self, kind: RecordKind) -> dict[Any, Any]:
         return {each: self.store.read_object(each) for each in self.store.iter_object_ids(kind)}
@@ -55,17 +56,26 @@ class BruteForce:
     def log(self, rev: str) -> list[CommitId]:
         return [self.by_sha[sha] for sha in self.git("rev-list", rev) if sha in self.by_sha]
 
-    def blame(self, entry: TrackedPath, head: CommitId | None) -> tuple[CommitId | None, RunId | None]:
+    def before(self, sha: str) -> list[CommitId]:
+        """Returns the nearest commits before one of git's that have a record; those without one are gone through."""
+        return [
+            each
+            for parent in self.git_parents(sha)
+            for each in ([self.by_sha[parent]] if parent in self.by_sha else self.before(parent))
+        ]
+
+    def blame(self, entry: TrackedPath, head: str) -> tuple[CommitId | None, RunId | None]:
         """Returns since which commit a path is as the lock has it, and the run that the commit names."""
 
         def held(commit_id: CommitId) -> TrackedPath | None:
             found = [each for each in self.commits[commit_id].paths if each.path == entry.path]
             return found[0] if found and found[0].id == entry.id else None
 
-        if head is None or held(head) is None:
+        here = [self.by_sha[head]] if head in self.by_sha else self.before(head)
+        commit_id = next((each for each in here if held(each)), None)
+        if commit_id is None:
             return None, entry.run
-        commit_id = head
-        while earlier := [each for each in self.commits[commit_id].parents if held(each)]:
+        while earlier := [each for each in self.before(self.commits[commit_id].code_sha) if held(each)]:
             commit_id = earlier[0]
         found = held(commit_id)
         return commit_id, entry.run if found is None or found.run is None else found.run

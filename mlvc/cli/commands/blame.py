@@ -39,7 +39,7 @@ def command(
                 (
                     item.entry.name,
                     item.entry.id.short,
-                    "not committed" if item.code_sha is None else item.code_sha[:12],
+                    "not recorded" if item.code_sha is None else item.code_sha[:12],
                     "-" if item.run is None else item.run.short,
                 )
                 for item in result.paths
