@@ -50,15 +50,20 @@ def commit(repo: Repo, message: str, *, add_changed: bool = False) -> CommitResu
     with repo.editing():
         added = _add_changed(repo) if add_changed else ()
         lock = repo.read_lock()
+        head = repo.code.head_sha()
+        # Before git commits: an index that cannot be asked would leave a commit without its record.
+        recorded = {} if head is None else repo.recorded_commits([head])
         try:
             sha = repo.code.commit(message, _own_files(repo, lock), environment=HOOK_TOKEN)
         except NothingToCommitError:
-            head = repo.code.head_sha()
-            if head is None or repo.recorded_commits([head]):
+            if head is None or recorded:
                 raise
             sha = head
         info = repo.code.info(sha)
-        record = record_commit(repo, info, lock, repo.recorded_commits(info.parents))
+        others = [parent for parent in info.parents if parent != head]
+        if others:
+            recorded = {**recorded, **repo.recorded_commits(others)}
+        record = record_commit(repo, info, lock, recorded)
     return CommitResult(record.id, record, added)
 
 

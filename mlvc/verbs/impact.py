@@ -107,7 +107,7 @@ def _start(repo: Repo, what: str) -> tuple[list[ObjectId], list[RunId], tuple[st
         value = resolve_target(repo, what)
     except NotFoundError as exc:
         raise ImpactMissingError(
-            f"{what[:80]} is no tracked path, data, run, commit or installed package",
+            f"{exc.message}, and no package of that name was installed",
             hint="give a path, an id, or a package such as 'pandas<1.1'",
         ) from exc
     if isinstance(value, Run):

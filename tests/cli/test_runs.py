@@ -110,8 +110,12 @@ def test_what_cannot_be_asked(runs, run_mlvc, arguments, said):
     assert "hint:" in done.stderr
 
 
-def test_a_damaged_index_stops_no_run(project, run_mlvc):
-    """Data is added and brought back, and a command is executed, also where its outcome may be known."""
+def test_a_damaged_index_stops_no_run(project, run_mlvc, git):
+    """Data is added and brought back, and a command is executed, also where its outcome may be known.
+
+    A commit, which needs to know those before it, is refused as a whole.
+    """
+    head = git("rev-parse", "HEAD")
     (project / ".git" / "mlvc" / "index.db").write_bytes(b"no database" * 1000)
     for leftover in ("index.db-wal", "index.db-shm"):
         (project / ".git" / "mlvc" / leftover).unlink(missing_ok=True)
@@ -123,6 +127,8 @@ def test_a_damaged_index_stops_no_run(project, run_mlvc):
 
     assert "index.db is damaged" in done.stderr
     assert "1\n" == (project / "model").read_text()
+    assert "index-damaged" == run_mlvc("commit", "-m", "x", "--json", check=2).json()["error"]["code"]
+    assert head == git("rev-parse", "HEAD")
     assert "index-damaged" == run_mlvc("runs", "--json", check=2).json()["error"]["code"]
     run_mlvc("index", "rebuild")
     assert 1 == len(run_mlvc("runs", "--json").json()["runs"])
