@@ -36,7 +36,7 @@ def command(
     """Names a version of a model or dataset, or moves an alias.
 
     The name is an annotated git tag: `git push --tags` shares it, and it can be given wherever a revision can. A
-    version is given once; an alias moves, and remembers where it was.
+    version is given once; an alias moves, and remembers where it was; git then pushes and fetches it with --force.
     """
     session = session_of(context)
     result = tag(open_repository(session), name, rev, path=path, message=message)
