@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "Row", "Rows", "key_text", "plain", "rows_of"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_KEY = 200
 """Characters, at most 800 bytes; PostgreSQL takes 2,704 into an index."""
 
@@ -41,8 +43,11 @@ Rows = Iterator[tuple["Table", Row]]
 
 
 def plain(text: str) -> str:
-    """Returns a text as the index keeps it: PostgreSQL has no NUL, so its picture stands for it."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}")
+    """Returns a text as the index keeps it: PostgreSQL has no NUL, so its picture stands for it.
+
+    A text that a person typed may hold bytes that are not UTF-8, which no record does and no database takes.
+    """
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\0", "\N{SYMBOL FOR NULL}"))
 
 
 def key_text(text: str) -> str:

@@ -117,23 +117,23 @@ def test_impact_of_nothing(trained, run_mlvc, what):
     assert 500 > len(done.stderr)
 
 
-def test_questions_about_ten_megabytes(trained):
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "a\udcffb", "a\0b"], ids=["large", "bytes", "nul"])
+def test_questions_about_any_text(trained, text):
     """In Python, where an argument may be longer than a command's: one error, and a short one."""
     repo = Repo.open(trained, reporter=RecordingReporter(), environment={"HOME": str(trained)})
-    large = "x" * 10_000_000
     for ask in (
-        lambda: impact(repo, large),
-        lambda: lineage(repo, large),
-        lambda: compare(repo, ["train9", large]),
-        lambda: log(repo, large),
-        lambda: tag(repo, "x@1", large),
-        lambda: tag(repo, f"x@{large}"),
-        lambda: blame(repo, large),
+        lambda: impact(repo, text),
+        lambda: lineage(repo, text),
+        lambda: compare(repo, ["train9", text]),
+        lambda: log(repo, text),
+        lambda: tag(repo, "x@1", text),
+        lambda: tag(repo, f"x@{text}"),
+        lambda: blame(repo, text),
     ):
         with pytest.raises(MlvcError) as caught:
             ask()
         assert 500 > len(caught.value.message)
-    assert () == models(repo, large)
+    assert () == models(repo, text)
 
 
 def test_lineage_as_graphs(trained, run_mlvc):

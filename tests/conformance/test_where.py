@@ -399,6 +399,18 @@ def test_what_is_no_expression(project, text, said):
     assert len(caught.value.message) < 1000
 
 
+def test_texts_that_are_no_unicode(project):
+    """Bytes of an argument that are not UTF-8 are in no record: nothing fits, in whatever place they stand."""
+    run_id = project.run(name="a", params={"p": "1"})
+    index, odd = project.catch_up(), "a\udcffb"
+
+    for where in (f"name = '{odd}'", f'params."{odd}" = 1', f"params.p = '{odd}'", f"input = '{odd}'"):
+        assert [] == index.run_table(where=where)
+    assert [] == index.run_rows(name=odd)
+    assert {} == index.versions_of(odd)
+    assert [run_id] == [entry.row.id for entry in index.run_table(sort=f"params.{odd}")]
+
+
 @pytest.mark.parametrize("sort", ["", "-", "nonsense", "params.", "input", "status; DROP TABLE runs"])
 def test_what_cannot_be_sorted_by(project, sort):
     """Is told, and no part of a statement."""
