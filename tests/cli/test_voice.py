@@ -218,7 +218,7 @@ print("rich" in sys.modules)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "option", "is_shown"), [("1.6", "", True), ("0.1", "", False), ("1.6", "-q", False)]
+    ("seconds", "option", "is_shown"), [("3.0", "", True), ("0.1", "", False), ("1.6", "-q", False)]
 )
 def test_bars_appear_after_a_second_on_a_terminal(git_repo, seconds, option, is_shown):
     """A short operation, a quiet one, and one that is not on a terminal show none and load no rich."""
