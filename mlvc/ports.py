@@ -5,8 +5,6 @@ Rooms on one line of the layer diagram never import each other: `mlvc/repo.py` h
 
 from __future__ import annotations
 
-import datetime
-import enum
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mlvc.model.ids import BlobId, ObjectId, PackId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import TreeEntry
 
 if TYPE_CHECKING:
+    import datetime
+
     # A tenth of the start-up time, which only what reads or writes an object must pay.
     from mlvc.model.objects import Base, StoredObject
 
@@ -84,24 +85,6 @@ class Reporter(Protocol):
     def warn(self, message: str) -> None:
         """Tells the person something that is likely to hurt later."""
         ...
-
-
-class RecordKind(enum.IntEnum):
-    """What a record of a pack is; a kind of an index entry. Chunks are data, the rest is metadata."""
-
-    CHUNK = 1
-    TREE_CHUNK = 2
-    RECIPE = 3
-    TREE = 4
-    COMMIT = 5
-    RUN = 6
-    ENVIRONMENT = 7
-    VERDICT = 8
-
-    @property
-    def is_data(self) -> bool:
-        """Whether records of this kind go into data packs."""
-        return self is RecordKind.CHUNK
 
 
 class ByteSource(Protocol):

@@ -8,7 +8,6 @@ mlvc.toml, mlvc.lock        tracked by git
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from mlvc import fsio
 from mlvc.code.repository import CodeRepository
 from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
 from mlvc.model.config import NEEDS_TRUST, Config, decode_config
-from mlvc.model.ids import BlobId, PackId
+from mlvc.model.ids import BlobId, PackId, TreeId
 from mlvc.model.lock import (
     Lock,
     LockConflict,
@@ -32,15 +31,18 @@ from mlvc.model.lock import (
 )
 from mlvc.model.names import encode_name
 from mlvc.model.trust import decode_trusted, digest_of, settings_to_trust
-from mlvc.store.local import LocalStore
-from mlvc.store.registry import Registration
-from mlvc.store.seen import is_on_a_remote
-from mlvc.worktree.worktree import Worktree
+from mlvc.worktree.view import WorktreeView
 
 if TYPE_CHECKING:
+    import datetime
+
     from mlvc.index.database import MetadataIndex
     from mlvc.model.ids import CommitId
+    from mlvc.model.tree import TreeEntry
     from mlvc.ports import Clock, Reporter
+    from mlvc.store.local import LocalStore
+    from mlvc.store.registry import Registration
+    from mlvc.worktree.worktree import Worktree
 
 __all__ = [
     "HOOK_TOKEN",
@@ -74,6 +76,8 @@ class SystemClock:
 
     def now(self) -> datetime.datetime:
         """Returns the present time, aware, in UTC."""
+        import datetime  # noqa: PLC0415  # a hook that only looks asks no clock
+
         return datetime.datetime.now(datetime.UTC)
 
 
@@ -157,6 +161,8 @@ class Repo:
     @cached_property
     def store(self) -> LocalStore:
         """The object store; made empty if missing. Opening it registers this work tree in it."""
+        from mlvc.store.local import LocalStore  # noqa: PLC0415  # what the stat cache answers needs no store
+
         config = self.config
         directory = (
             self.common_dir / "store" if config.store_path is None else self._chosen_store(config.store_path)
@@ -196,16 +202,27 @@ class Repo:
     @property
     def registration(self) -> Registration:
         """This work tree, as its store has to know it."""
+        from mlvc.store.registry import Registration  # noqa: PLC0415  # as for `store`
+
         return Registration(self.code.common_dir, self.code.git_dir, self.code.root)
+
+    @cached_property
+    def view(self) -> WorktreeView:
+        """The files, only to be looked at: a fraction of `worktree`'s start-up time."""
+        return WorktreeView(self.root, self.state_dir, _StoredTrees(self), self.reporter)
 
     @cached_property
     def worktree(self) -> Worktree:
         """The files."""
+        from mlvc.worktree.worktree import Worktree  # noqa: PLC0415  # what only looks at them needs less
+
         link = self._link if self.config.checkout_link == "hardlink" else None
         return Worktree(self.root, self.state_dir, self.store, self.reporter, link)
 
     def _link(self, blob: BlobId, name: str, dir_fd: int) -> bool:
         """Makes a link to the store's own file of a blob: only to one that can be had back if it is written through."""
+        from mlvc.store.seen import is_on_a_remote  # noqa: PLC0415  # few have set this
+
         now_s = self.clock.now().timestamp()
         known = is_on_a_remote(self.common_dir / "cache", PackId(blob.digest), now_s)
         return known and self.store.link_file(blob, name, dir_fd)
@@ -457,6 +474,17 @@ class Repo:
                 hint="data must lie below the repository's top, and not be the top itself",
             )
         return os.fsencode(resolved.relative_to(root))
+
+
+class _StoredTrees:
+    """The trees of a repository's store, which is opened when the first one is read."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._repo = repo
+
+    def read_tree(self, tree: TreeId) -> Sequence[TreeEntry]:
+        """Returns the entries of one directory; see `ports.ObjectReader.read_tree`."""
+        return self._repo.store.read_tree(tree)
 
 
 def _first(own: _Value | None, shared: _Value | None) -> _Value | None:

@@ -5,7 +5,6 @@ Results go to stdout, everything else to stderr. Knows neither repositories nor 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -95,6 +94,8 @@ class Session:
 
     def write_json(self, value: Mapping[str, Any]) -> None:
         """Writes one JSON object to stdout, indented, its keys in the order given."""
+        import json  # noqa: PLC0415  # hooks answer in no JSON
+
         json.dump(value, self.stdout, ensure_ascii=False, indent=2)
         self.stdout.write("\n")
 

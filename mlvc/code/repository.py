@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from mlvc.code import writing
 from mlvc.code.child import GitError, GitObject, git_names, git_objects, git_said, run_git
-from mlvc.code.survey import survey
 from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.fsio import read_if_there, translate_os_errors
 from mlvc.model.names import encode_name
@@ -214,10 +213,14 @@ class CodeRepository:
 
     def untracked_files(self) -> Sequence[bytes]:
         """Returns the files that git neither tracks nor ignores, sorted; another repository ends in `/`."""
+        from mlvc.code.survey import survey  # noqa: PLC0415  # hooks that look at no code need not load it
+
         return sorted(survey(self.root).untracked)
 
     def changed_files(self) -> Sequence[bytes]:
         """Returns the paths whose work tree or index differs from HEAD, and the untracked ones, sorted."""
+        from mlvc.code.survey import survey  # noqa: PLC0415  # as for `untracked_files`
+
         found = survey(self.root)
         return sorted(found.changed | found.untracked)
 

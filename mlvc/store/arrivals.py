@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import zstandard
 
 from mlvc.fsio import DiskFullError, FileUnreadableError, file_lock, translate_os_errors
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.local import LocalStore, RecordKey
 from mlvc.store.pack import decode_payload
 from mlvc.store.pack_writer import PackWriter

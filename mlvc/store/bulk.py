@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from mlvc.errors import MlvcError
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.catalog import Location
 from mlvc.store.pack import RECORD_HEADER_BYTES, decode_plain_chunk
 

@@ -8,9 +8,9 @@ from blake3 import blake3
 
 from mlvc.errors import FormatError
 from mlvc.model.ids import BlobId, ChunkId, ObjectId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.objects import decode_object
 from mlvc.model.tree import decode_tree
-from mlvc.ports import RecordKind
 from mlvc.store.kinds import OBJECT_ID_TYPES
 from mlvc.store.pack import check_payload, decode_payload
 from mlvc.store.recipe import Recipe

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import zstandard
 
 from mlvc.errors import FormatError, NotFoundError, VersionError
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.arrivals import Stored, key_of
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.local import RecordKey

@@ -18,7 +18,7 @@ import zstandard
 from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError, file_lock, translate_os_errors
 from mlvc.model.ids import BlobId, ObjectId, PackId, TreeId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.catalog import Location
 from mlvc.store.condemned import read_condemned
 from mlvc.store.contents import WHOLE_TYPES, check_content, no_base, object_of

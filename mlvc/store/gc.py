@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING
 
 from mlvc.fsio import LockTimeoutError, file_lock, translate_os_errors
 from mlvc.model.ids import ObjectId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.objects import Commit, Verdict
-from mlvc.ports import RecordKind
 from mlvc.store.condemned import condemn, execute
 from mlvc.store.copying import copy_records
 from mlvc.store.duplicates import mark_duplicates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlvc.model.ids import CommitId, EnvironmentId, ObjectId, RunId, VerdictId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

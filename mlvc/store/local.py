@@ -14,9 +14,9 @@ from mlvc import fsio
 from mlvc.errors import FormatError, IntegrityError
 from mlvc.fsio import translate_os_errors
 from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import TreeEntry, decode_tree
 from mlvc.page_cache import OnceReader
-from mlvc.ports import RecordKind
 from mlvc.store.catalog import Location
 from mlvc.store.condemned import execute
 from mlvc.store.errors import (

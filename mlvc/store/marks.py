@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError
 from mlvc.model.ids import BlobId, ObjectId, TreeId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.errors import ObjectDamagedError
 from mlvc.store.kinds import OBJECT_ID_TYPES
 from mlvc.store.recipe import Recipe

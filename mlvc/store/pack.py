@@ -36,7 +36,7 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -47,7 +47,7 @@ from xxhash import xxh3_64_intdigest
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES, PackId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.pack import MAX_CHUNK_BYTES, PACK_HEADER_BYTES, Encoding, Entry
 
 if TYPE_CHECKING:

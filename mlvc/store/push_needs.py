@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
 from mlvc.store.marks import NEEDED, Followed

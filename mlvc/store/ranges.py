@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.errors import ObjectDamagedError
 from mlvc.store.local import RecordKey
 

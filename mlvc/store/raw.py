@@ -21,8 +21,8 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
 from mlvc.model.ids import BlobId, PackId
+from mlvc.model.kinds import RecordKind
 from mlvc.page_cache import OnceReader
-from mlvc.ports import RecordKind
 from mlvc.store.chunking import cut, cut_stream
 from mlvc.store.layout import PACK_SUFFIX
 from mlvc.store.pack import Encoding, Entry, NewRecord, encode_records, is_headed

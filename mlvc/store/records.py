@@ -14,7 +14,7 @@ from blake3 import blake3
 from mlvc.errors import FormatError, VersionError
 from mlvc.fsio import FileUnreadableError, translate_os_errors
 from mlvc.model.ids import ChunkId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.bulk import read_chunks
 from mlvc.store.catalog import Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError

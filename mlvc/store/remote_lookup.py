@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.pack_index import INDEX_HEADER_BYTES, Span
 from mlvc.store.remote_files import RemoteDamagedError
 from mlvc.store.remote_indexes import RemoteIndexes, locate, read_kept, whole_first

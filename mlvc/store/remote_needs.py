@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import CommitId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.objects import Commit
-from mlvc.ports import RecordKind
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
 from mlvc.store.marks import NEEDED, Followed

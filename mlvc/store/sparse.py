@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError
 from mlvc.model.ids import ChunkId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import decode_tree
-from mlvc.ports import RecordKind
 from mlvc.store.arrivals import Arrivals
 from mlvc.store.errors import ObjectDamagedError, ObjectMissingError
 from mlvc.store.fetch import fetch_into_memory, fetch_records

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from mlvc.errors import IntegrityError
 from mlvc.model.ids import BlobId, PackId
-from mlvc.ports import RecordKind
+from mlvc.model.kinds import RecordKind
 from mlvc.store.records import PackFile
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from blake3 import blake3
 from mlvc.errors import MlvcError
 from mlvc.fsio import LockTimeoutError, file_lock, translate_os_errors
 from mlvc.model.ids import BlobId, ObjectId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import encode_tree
-from mlvc.ports import RecordKind
 from mlvc.store.chunking import WHOLE_BYTES, cut, cut_stream
 from mlvc.store.claims import Claims
 from mlvc.store.errors import BlobTooLargeError

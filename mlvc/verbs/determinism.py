@@ -12,7 +12,8 @@ from mlvc.repo import Repo
 from mlvc.repro.execute import usable_cpus
 from mlvc.repro.pins import OVERRIDDEN
 from mlvc.repro.profile import THREAD_VARIABLES, pins, select_variables
-from mlvc.verbs.finding import Finding, facts_of, some_of
+from mlvc.verbs.finding import Finding, facts_of
+from mlvc.verbs.naming import some_of
 from mlvc.verbs.seeding import GLOBAL_GENERATORS, Look, Place
 from mlvc.verbs.sources import Sources, is_data
 

@@ -18,8 +18,9 @@ from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
 from mlvc.repro.profile import select_variables
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.determinism import conduct
-from mlvc.verbs.finding import SEVERITIES, Finding, facts_of, some_of
+from mlvc.verbs.finding import SEVERITIES, Finding, facts_of
 from mlvc.verbs.leaks import name_credential
+from mlvc.verbs.naming import some_of
 from mlvc.verbs.outgoing import default_remotes, find_unsent, name_places
 from mlvc.verbs.sources import Sources
 from mlvc.verbs.status import StatusResult, status

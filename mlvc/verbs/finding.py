@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["SEVERITIES", "Finding", "Severity", "facts_of", "some_of"]
+__all__ = ["SEVERITIES", "Finding", "Severity", "facts_of"]
 
 Severity = Literal["error", "warning", "hint"]
 SEVERITIES: Sequence[Severity] = ("error", "warning", "hint")
 """The gravest first."""
-
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,6 @@ class Finding:
     code: str
     message: str
     fix: str
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Returns the first of some names, and how many more there are, for a person."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def facts_of(text: str) -> Mapping[str, Any]:

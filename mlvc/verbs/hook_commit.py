@@ -9,14 +9,12 @@ from pathlib import Path
 from mlvc import fsio
 from mlvc.code.child import run_git
 from mlvc.code.objects import find_objects
-from mlvc.code.writing import stage
 from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.lock import Lock, TrackedPath, decode_lock
 from mlvc.model.names import encode_name
 from mlvc.repo import LOCK_NAME, Repo
-from mlvc.verbs.finding import some_of
+from mlvc.verbs.naming import some_of
 from mlvc.verbs.rewriting import is_rewriting
-from mlvc.verbs.status import find_drift
 from mlvc.worktree.ignore import ignore_lines
 
 __all__ = ["CommitUnfitError", "check_commit"]
@@ -59,10 +57,12 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
     lock = repo.read_lock()
     edited, waiting = _differences(repo, lock)
     added: Sequence[str] = ()
-    if is_auto and edited and all(map(repo.worktree.exists, edited)):
+    if is_auto and edited and all(map(repo.view.exists, edited)):
         added = _add(repo, edited)
         lock, edited = repo.read_lock(), {}
     if is_auto and not waiting:
+        from mlvc.code.writing import stage  # noqa: PLC0415  # only where hooks.add says so
+
         stage(repo.root, [LOCK_NAME, *_ignore_files(repo, lock)], index)
     unfinished = _check_staged(repo, lock, index)
     if edited:
@@ -120,7 +120,7 @@ def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str]) -> Sequence[
 
 def _ignore_files(repo: Repo, lock: Lock) -> Sequence[bytes]:
     """Returns the files that keep git away from tracked data, as far as they are here."""
-    return [path for path in ignore_lines(lock.entries) if repo.worktree.exists(path)]
+    return [path for path in ignore_lines(lock.entries) if repo.view.exists(path)]
 
 
 def _lines_of(repo: Repo, path: bytes) -> set[bytes]:
@@ -138,9 +138,9 @@ def _differences(repo: Repo, lock: Lock) -> tuple[dict[bytes, Sequence[str]], Se
     waiting: list[str] = []
     for path, entry in lock.entries.items():
         before = brought.get(path)
-        if before is None and not repo.worktree.exists(path):
+        if before is None and not repo.view.exists(path):
             continue  # It was never brought: a clone whose owner works on the code.
-        changes = [change.name for change in repo.worktree.differences(entry)]
+        changes = [change.name for change in repo.view.differences(entry)]
         if changes and _is_as_brought(repo, before):
             waiting += changes
         elif changes:
@@ -150,7 +150,7 @@ def _differences(repo: Repo, lock: Lock) -> tuple[dict[bytes, Sequence[str]], Se
 
 def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
     try:
-        return entry is not None and not repo.worktree.differences(entry)
+        return entry is not None and not repo.view.differences(entry)
     except NotFoundError:
         return False  # Nobody can tell any more.
 
@@ -180,8 +180,10 @@ def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
 
 def _check_environment(repo: Repo, lock: Lock) -> None:
     """Warns of an environment that is not the locked one, or refuses it, as `hooks.environment` says."""
-    if repo.config.hooks_environment == "off":
+    if lock.environment is None or repo.config.hooks_environment == "off":
         return
+    from mlvc.verbs.status import find_drift  # noqa: PLC0415  # for projects with a locked environment alone
+
     drift = find_drift(repo, lock)
     if not drift:
         return

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from mlvc.errors import FormatError, IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import BlobId, ObjectId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
-from mlvc.ports import RecordKind
 from mlvc.repo import Repo
 from mlvc.store.local import LocalStore
 from mlvc.verbs.closure import contents_of

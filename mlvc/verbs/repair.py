@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId, ObjectId, PackId, TreeId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import Kind
-from mlvc.ports import RecordKind
 from mlvc.repo import Repo
 from mlvc.store.catalog import load_index
 from mlvc.store.local import LocalStore, RecordKey

@@ -9,7 +9,7 @@ from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.lock import Lock, LockConflict, TrackedPath, decode_lock
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
-from mlvc.verbs.finding import some_of
+from mlvc.verbs.naming import some_of
 from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import add_ignore
 from mlvc.worktree.merge import Side, merge_locks

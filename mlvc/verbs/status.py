@@ -77,9 +77,7 @@ def status(repo: Repo) -> StatusResult:
         branch=repo.code.branch(),
         head=head,
         changes=tuple(
-            change
-            for path in sorted(lock.entries)
-            for change in repo.worktree.differences(lock.entries[path])
+            change for path in sorted(lock.entries) for change in repo.view.differences(lock.entries[path])
         ),
         staged=tuple(_staged(committed, lock)),
         drift=find_drift(repo, lock),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mlvc.errors import NotFoundError, UsageError
 from mlvc.model.ids import ObjectId, RunId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.lock import TrackedPath
 from mlvc.model.objects import Commit, Run, StoredObject
-from mlvc.ports import RecordKind
 from mlvc.repo import Repo
 from mlvc.verbs.tag import find_named
 

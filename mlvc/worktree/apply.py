@@ -13,17 +13,20 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from mlvc import fsio
 from mlvc.errors import FormatError
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import Linker, ObjectReader
 from mlvc.worktree.plan import DirectoryPlan
 from mlvc.worktree.scan import TEMPORARY_PREFIX, Directory, FileChangedError, lstat_at, open_directory
 from mlvc.worktree.statcache import Stamp
 from mlvc.worktree.trees import blob_of
+
+if TYPE_CHECKING:
+    from mlvc.ports import Linker, ObjectReader
 
 __all__ = ["Applier"]
 

@@ -6,17 +6,20 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry, amend_tree, check_name, encode_fields
-from mlvc.ports import ObjectReader, ObjectWriter
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.overlay import Overlay
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory, FileChangedError, kind_of, open_child, special_word
 from mlvc.worktree.statcache import fields_of
+
+if TYPE_CHECKING:
+    from mlvc.ports import ObjectReader, ObjectWriter
 
 __all__ = ["Capture", "UnstorableError", "check_storable"]
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
@@ -13,9 +14,11 @@ from mlvc.errors import UnsavedError
 from mlvc.fsio import FileUnreadableError, hint_for
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
-from mlvc.ports import ByteSource, ObjectWriter
 from mlvc.worktree.scan import FileChangedError, special_word
 from mlvc.worktree.statcache import Stamp
+
+if TYPE_CHECKING:
+    from mlvc.ports import ByteSource, ObjectWriter
 
 __all__ = ["ObstructedError", "add_contents", "hash_contents"]
 

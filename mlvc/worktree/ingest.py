@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
-from mlvc.ports import ObjectWriter, Sharing
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
 from mlvc.worktree.statcache import NO_DIGEST, Stamp, iter_stamps
+
+if TYPE_CHECKING:
+    from mlvc.ports import ObjectWriter, Sharing
 
 __all__ = ["ingest"]
 

@@ -6,13 +6,13 @@ import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError, NotFoundError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry, compare_trees
-from mlvc.ports import ObjectReader
 from mlvc.worktree.contents import ObstructedError, hash_contents
 from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
@@ -25,6 +25,9 @@ from mlvc.worktree.trees import (
     read_directory,
     tree_of,
 )
+
+if TYPE_CHECKING:
+    from mlvc.ports import ObjectReader
 
 __all__ = ["DirectoryPlan", "MissingObjectsError", "Node", "Planner", "Risk", "lay_over", "merge", "nest"]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath
 from mlvc.model.tree import TreeEntry
-from mlvc.ports import ObjectReader
 from mlvc.worktree.trees import as_tree_entry
+
+if TYPE_CHECKING:
+    from mlvc.ports import ObjectReader
 
 __all__ = ["Previous"]
 

@@ -7,58 +7,45 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from mlvc import fsio
-from mlvc.errors import MlvcError, NotFoundError, UnsavedError
+from mlvc.errors import MlvcError, UnsavedError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.lock import TrackedPath, check_path
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import Linker, ObjectWriter, Reporter, Store
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.capture import Capture, UnstorableError, check_storable
 from mlvc.worktree.contents import add_contents
-from mlvc.worktree.differences import Comparison
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
 from mlvc.worktree.own import make_own
 from mlvc.worktree.plan import MissingObjectsError, Node, Planner, Risk, lay_over, merge, nest
 from mlvc.worktree.previous import Previous
-from mlvc.worktree.rescan import look_again
 from mlvc.worktree.scan import (
-    BeyondLinkError,
     Directory,
     FileChangedError,
     kind_of,
     list_leftovers,
     lstat_at,
     open_child,
-    open_parent,
-    remember,
     special_word,
 )
-from mlvc.worktree.statcache import Stamp, StatCache
-from mlvc.worktree.trees import BoundedTrees, PathChange, as_tree_entry, only_side
+from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.view import PathMissingError, WorktreeView, rooted
 from mlvc.worktree.write_out import write_out
+
+if TYPE_CHECKING:
+    from mlvc.ports import Linker, ObjectWriter, Reporter, Store
 
 __all__ = ["MaterialiseResult", "PathMissingError", "UnsavedFilesError", "Worktree"]
 
 _NAMED = 20
 _SETTLE_S = 0.05
 """The longest wait for the file system's clock to tick; Linux ticks every 1 to 10 ms."""
-
-
-class PathMissingError(NotFoundError):
-    """Nothing stands at a path of the work tree."""
-
-    code = "path-missing"
-
-    def __init__(self, path: bytes) -> None:
-        super().__init__(f"{encode_name(path)} does not exist")
-        self.path = path
 
 
 class UnsavedFilesError(UnsavedError):
@@ -95,7 +82,7 @@ class MaterialiseResult:
     saved: tuple[TrackedPath, ...] = ()
 
 
-class Worktree:
+class Worktree(WorktreeView):
     """The files of one work tree, with its stat cache and its journal of saved files.
 
     Paths are relative to the root, as bytes. Not safe for use from several threads. Callers that write hold the
@@ -105,17 +92,11 @@ class Worktree:
     def __init__(
         self, root: Path, state_dir: Path, store: Store, reporter: Reporter, link: Linker | None = None
     ) -> None:
-        self._root = root
+        super().__init__(root, state_dir, store, reporter)
         self._link = link
-        self._cache_path = state_dir / "statcache"
         self._journal_path = state_dir / "saved.log"
         self._store = store
-        self._reporter = reporter
         self._captured: list[bytes] | None = None
-
-    @cached_property
-    def _cache(self) -> StatCache:
-        return StatCache(self._cache_path)
 
     @contextlib.contextmanager
     def storing(self) -> Iterator[ObjectWriter]:
@@ -166,7 +147,7 @@ class Worktree:
                 entry = self._capture_file(fd, name, path, seen, before, writer)
             else:
                 raise PathMissingError(path)
-        self._remember(_rooted(path, seen), [path], now)
+        self._remember(rooted(path, seen), [path], now)
         if self._captured is not None and entry.kind is Kind.DIRECTORY:
             self._captured.append(path)
         return entry
@@ -198,32 +179,6 @@ class Worktree:
             seen.entries[name] = stamp
         kind = kind_of(stamp.mode) or Kind.FILE
         return TrackedPath(path, kind, BlobId(stamp.digest), 1, stamp.size)
-
-    def differences(self, entry: TrackedPath) -> Sequence[PathChange]:
-        """Returns how the work tree differs from an entry, sorted by path; writes nothing to the store.
-
-        A file of another size counts as modified without being read; the stat cache answers for unchanged ones.
-
-        Raises:
-            ObjectMissingError: A tree that has to be read is not in the store.
-            FileUnreadableError: A file or directory cannot be read.
-        """
-        check_path(entry.path)
-        recorded = as_tree_entry(entry)
-        now = self._cache.now()
-        try:
-            with (
-                self._at(entry.path) as (fd, name),
-                self._reporter.task(f"comparing {entry.name}", unit="bytes") as task,
-            ):
-                seen = self._look(fd, [name], entry.path.rpartition(b"/")[0])
-                comparison = Comparison(BoundedTrees(self._store), task.advance)
-                changes = list(comparison.entry(fd, name, entry.path, recorded, seen))
-        except (PathMissingError, BeyondLinkError):
-            changes = list(only_side(BoundedTrees(self._store), entry.path, recorded, "deleted"))
-        else:
-            self._remember(_rooted(entry.path, seen), [entry.path], now)
-        return sorted(changes, key=lambda change: change.path)
 
     def materialise(
         self,
@@ -315,15 +270,6 @@ class Worktree:
         """Returns what was stored before it was overwritten, the oldest first."""
         return read_saved(self._journal_path)
 
-    def exists(self, path: bytes) -> bool:
-        """Returns whether anything, even a broken link, stands at a path; nothing does beyond a link."""
-        check_path(path)
-        try:
-            with self._at(path) as (fd, name):
-                return lstat_at(name, fd, path) is not None
-        except (PathMissingError, BeyondLinkError):
-            return False
-
     def export(self, source: TreeId | TrackedPath, destination: Path) -> None:
         """Writes a tree, or an entry at its path, into a directory outside the work tree; nothing is cached.
 
@@ -356,33 +302,6 @@ class Worktree:
         ):
             write_out(fd, plan, self._store, task.advance)
             Applier(self._store, task.advance).apply(fd, b"", plan)
-
-    @contextlib.contextmanager
-    def _at(self, path: bytes) -> Iterator[tuple[int, str]]:
-        """Opens the directory of a path, and tells the name in it."""
-        try:
-            with open_parent(self._root, path) as fd:
-                yield fd, os.fsdecode(path.rpartition(b"/")[2])
-        except FileNotFoundError as exc:
-            raise PathMissingError(path) from exc
-
-    def _look(self, fd: int, names: Iterable[str], parent: bytes) -> Directory:
-        """Returns what stands under some names of a directory, and everything below those."""
-        known = self._cache.get(os.fsdecode(parent)).entries
-        seen = Directory()
-        for name in names:
-            path = parent + b"/" + os.fsencode(name) if parent else os.fsencode(name)
-            status = lstat_at(name, fd, path)
-            if status is None:
-                continue
-            if kind_of(status.st_mode) is Kind.DIRECTORY:
-                with open_child(name, fd, path) as child_fd:
-                    seen.children[name] = look_again(child_fd, os.fsdecode(path), self._cache)
-            else:
-                stamp = known.get(name)
-                is_known = stamp is not None and stamp.is_same_file(status)
-                seen.entries[name] = stamp if stamp is not None and is_known else Stamp.of(status)
-        return seen
 
     def _look_nested(self, fd: int, path: bytes, wanted: Mapping[str, Node]) -> Directory:
         """Returns what stands at tracked paths; of directories that only lead to them nothing else is seen."""
@@ -417,31 +336,10 @@ class Worktree:
         append_saved(self._journal_path, saved)
         return tuple(saved)
 
-    def _remember(
-        self,
-        seen: Directory,
-        paths: Iterable[bytes],
-        now: int | None,
-        has_blobs: Callable[[Sequence[bytes]], bool] | None = None,
-    ) -> None:
-        """Makes the stat cache know what `seen`, of the root, tells about some paths."""
-        if now is None:
-            return
-        for path in paths:
-            *parents, name = os.fsdecode(path).split("/")
-            directory: Directory | None = seen
-            for parent in parents:
-                directory = None if directory is None else directory.children.get(parent)
-            if directory is None:
-                continue
-            child, stamp = directory.children.get(name), directory.entries.get(name)
-            if child is not None:
-                remember(self._cache, os.fsdecode(path), child, now, has_blobs)
-            else:
-                trusted = stamp is not None and stamp.digest and stamp.ctime_ns < now
-                self._cache.set_file("/".join(parents), name, stamp if trusted else None)
+    def _save_cache(self) -> None:
+        # While storing, once at the end.
         if self._captured is None:
-            self._cache.save()
+            super()._save_cache()
 
     def _has_blobs(self) -> Callable[[Sequence[bytes]], bool] | None:
         """Returns what tells whether the store has blobs; None where it lost some meanwhile, or cannot tell."""
@@ -468,15 +366,6 @@ def _opened_root(root: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _rooted(path: bytes, parent: Directory) -> Directory:
-    """Returns a root in which `parent` stands where the directory of `path` does."""
-    for name in reversed(os.fsdecode(path).split("/")[:-1]):
-        above = Directory()
-        above.children[name] = parent
-        parent = above
-    return parent
 
 
 def _as_tracked(path: bytes, stamp: Stamp) -> TrackedPath:

@@ -7,16 +7,18 @@ import itertools
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import Linker, ObjectReader
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.plan import DirectoryPlan
 from mlvc.worktree.statcache import Stamp, iter_stamps, total_size
 from mlvc.worktree.whole_files import open_descriptors, write_whole
+
+if TYPE_CHECKING:
+    from mlvc.ports import Linker, ObjectReader
 
 __all__ = ["write_out"]
 
