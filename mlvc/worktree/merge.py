@@ -6,19 +6,21 @@ Knows objects, not files: nothing of the work tree is read or written.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mlvc.errors import NotFoundError
 from mlvc.model.ids import EnvironmentId
 from mlvc.model.lock import Lock, LockConflict, TrackedPath, encode_entry
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
-from mlvc.ports import ObjectReader, ObjectWriter
 from mlvc.worktree.trees import as_tree_entry, flatten, read_directory
 
-__all__ = ["LockMerge", "Side", "merge_locks"]
+if TYPE_CHECKING:
+    from mlvc.ports import ObjectReader, ObjectWriter
+
+__all__ = ["LockMerge", "Side", "merge_locks", "settle"]
 
 Side = Literal["ours", "theirs"]
 
@@ -93,6 +95,38 @@ def merge_locks(
     return LockMerge(Lock(entries, environment), tuple(conflicts), tuple(merger.reasons))
 
 
+def settle(
+    path: bytes,
+    base: TrackedPath | None,
+    ours: TrackedPath,
+    theirs: TrackedPath,
+    reader: ObjectReader,
+    writer: ObjectWriter,
+    chosen: Mapping[bytes, Side],
+) -> tuple[TrackedPath, TrackedPath]:
+    """Returns both sides of a tracked directory, the same wherever both changed something and one was chosen.
+
+    So what is chosen is no conflict any more, and the rest still is. The new trees are durable when this returns.
+
+    Args:
+        path: The directory.
+        base: What both sides come from.
+        ours: The present side.
+        theirs: The other side.
+        reader: The store that `writer` writes to.
+        writer: Takes the new trees; flushed.
+        chosen: Which side a person took at a path, and below it.
+    """
+    merger = _Merger(reader, writer, chosen)
+    before, mine, other = (None if side is None else as_tree_entry(side) for side in (base, ours, theirs))
+    settled = merger.sides(path, before, mine, other)
+    kept, taken = (
+        line if entry is None or entry.id == line.id else merger.tracked(path, entry)
+        for line, entry in zip((ours, theirs), settled, strict=True)
+    )
+    return kept, taken
+
+
 def _outer_paths(entries: Mapping[bytes, TrackedPath]) -> list[bytes]:
     """Returns the tracked paths that hold others and lie in none."""
     outer: list[bytes] = []
@@ -139,7 +173,7 @@ class _Merger:
             return ours if side == "ours" else theirs
         try:
             merged = self._entry(path, before, mine, other)
-            return None if merged is None or ours is None else self._tracked(path, merged)
+            return None if merged is None or ours is None else self.tracked(path, merged)
         except NotFoundError as exc:
             self.reasons.append(f"both sides changed {encode_name(path)}, and {exc.message}")
             return None
@@ -149,7 +183,8 @@ class _Merger:
             path = path.rpartition(b"/")[0]
         return self._chosen.get(path)
 
-    def _tracked(self, path: bytes, merged: TreeEntry) -> TrackedPath:
+    def tracked(self, path: bytes, merged: TreeEntry) -> TrackedPath:
+        """Returns the line of a merged entry, which is durable then."""
         self._writer.flush()  # Only then can the new trees be read, and be named by a lock.
         entry = TrackedPath(path, merged.kind, merged.id, 1, merged.size_bytes)
         files = sum(item.kind is not Kind.DIRECTORY for _, item in flatten(self._reader, entry))
@@ -174,17 +209,44 @@ class _Merger:
     def _directory(
         self, path: bytes, base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry
     ) -> TreeEntry:
-        before, mine, other = (
-            {} if side is None else {item.name: item for item in read_directory(self._reader, path, side)}
-            for side in (base, ours, theirs)
-        )
+        before, mine, other = self._contents(path, base, ours, theirs)
         merged = [
             entry
             for name in sorted(before.keys() | mine.keys() | other.keys())
             if (entry := self._entry(path + b"/" + name, before.get(name), mine.get(name), other.get(name)))
         ]
-        size_bytes = sum(entry.size_bytes for entry in merged)
-        return TreeEntry(ours.name, Kind.DIRECTORY, self._writer.add_tree(merged), size_bytes)
+        return self._add_directory(ours.name, merged)
+
+    def sides(
+        self, path: bytes, base: TreeEntry | None, ours: TreeEntry | None, theirs: TreeEntry | None
+    ) -> tuple[TreeEntry | None, TreeEntry | None]:
+        """Returns both sides, the same wherever both changed something and one was chosen."""
+        if base in (ours, theirs) or ours == theirs:
+            return ours, theirs
+        if ours is None or theirs is None or not _are_directories(ours, theirs):
+            side = self._side(path)
+            if side is None:
+                return ours, theirs
+            return (ours, ours) if side == "ours" else (theirs, theirs)
+        before, mine, other = self._contents(path, base, ours, theirs)
+        pairs = [
+            self.sides(path + b"/" + name, before.get(name), mine.get(name), other.get(name))
+            for name in sorted(mine.keys() | other.keys())
+        ]
+        return (
+            self._add_directory(ours.name, [mine for mine, _ in pairs if mine is not None]),
+            self._add_directory(theirs.name, [other for _, other in pairs if other is not None]),
+        )
+
+    def _contents(self, path: bytes, *sides: TreeEntry | None) -> Iterator[dict[bytes, TreeEntry]]:
+        for side in sides:
+            yield (
+                {} if side is None else {item.name: item for item in read_directory(self._reader, path, side)}
+            )
+
+    def _add_directory(self, name: bytes, entries: Sequence[TreeEntry]) -> TreeEntry:
+        size_bytes = sum(entry.size_bytes for entry in entries)
+        return TreeEntry(name, Kind.DIRECTORY, self._writer.add_tree(entries), size_bytes)
 
 
 def _are_directories(ours: TreeEntry | None, theirs: TreeEntry | None) -> bool:

@@ -82,8 +82,9 @@ def test_edits_that_are_saved_nowhere_stay(clash, run_mlvc):
     )
 
 
-def test_conflicts_one_after_the_other(hooked, git, run_mlvc, agree):
-    """Two tracked paths are decided by two commands; in one directory all files of it are."""
+@pytest.fixture
+def clashes(hooked, git, run_mlvc):
+    """Both sides edit two tracked files and two files of a directory, in which each adds another."""
     for name in ("one.bin", "two.bin"):
         (hooked / name).write_text("base")
     run_mlvc("add", "one.bin", "two.bin")
@@ -96,22 +97,111 @@ def test_conflicts_one_after_the_other(hooked, git, run_mlvc, agree):
     edit(hooked, run_mlvc, "ours")
     git("commit", "-q", "-a", "-m", "ours")
     git("merge", "other", check=False)
+    return hooked
 
-    refused = run_mlvc("checkout", "--theirs", "--", "data/table.csv", check=CONFLICT)
-    assert "data is still in conflict: both sides changed data/run.sh" in refused.stderr
+
+def texts(folder, *names):
+    return [(folder / name).read_text() for name in names]
+
+
+def test_conflicts_one_after_the_other(clashes, git, run_mlvc, agree):
+    """Each command says what is left; only then the lock can be read again."""
     run_mlvc("checkout", "--theirs", "--", "data/table.csv", "data/run.sh")
     assert "lock-conflict" == run_mlvc("status", "--json", check=CONFLICT).json()["error"]["code"]
-    run_mlvc("checkout", "--ours", "--", "one.bin")
+    said = run_mlvc("checkout", "--ours", "--", "one.bin").stderr
+    assert "next: decide two.bin too\n" == said
     run_mlvc("checkout", "--theirs", "--", "two.bin")
 
-    assert ["theirs", "ours", "theirs"] == [
-        (hooked / name).read_text() for name in ("data/table.csv", "one.bin", "two.bin")
-    ]
+    assert ["theirs", "ours", "theirs"] == texts(clashes, "data/table.csv", "one.bin", "two.bin")
+    finish(git, agree)
+
+
+@pytest.mark.parametrize("first", ["data/table.csv", "data/run.sh"])
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_files_of_one_directory_from_different_sides(clashes, git, run_mlvc, agree, first, side):
+    """File by file, as git's own conflicts are; the directory is decided with the last, and merges entry by entry."""
+    last = {"data/table.csv": "data/run.sh", "data/run.sh": "data/table.csv"}[first]
+    other = {"ours": "theirs", "theirs": "ours"}[side]
+    run_mlvc("checkout", "--ours", "--", "one.bin", "two.bin")
+
+    said = run_mlvc("checkout", f"--{side}", "--", first).stderr
+
+    assert f"data is still in conflict: both sides changed {last}\nnext: decide data too\n" == said
+    assert [side, "ours"] == texts(clashes, first, last)
+    assert not (clashes / "data" / "theirs.csv").exists()
+    git("add", "mlvc.lock")
+    assert "marks of a merge conflict" in git("commit", "-m", "too soon", check=False, both=True)
+    run_mlvc("checkout", f"--{other}", "--", last)
+    assert [side, other, "theirs"] == texts(clashes, first, last, "data/theirs.csv")
+    finish(git, agree)
+
+
+def test_a_choice_inside_a_directory_that_is_put_right_by_hand(clashes, git, run_mlvc, agree):
+    """`mlvc add` takes what stands there for the rest, and what was chosen stays chosen."""
+    run_mlvc("checkout", "--theirs", "--", "one.bin", "two.bin", "data/run.sh")
+    (clashes / "data" / "table.csv").write_text("both")
+
+    run_mlvc("add", "data")
+
+    assert ["theirs", "both", "theirs"] == texts(clashes, "data/run.sh", "data/table.csv", "data/theirs.csv")
+    finish(git, agree)
+
+
+def test_a_choice_that_is_taken_back(clashes, git, run_mlvc, agree):
+    """`git checkout -m` puts all conflicts of the lock back; a choice alone does not change what was chosen."""
+    run_mlvc("checkout", "--theirs", "--", "data/run.sh")
+    again = run_mlvc("checkout", "--ours", "--", "data/run.sh", check=CONFLICT).stderr
+    assert "data is still in conflict: both sides changed data/table.csv" in again
+
+    git("checkout", "-m", "mlvc.lock")
+    run_mlvc("checkout", "--ours", "--", "data/run.sh")
+    run_mlvc("checkout", "--theirs")
+
+    assert ["ours", "theirs", "theirs"] == texts(clashes, "data/run.sh", "data/table.csv", "one.bin")
+    finish(git, agree)
+
+
+def test_a_choice_keeps_edits_and_survives_gc(clashes, home, git, run_mlvc, agree):
+    """An edited file is named, and nothing is decided; a file beside the chosen one keeps its edits."""
+    (clashes / "data" / "run.sh").write_text("saved nowhere")
+    before = (clashes / "mlvc.lock").read_bytes()
+
+    assert "data/run.sh" in run_mlvc("checkout", "--theirs", "--", "data/run.sh", check=CONFLICT).stderr
+    assert before == (clashes / "mlvc.lock").read_bytes()
+    run_mlvc("checkout", "--theirs", "--", "data/table.csv")
+
+    assert ["saved nowhere", "theirs"] == texts(clashes, "data/run.sh", "data/table.csv")
+    settings = home / ".config" / "mlvc" / "config.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("[gc]\nkeep_days = 0\n")
+    run_mlvc("gc")
+    run_mlvc("checkout", "--theirs", "--force")
+    assert ["theirs", "theirs"] == texts(clashes, "data/run.sh", "data/table.csv")
+    assert run_mlvc("fsck", "--json").json()["ok"]
+    finish(git, agree)
+
+
+def test_a_file_that_one_side_removed_is_chosen_alone(hooked, change, git, run_mlvc, agree):
+    """It goes, or stays, while another file is still in conflict."""
+    git("switch", "-q", "-c", "other")
+    (hooked / "data" / "run.sh").unlink()
+    change("table.csv", "theirs")
+    git("switch", "-q", "main")
+    change("run.sh", "ours")
+    change("table.csv", "ours")
+    git("merge", "other", check=False)
+
+    run_mlvc("checkout", "--theirs", "--", "data/run.sh")
+
+    assert not (hooked / "data" / "run.sh").exists()
+    run_mlvc("checkout", "--ours", "--", "data/table.csv")
+    assert not (hooked / "data" / "run.sh").exists()
+    assert "ours" == (hooked / "data" / "table.csv").read_text()
     finish(git, agree)
 
 
 def edit(folder, run_mlvc, text):
-    for name in ("one.bin", "two.bin", "data/table.csv", "data/run.sh"):
+    for name in ("one.bin", "two.bin", "data/table.csv", "data/run.sh", f"data/{text}.csv"):
         (folder / name).write_text(text)
     run_mlvc("add", "one.bin", "two.bin", "data")
 

@@ -11,6 +11,7 @@ from mlvc.cli.render import plural, tracked_json
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import session_of
 from mlvc.errors import UsageError
+from mlvc.model.names import encode_name
 from mlvc.verbs.checkout import CheckoutResult, checkout
 
 __all__ = ["command"]
@@ -48,10 +49,15 @@ def command(
                 "--ours and --theirs take no revision, and exclude each other",
                 hint="as in mlvc checkout --theirs -- data",
             )
-        from mlvc.verbs.resolve import resolve  # noqa: PLC0415  # a checkout in a conflict is rare
+        from mlvc.verbs.naming import some_of  # noqa: PLC0415  # a checkout in a conflict is rare
+        from mlvc.verbs.resolve import resolve  # noqa: PLC0415  # as above
 
         result = CheckoutResult(None, resolve(repo, "ours" if ours else "theirs", paths, force=force))
-        session.tell("next: `git add mlvc.lock .gitignore`, then `git commit`")
+        _, left = repo.read_conflicts()
+        names = some_of([encode_name(item.path) or "the environment" for item in left])
+        session.tell(
+            f"next: decide {names} too" if left else "next: `git add mlvc.lock .gitignore`, then `git commit`"
+        )
     else:
         result = checkout(repo, rev, paths=paths, force=force)
     files = result.files
