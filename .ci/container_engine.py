@@ -3,7 +3,8 @@
     container_engine.py answers           exit 0 if an engine answers, 1 if none does
     container_engine.py has IMAGE         exit 0 if the engine has the image
     container_engine.py pull IMAGE        get it from its registry; exit 2 if that cannot be done
-    container_engine.py build-base IMAGE  make a base image from this machine, with no registry
+    container_engine.py build-base IMAGE  make a base image from this machine, with no registry; with more of it by
+                                          --program FILE and --tree DIRECTORY
 
 A base image made here holds what the running machine has: its dynamic loader and C library, a shell and the
 everyday programs, the shared libraries that Python and its extension modules link to, and the system's Python
@@ -208,9 +209,13 @@ def interpreters() -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
-def collect() -> list[str]:
-    """Returns the machine's paths for the image, sorted."""
+def collect(programs: Iterable[str] = (), trees: Iterable[str] = ()) -> list[str]:
+    """Returns the machine's paths for the image, sorted; with more programs and directories, and their libraries."""
     root = Root()
+    for path in programs:
+        root.add(path)
+    for path in trees:
+        root.add_tree(path)
     for directory in ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/usr/bin", "/usr/sbin", "/usr/lib"):
         root.add(directory)
     for program in PROGRAMS.split():
@@ -288,13 +293,13 @@ def archive(paths: Iterable[str]) -> Iterator[bytes]:
     yield buffer.getvalue()
 
 
-def build_base(name: str) -> str:
+def build_base(name: str, programs: Iterable[str] = (), trees: Iterable[str] = ()) -> str:
     """Makes the image unless it is there and up to date, and returns a line about it.
 
     Raises:
         OSError: no engine answers, or it refuses the image.
     """
-    paths = collect()
+    paths = collect(programs, trees)
     files = list_files(paths)
     there = find_image(name)
     if there and ((there.get("Config") or {}).get("Labels") or {}).get(LABEL) == files:
@@ -320,13 +325,18 @@ def main() -> int:
     commands.add_parser("answers")
     for command in ("has", "pull", "build-base"):
         commands.add_parser(command).add_argument("image")
+    for name in ("--program", "--tree"):
+        commands.choices["build-base"].add_argument(name, action="append", default=[], metavar="PATH")
     arguments = parser.parse_args()
     if arguments.command == "answers":
         return 0 if answers() else 1
     try:
         if arguments.command == "has":
             return 0 if find_image(arguments.image) else 1
-        print({"pull": pull, "build-base": build_base}[arguments.command](arguments.image))
+        if arguments.command == "pull":
+            print(pull(arguments.image))
+        else:
+            print(build_base(arguments.image, arguments.program, arguments.tree))
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,12 +3,14 @@
 `pip install mlvc` gets the wheel of this checkout, and everything else from the package index.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 import yaml
 
 from tests.support.command import ROOT, Mlvc
+from tests.support.contained import ContainedMachine, make_runner_image, started
 from tests.support.environments import find_system_python
 from tests.support.runner import Machine, run_github, run_gitlab, run_shell
 
@@ -33,6 +36,7 @@ UNSEEDED = TRAIN + 'pathlib.Path("model.bin").write_text(__import__("os").urando
 UV = [sys.executable, "-m", "uv"]
 SOCKET = "unix:///var/run/docker.sock"
 NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+NO_SECRETS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,11 @@ class Project:
 
 def blocks(language):
     """Returns the guide's examples in one language, in order."""
-    text = (ROOT / "docs" / "guides" / "ci.md").read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", guide(), re.MULTILINE | re.DOTALL)
+
+
+def guide():
+    return (ROOT / "docs" / "guides" / "ci.md").read_text()
 
 
 def git(cwd, *arguments):
@@ -150,46 +157,125 @@ def used_python(tmp_path_factory):
     return make_python(tmp_path_factory.mktemp("used"))
 
 
-def make_python(folder):
+def make_python(folder, base=sys.executable):
     """Returns the directory of the programs of a new Python that has pip, as on a runner."""
     subprocess.run(
-        [*UV, "venv", "--quiet", "--seed", "--python", sys.executable, folder / "python"],
+        [*UV, "venv", "--quiet", "--seed", "--python", base, folder / "python"],
         check=True,
         capture_output=True,
     )
     return folder / "python" / "bin"
 
 
+@pytest.fixture(scope="module")
+def pip_cache(tmp_path_factory):
+    """Outlives the machines, so that every job of the module downloads only once."""
+    folder = tmp_path_factory.getbasetemp() / "pip"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture
-def machine(tmp_path, wheel, tmp_path_factory):
-    """Makes a machine for a project."""
+def variables_for(tmp_path, wheel, pip_cache):
+    """What the steps of a job about a project find in their environment."""
     constraint = tmp_path / "constraint.txt"
     constraint.write_text(f"mlvc @ {wheel.as_uri()}\n")
     allowed = ("PIP_", "SSL_", "REQUESTS_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
     passed = {name: value for name, value in os.environ.items() if name.startswith(allowed)}
+    (tmp_path / "home").mkdir()
+
+    def make(project, path):
+        return {
+            **passed,
+            "PATH": path,
+            "HOME": str(tmp_path / "home"),
+            "CI": "true",
+            "LC_ALL": "C.UTF-8",
+            "NO_PROXY": "127.0.0.1",
+            "PIP_CONSTRAINT": str(constraint),
+            "PIP_CACHE_DIR": str(pip_cache),
+            **NO_DOCKER,
+            **project.variables,
+        }
+
+    return make
+
+
+@pytest.fixture
+def machine(tmp_path, variables_for):
+    """Makes a machine for a project."""
 
     def make(project, *, python=None, name="job"):
         path = [python or make_python(tmp_path), Path(shutil.which("git")).parent, "/usr/bin", "/bin"]
-        (tmp_path / "home").mkdir(exist_ok=True)
         return Machine(
             folder=tmp_path / name,
             origin=project.origin,
-            variables={
-                **passed,
-                "PATH": os.pathsep.join(map(str, path)),
-                "HOME": str(tmp_path / "home"),
-                "CI": "true",
-                "LC_ALL": "C.UTF-8",
-                "NO_PROXY": "127.0.0.1",
-                "PIP_CONSTRAINT": str(constraint),
-                # Outlives the machine, so that every job of the module downloads only once.
-                "PIP_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "pip"),
-                **NO_DOCKER,
-                **project.variables,
-            },
+            variables=variables_for(project, os.pathsep.join(map(str, path))),
             cache=tmp_path / "cache",
-            secrets=project.secrets or {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+            secrets=project.secrets or NO_SECRETS,
         )
+
+    return make
+
+
+@pytest.fixture
+def used_machine(machine, used_python):
+    """Makes a machine on which an earlier job may have installed something."""
+
+    def make(project):
+        return machine(project, python=used_python)
+
+    return make
+
+
+@pytest.fixture
+def contained(tmp_path, variables_for, wheel, pip_cache, docker_engine):
+    """Makes a machine in a fresh container of its own for a project."""
+    with contextlib.ExitStack() as running:
+
+        def make(project, *places, **settings):
+            folders = [tmp_path, project.origin.parent, wheel.parent, pip_cache, *places]
+            # As the tool cache of a service, it lies outside of the image.
+            path = [make_python(tmp_path, find_system_python()), "/usr/bin", "/bin"]
+            container = running.enter_context(started(make_runner_image(), folders, settings))
+            assert 127 == container.exec_run(["bash", "-c", "mlvc --version"]).exit_code
+            return ContainedMachine(
+                folder=tmp_path / "job",
+                origin=project.origin,
+                variables=variables_for(project, os.pathsep.join(map(str, path))),
+                cache=tmp_path / "cache",
+                secrets=NO_SECRETS,
+                container=container,
+            )
+
+        yield make
+
+
+@pytest.fixture
+def docker_runner(contained):
+    """As GitHub's runners have it: the steps reach the engine that they run beside."""
+
+    def make(project):
+        url = urllib.parse.urlsplit(project.variables["DOCKER_HOST"])
+        job = contained(project, *([Path(url.path)] if url.scheme == "unix" else []))
+        # What the engine is to mount must be at the same place for it.
+        temporary = job.folder.parent / "temporary"
+        temporary.mkdir()
+        return replace(job, variables={**job.variables, "TMPDIR": str(temporary)})
+
+    return make
+
+
+@pytest.fixture
+def unconfined_runner(contained):
+    """As a container that lets bubblewrap work in it: what the guide says of one, and a part of `privileged = true`."""
+
+    def make(project):
+        assert (
+            "`docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined`" in guide()
+        )
+        # What the docker command makes of its two options.
+        return contained(project, SecurityOpt=["seccomp=unconfined"], MaskedPaths=[], ReadonlyPaths=[])
 
     return make
 
@@ -272,16 +358,16 @@ def test_actions_are_pinned_and_say_their_version():
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "runner"),
     [
-        pytest.param("in_bucket", marks=[pytest.mark.s3, pytest.mark.sandbox]),
-        pytest.param("in_container", marks=pytest.mark.docker),
+        pytest.param("in_bucket", "machine", marks=[pytest.mark.s3, pytest.mark.sandbox]),
+        pytest.param("in_container", "docker_runner", marks=pytest.mark.docker),
     ],
 )
-def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
+def test_github_workflow_on_a_machine_with_nothing(request, kind, runner, tmp_path):
     """Every step ends well, the artifacts are there, and a second job with the cache executes nothing again."""
     project = request.getfixturevalue(kind)
-    job = machine(project)
+    job = request.getfixturevalue(runner)(project)
     assert shutil.which("mlvc", path=job.variables["PATH"]) is None
 
     done = run_github(job, workflow())
@@ -295,7 +381,7 @@ def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
     for secret in project.secrets.values():
         assert secret not in done.log + done.summary
 
-    again = machine(project, python=Path(job.variables["PATH"].split(os.pathsep)[0]), name="again")
+    again = replace(job, folder=tmp_path / "again")
     cached = run_github(again, workflow())
 
     assert 0 == cached.status, cached.log
@@ -303,10 +389,19 @@ def test_github_workflow_on_a_machine_with_nothing(request, kind, machine):
     check_reports(again.artifacts, "identical", 0)
 
 
-@pytest.mark.sandbox
-def test_gitlab_template_on_a_machine_with_nothing(project, machine):
-    """One shell, and the reports as artifacts."""
-    job = machine(project)
+RUNNERS = pytest.mark.parametrize(
+    "runner",
+    [
+        pytest.param("used_machine", marks=pytest.mark.sandbox),
+        pytest.param("unconfined_runner", marks=pytest.mark.docker),
+    ],
+)
+
+
+@RUNNERS
+def test_gitlab_template(request, runner, project):
+    """One shell, and the reports as artifacts; also in a container in which nothing is installed."""
+    job = request.getfixturevalue(runner)(project)
 
     done = run_gitlab(job, template())
 
@@ -314,10 +409,10 @@ def test_gitlab_template_on_a_machine_with_nothing(project, machine):
     check_reports(job.artifacts, "identical", 0)
 
 
-@pytest.mark.sandbox
-def test_shell_commands_in_an_empty_directory(project, machine, used_python):
-    """They bring the repository themselves."""
-    job = machine(project, python=used_python)
+@RUNNERS
+def test_shell_commands_in_an_empty_directory(request, runner, project):
+    """They bring the repository themselves; also into a container in which nothing is installed."""
+    job = request.getfixturevalue(runner)(project)
 
     done = run_shell(job, blocks("sh")[0], {"PROJECT_URL": project.origin.as_uri()})
 

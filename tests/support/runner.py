@@ -19,14 +19,14 @@ import yaml
 
 from tests.support.command import ROOT
 
-__all__ = ["Done", "Machine", "run_github", "run_gitlab", "run_shell"]
+__all__ = ["BASH", "Done", "Machine", "run_github", "run_gitlab", "run_shell"]
 
 LOCAL_ACTION = "./hooks"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
 _STEP_KEYS = {"name", "if", "uses", "with", "run", "shell", "env"}
 # What GitHub makes of `shell: bash`, and near enough to what GitLab's runner does.
-_BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
+BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Machine:
                 shutil.copy(self.workspace / path, self.artifacts / path)
 
     def shell(
-        self, script: str, variables: Mapping[str, str], cwd: Path, bash: Sequence[str] = _BASH
+        self, script: str, variables: Mapping[str, str], cwd: Path, bash: Sequence[str] = BASH
     ) -> tuple[int, str]:
         """Runs a script from a file and returns its exit status and what it printed."""
         file = self.folder / "step.sh"
