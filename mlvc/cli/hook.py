@@ -6,6 +6,7 @@ Also `python -P -m mlvc.cli.hook NAME`, which git's settings hold, because an ed
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from mlvc.repo import HOOK_TOKEN, NotInitialisedError
 
 __all__ = ["main", "run_hook"]
 
+_FEW_COLLECTIONS = 1_000_000
 _NO, _FAILED, _INTERRUPTED = 1, 2, 128 + signal.SIGINT
 _ANSWERS = ("commit-unfit", "data-not-pushed")
 """The errors that say no; any other says that there is no answer. By their codes, because to import them costs time."""
@@ -28,6 +30,8 @@ _FOR_FILES = ("merge-lock", "show-lock")
 
 def main() -> NoReturn:
     """Runs the hook that this process was started for, and ends it with the exit status that git is to see."""
+    # As for any command: see `mlvc.cli.main`, which would cost a hook typer.
+    gc.set_threshold(_FEW_COLLECTIONS)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(run_hook(sys.argv[1:], Session()))

@@ -37,7 +37,7 @@ def find_objects(
     with_content: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[GitObject | None]:
-    """Yields an object for each name, in their order; None for one that git does not have.
+    """Yields an object for each name, in their order; None for one that git does not have. Costs one git child, if any.
 
     Args:
         root: The top of the work tree.
@@ -48,6 +48,8 @@ def find_objects(
     Raises:
         GitError: Git cannot read one.
     """
+    if not names:
+        return
     mode = "--batch" if with_content else "--batch-check"
     asked = os.fsencode("".join(f"{name}\n" for name in names))
     done = run_git(root, "cat-file", mode, stdin=asked, environment=environment)
