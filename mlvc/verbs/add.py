@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def add(repo: Repo, arguments: Sequence[str]) -> AddResult:
     Raises:
         GitTracksError: Git tracks one of them, or something below it.
         NotFoundError: Nothing is at one of them.
-        UsageError: One lies outside the repository, or is a file of mlvc's own.
+        UsageError: One lies outside the repository, or in another one below it, or is a file of mlvc's own.
         MlvcError: As `Worktree.capture` raises it.
     """
     with repo.editing():
@@ -139,6 +140,12 @@ def _outermost(paths: Iterable[bytes]) -> list[bytes]:
 def _check(repo: Repo, path: bytes) -> None:
     if path in GIT_KEPT:
         raise UsageError(f"{encode_name(path)} belongs to git, not to the data", hint="use `git add`")
+    top = _other_repository(repo, path)
+    if top is not None:
+        raise UsageError(
+            f"{encode_name(path)} belongs to another git repository, {encode_name(top)}, as a submodule does",
+            hint=f"work in that one: `mlvc -C {encode_name(top)} status`",
+        )
     in_git = repo.code.tracked_below(path)
     if in_git:
         raise GitTracksError(path, in_git)
@@ -147,3 +154,12 @@ def _check(repo: Repo, path: bytes) -> None:
             f"{encode_name(path)} does not exist",
             hint="check the name; `mlvc rm` stops tracking, `mlvc checkout` brings tracked files back",
         )
+
+
+def _other_repository(repo: Repo, path: bytes) -> bytes | None:
+    """Returns the repository below this one that `path` is or lies in, such as a submodule, if any."""
+    while path:
+        if os.path.lexists(repo.root / os.fsdecode(path) / ".git"):
+            return path
+        path = path.rpartition(b"/")[0]
+    return None

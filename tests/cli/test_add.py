@@ -180,3 +180,19 @@ def test_rm_refuses_changed_files(project, run_mlvc):
 def test_rm_refuses_what_has_no_line(project, run_mlvc, path):
     """The hint for a file inside a tracked directory is another one."""
     assert "not-tracked" == run_mlvc("rm", path, "--json", check=2).json()["error"]["code"]
+
+
+@pytest.mark.parametrize("path", ["inner", "inner/data", "inner/data/x.csv"])
+def test_data_of_another_repository_below(project, git, run_mlvc, path):
+    """It has a keeper of its own: nothing is tracked, and nothing written there."""
+    inner = project / "inner"
+    (inner / "data").mkdir(parents=True)
+    (inner / "data" / "x.csv").write_text("x")
+    git("init", "-q", str(inner))
+    before = (project / "mlvc.lock").read_bytes()
+
+    refused = run_mlvc("add", path, check=2).stderr
+
+    assert f"error: {path} belongs to another git repository, inner, as a submodule does\n" in refused
+    assert before == (project / "mlvc.lock").read_bytes()
+    assert {".git", "data"} == {item.name for item in inner.iterdir()}

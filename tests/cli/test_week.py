@@ -126,6 +126,7 @@ def test_week(team, tmp_path):
     wednesday_conflict_in_a_rebase(alice, bob)
     thursday_aside(alice, tmp_path)
     friday_elsewhere(alice, bob, tmp_path)
+    friday_submodule_with_data(alice, bob, server, tmp_path)
     saturday_force(alice, bob)
     sunday_foreign_clones(alice, server, tmp_path)
 
@@ -285,6 +286,79 @@ def friday_elsewhere(alice, bob, tmp_path):
     bob.git(*LOCAL, "submodule", "--quiet", "update", "--init")
     bob.agree()
     assert "side" == bob.read("side.csv")
+
+
+def make_cells(alice, tmp_path):
+    """A repository with data and a remote of its own."""
+    cells = Person("alice", tmp_path / "cells", alice.agree_at)
+    cells.root.mkdir()
+    cells.git("init", "-q", "--initial-branch=main")
+    cells.mlvc("init")
+    cells.mlvc("hooks", "install")
+    with (cells.root / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[remote]\nurl = "{(tmp_path / "far-cells").as_uri()}"\n')
+    (cells.root / "data").mkdir()
+    cells.stage("cells.csv", "one")
+    cells.git("add", "-A")
+    cells.git("commit", "-q", "-m", "cells")
+    cells.mlvc("push")
+    return cells
+
+
+def friday_submodule_with_data(alice, bob, server, tmp_path):
+    """Its data follows `git submodule update`, its hooks guard it, and the repository around it leaves it alone."""
+    cells = make_cells(alice, tmp_path)
+    alice.git(*LOCAL, "submodule", "--quiet", "add", cells.root.as_uri(), "cells")
+    alice.git("commit", "-q", "-m", "a submodule with data")
+    alice.send()
+
+    carol = Person("carol", tmp_path / "carol", alice.agree_at)
+    alice.git(*LOCAL, "clone", "-q", "--recurse-submodules", server.as_uri(), str(carol.root))
+    for command in (("init",), ("hooks", "install"), ("pull",)):
+        carol.mlvc(*command)
+    inner = Person("carol", carol.root / "cells", carol.agree_at)
+    assert (inner.root / ".git").is_file()
+    inner.mlvc("pull")
+    inner.mlvc("hooks", "install")
+    assert "one" == inner.read("cells.csv")
+    inner.git("switch", "-q", "main")
+    inner.edit("cells.csv", "two")
+    assert "differs from mlvc.lock" in inner.git("commit", "-a", "-m", "edited", fails=True)
+    inner.save("cells.csv", "two")
+    inner.agree()
+    assert "is on no remote" in inner.git("push", "origin", "HEAD:refs/heads/two", fails=True)
+    inner.mlvc("push")
+    inner.git("push", "-q", "origin", "HEAD:refs/heads/two")
+
+    project_around_a_submodule(carol, inner)
+    bob.bring("--ff-only")
+    bob.git(*LOCAL, "submodule", "--quiet", "update", "--init")
+    followed = Person("bob", bob.root / "cells", bob.agree_at)
+    followed.mlvc("pull")
+    assert "two" == followed.read("cells.csv")
+    bob.agree()
+    alice.mlvc("fetch")
+    alice.git("pull", "-q", "--ff-only")
+    alice.git(*LOCAL, "submodule", "--quiet", "update")
+    alice.agree()
+
+
+def project_around_a_submodule(carol, inner):
+    """Says nothing of the submodule's data, and touches none."""
+    assert "cells" not in carol.mlvc("status").stdout
+    assert "belongs to another git repository, cells" in carol.mlvc("add", "cells/data", check=2).stderr
+    carol.mlvc("checkout")
+    assert "two" == inner.read("cells.csv")
+    carol.git("commit", "-q", "-a", "-m", "newer cells")
+    carol.agree()
+    for rev, text in (("HEAD~1", "one"), ("main", "two")):
+        carol.git("checkout", "-q", rev)
+        carol.git(*LOCAL, "submodule", "--quiet", "update")
+        assert text == inner.read("cells.csv")
+        inner.agree()
+        carol.agree()
+    carol.send()
+    inner.check_nothing_is_lost()
 
 
 def saturday_force(alice, bob):
