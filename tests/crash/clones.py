@@ -145,8 +145,8 @@ class Aging:
         self._files.write(name, data)
         self._written_at[name] = self._passed_s
 
-    def upload(self, name, source):
-        self._files.upload(name, source)
+    def upload(self, name, source, jobs=1):
+        self._files.upload(name, source, jobs)
         self._written_at[name] = self._passed_s
 
     def read(self, name, size_bytes, offset=0):
@@ -201,8 +201,8 @@ class Connection:
     def write(self, name, data):
         return self._do(lambda: self._world.files.write(name, data))
 
-    def upload(self, name, source):
-        return self._do(lambda: self._world.files.upload(name, source))
+    def upload(self, name, source, jobs=1):
+        return self._do(lambda: self._world.files.upload(name, source, jobs))
 
     def read(self, name, size_bytes, offset=0):
         return iter(self._do(lambda: self._world.files.read(name, size_bytes, offset)))

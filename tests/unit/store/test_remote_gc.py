@@ -229,7 +229,7 @@ def test_of_several_copies_one_stays(tmp_path, store, other, remote, folder):
     # It has not seen the other's push.
     listed = remote.list_packs()
     for info in other.packs():
-        pushing._send(other.layout, remote, info)
+        pushing._send(other.layout, remote, info, 1, lambda _: None)
     assert len(remote.list_packs()) > len(listed)
 
     _, last = gc_wholly(store, remote, folder)
@@ -267,7 +267,7 @@ def test_metadata_that_comes_after_the_list_spares_what_it_needs(tmp_path, store
     commit(other, 2)
     for info in other.packs():
         if not info.is_data:
-            pushing._send(other.layout, remote, info)
+            pushing._send(other.layout, remote, info, 1, lambda _: None)
     age(folder, 8, ".list")
 
     last = gc(store, remote)
@@ -326,7 +326,7 @@ def test_two_gcs_do_not_delete_each_others_copies(tmp_path, store, other, remote
         writer.add_blob(some_bytes(1))
         writer.add_blob(b"small")
     for info in other.packs():
-        pushing._send(other.layout, remote, info)
+        pushing._send(other.layout, remote, info, 1, lambda _: None)
     age(folder, 31)
     for pack, found in remote.list_packs().items():
         if found.is_data:
@@ -388,9 +388,9 @@ class Mortal(DirectoryFiles):
         self._step()
         super().write(name, data)
 
-    def upload(self, name, source):
+    def upload(self, name, source, jobs=1):
         self._step()
-        super().upload(name, source)
+        super().upload(name, source, jobs)
 
     def remove(self, names):
         for name in names:
@@ -524,13 +524,13 @@ class Crowded:
             self._now += 1
             self._files[name] = (bytes(data), self._now)
 
-    def upload(self, name, source):
+    def upload(self, name, source, jobs=1):
         if name.startswith("data/") and self._chance.random() < 0.4:
             # A large file on a slow line: what was there when the push began may be gone when it ends.
             until, deadline = self._now + 300, time.monotonic() + 2
             while self._now < until and time.monotonic() < deadline:
                 time.sleep(0.005)
-        self.write(name, source.read_bytes())
+        self.write(name, source.path.read_bytes())
 
     def read(self, name, size_bytes, offset=0):
         with self._lock:
@@ -622,11 +622,11 @@ class Meanwhile(DirectoryFiles):
         super().__init__(root)
         self._happens = happens
 
-    def upload(self, name, source):
+    def upload(self, name, source, jobs=1):
         if name.startswith("metadata/") and self._happens is not None:
             happens, self._happens = self._happens, None
             happens()
-        super().upload(name, source)
+        super().upload(name, source, jobs)
 
 
 class Deciding(DirectoryFiles):
@@ -664,11 +664,11 @@ def test_metadata_that_is_condemned_is_sent_again_before_others_name_it(
     tidier = threading.Thread(target=lambda: ends.append(gc(store, Remote(remote.url, tidying)).step))
 
     class Pushing(DirectoryFiles):
-        def upload(self, name, source):
+        def upload(self, name, source, jobs=1):
             if condemned in name and not tidying.decided.is_set():
                 tidier.start()
                 assert tidying.decided.wait(30)
-            super().upload(name, source)
+            super().upload(name, source, jobs)
 
         def write(self, name, data):
             super().write(name, data)
