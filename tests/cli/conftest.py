@@ -10,6 +10,7 @@ import pytest
 from mlvc.repo import Repo
 from mlvc.verbs.add import add
 from tests.support.command import child_environment
+from tests.support.environments import find_system_python, install, make_venv
 from tests.support.reporter import RecordingReporter
 
 
@@ -30,6 +31,22 @@ def git(git_repo):
         return done.stdout + done.stderr if both else done.stdout
 
     return call
+
+
+@pytest.fixture(scope="session")
+def small_environment(tmp_path_factory):
+    """The programs of a virtual environment with one package."""
+    folder = tmp_path_factory.mktemp("python") / "venv"
+    install(make_venv(folder, find_system_python()), "demo", "1.0", {"demo.py": "x = 1\n"})
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_packages(small_environment):
+    """What `mlvc run -- python` records is not the environment of these tests, which has gigabytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", os.pathsep.join([str(small_environment), os.environ["PATH"]]))
+        yield
 
 
 @pytest.fixture(scope="session")
