@@ -246,13 +246,14 @@ class BucketFiles:
             found = [each["UploadId"] for each in begun.get("Uploads", ()) if each["Key"] == at["Key"]]
             if not found:
                 return None, {}
-            after, is_more = 0, True
-            while is_more:
+            before, after = -1, 0
+            # A server that says that there is more, and not from where, would be asked for ever.
+            while after > before:
                 page = self._call("list_parts", **at, UploadId=found[-1], PartNumberMarker=after)
                 arrived |= {
                     part["PartNumber"]: (part["Size"], part["ETag"]) for part in page.get("Parts", ())
                 }
-                after, is_more = page.get("NextPartNumberMarker", 0), page.get("IsTruncated", False)
+                before, after = after, page.get("NextPartNumberMarker", 0) if page.get("IsTruncated") else 0
         except MlvcError as exc:
             if _answer_in(exc.__cause__) == (None, None):
                 raise
@@ -278,14 +279,14 @@ class BucketFiles:
             try:
                 answer = self._files.call_s3("get_object", **self._at(name), Range=f"bytes={start}-{end - 1}")
                 return self._read_body(answer, end - start)
-            except OSError as exc:
-                if _answer_in(exc)[0] == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    return b""
-                raise
             except (HTTPClientError, IncompleteReadError, *_http_errors()):
                 if again == _READ_AGAIN - 1:
                     raise
                 time.sleep(_PAUSE_S * 2**again)
+            except OSError as exc:
+                if _answer_in(exc)[0] == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    return b""
+                raise
         raise AssertionError  # The last time raises or returns.
 
     def _read_body(self, answer: Mapping[str, Any], size_bytes: int) -> bytes:
