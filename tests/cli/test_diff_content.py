@@ -34,6 +34,16 @@ def test_two_revisions(project, run_mlvc):
     ] == done.stdout.splitlines()
 
 
+def test_paths_after_two_revisions_need_no_dashes(project, run_mlvc):
+    """As git takes them; what stands after dashes comes besides."""
+    one = run_mlvc("diff", "HEAD~1", "HEAD", "--content", "table.csv").stdout
+    both = run_mlvc("diff", "HEAD~1", "HEAD", "array.npy", "--", "table.csv").stdout
+
+    assert one == run_mlvc("diff", "HEAD~1", "HEAD", "--content", "--", "table.csv").stdout
+    assert "modified  table.csv" == one.splitlines()[0]
+    assert ["modified  array.npy", "modified  table.csv"] == both.splitlines()
+
+
 def test_the_work_tree_as_json(project, run_mlvc):
     """The bytes of the file are in no object yet; an unchanged file is not named."""
     done = run_mlvc("diff", "--content", "--json", "--", "table.csv")

@@ -37,6 +37,10 @@ def command(
     after: Annotated[
         str | None, typer.Argument(metavar="[B]", help="A git revision; without it, the files.")
     ] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Of these alone; after A and B they need no `--`."),
+    ] = None,
     *,
     content: Annotated[
         bool,
@@ -49,7 +53,8 @@ def command(
     Between the lock and the files, between a revision and the files, or between two revisions.
     """
     session = session_of(context)
-    result = diff(open_repository(session), before, after, paths=after_dashes(context), content=content)
+    paths = (*(named or ()), *after_dashes(context))
+    result = diff(open_repository(session), before, after, paths=paths, content=content)
     session.answer(
         lambda: {"changes": [_json(result, change) for change in result.changes]},
         (line for change in result.changes for line in _lines(result, change)),
