@@ -42,6 +42,8 @@ has_data() {
 status=127
 if [ -x "$python" ]; then
   call "$python" -P -c '
+import gc
+gc.disable()  # until all is loaded
 try:
     from mlvc.cli.hook import main
 except Exception:

@@ -1,6 +1,6 @@
 """`python -m mlvc`."""
 
-from mlvc.cli.main import main
+from mlvc.cli.process import main
 
 if __name__ == "__main__":
     main()

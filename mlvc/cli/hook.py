@@ -6,13 +6,13 @@ Also `python -P -m mlvc.cli.hook NAME`, which git's settings hold, because an ed
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from mlvc.cli.process import begin, leave
 from mlvc.cli.session import Session
 from mlvc.code.repository import BareRepositoryError, NotAGitRepositoryError
 from mlvc.errors import UsageError
@@ -20,7 +20,6 @@ from mlvc.repo import HOOK_TOKEN, NotInitialisedError
 
 __all__ = ["main", "run_hook"]
 
-_FEW_COLLECTIONS = 1_000_000
 _NO, _FAILED, _INTERRUPTED = 1, 2, 128 + signal.SIGINT
 _ANSWERS = ("commit-unfit", "data-not-pushed")
 """The errors that say no; any other says that there is no answer. By their codes, because to import them costs time."""
@@ -30,11 +29,8 @@ _FOR_FILES = ("merge-lock", "show-lock")
 
 def main() -> NoReturn:
     """Runs the hook that this process was started for, and ends it with the exit status that git is to see."""
-    # As for any command: see `mlvc.cli.main`, which would cost a hook typer.
-    gc.set_threshold(_FEW_COLLECTIONS)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(run_hook(sys.argv[1:], Session()))
+    begin()
+    leave(run_hook(sys.argv[1:], Session()))
 
 
 def run_hook(arguments: Sequence[str], session: Session) -> int:

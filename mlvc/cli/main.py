@@ -5,13 +5,10 @@ The one place where an exception becomes a message. Exit statuses: docs/referenc
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 
@@ -20,28 +17,12 @@ from mlvc.cli.session import Session
 from mlvc.cli.table import COMMANDS
 from mlvc.errors import MlvcError
 
-__all__ = ["SUMMARY", "main", "run_command_line"]
+__all__ = ["SUMMARY", "run_command_line"]
 
 SUMMARY = "Git for data and models: records what made each model, and proves that it can be made again."
 
 DONE, INTERRUPTED = 0, 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
-_FEW_COLLECTIONS = 1_000_000
-"""So many more objects call for one; the 700 that Python itself allows are made for a hundred files."""
-
-
-def main() -> NoReturn:
-    """Runs the command line of this process and ends it with the exit status."""
-    # A command makes objects for every file and hardly ever a cycle: looking for those takes a sixth of its time.
-    gc.set_threshold(_FEW_COLLECTIONS)
-    for stream in (sys.stdout, sys.stderr):
-        # Names are printed as UTF-8 whatever the locale says; DESIGN: one text form.
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    if sys.argv[1:2] == ["hook"]:
-        from mlvc.cli.hook import run_hook  # noqa: PLC0415  # loads the verbs, which no help needs
-
-        sys.exit(run_hook(sys.argv[2:], Session()))
-    sys.exit(run_command_line(sys.argv[1:], Session()))
 
 
 def run_command_line(arguments: Sequence[str], session: Session) -> int:

@@ -129,6 +129,7 @@ def main() -> None:
     arguments = _arguments()
     wanted = _wanted(arguments.works)
     tools = find_tools(arguments.peers, dict(arguments.peer_path))
+    arguments.directory.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="mlvc-bench-", dir=arguments.directory))
     try:
         bench = Bench(folder, tools, arguments.scale, arguments.repeat, wanted=wanted)

@@ -1,11 +1,12 @@
 """What the git hooks add to `git commit`, in a repository with much data and in one with little.
 
-python tests/benchmarks/hooks.py [RUNS] [FILES]
+python tests/benchmarks/hooks.py [--runs 15] [--files 10000]
 
 Not part of the test run: it asserts nothing. A commit of one line of code is made without hooks, with each hook alone
 and with all, in turn, so that a machine that slows down slows all of them; medians are printed, and what the hooks add.
 """
 
+import argparse
 import os
 import resource
 import statistics
@@ -76,15 +77,19 @@ def measure(folder: Path, runs: int) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     """Prints a table."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    files = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=15, help="commits of each kind; default 15")
+    parser.add_argument("--files", type=int, default=10_000, help="in the larger repository; default 10,000")
+    arguments = parser.parse_args()
     print("| data files | hooks | `git commit`, ms | what they add | processor, ms | what they add |")
     print("|---|---|---|---|---|---|")
-    for count in (1, files):
+    for count in (1, arguments.files):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(folder, count)
-            taken = measure(folder, runs)
+            taken = measure(folder, arguments.runs)
         for kind, medians in taken.items():
             cells = [
                 f"{median * 1000:.0f} | {(median - bare) * 1000:.0f}"

@@ -110,7 +110,7 @@ def test_quiet_leaves_out_notes(git_repo, run_mlvc):
 
 def test_bug_is_one_line_and_a_traceback_on_demand(project):
     """An error that nobody thought of; here an installation that lacks a module."""
-    code = "import sys; sys.modules['mlvc.verbs.status'] = None; from mlvc.cli.main import main; main()"
+    code = "import sys; sys.modules['mlvc.verbs.status'] = None; from mlvc.cli.process import main; main()"
 
     def stderr_of(*options):
         command = [sys.executable, "-c", code, *options, "status"]
@@ -122,6 +122,30 @@ def test_bug_is_one_line_and_a_traceback_on_demand(project):
 
     assert re.fullmatch(r"error: this is a bug in mlvc: ModuleNotFoundError: .*\nhint: .*-v.*\n", stderr_of())
     assert "Traceback" in stderr_of("-v")
+
+
+def test_interrupt_while_modules_are_loaded_is_one_line(project):
+    """Ctrl-C before the command has begun."""
+    code = """if True:
+        import sys
+        class Interrupting:
+            def find_spec(self, name, *_):
+                if name == "mlvc.cli.main":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupting())
+        from mlvc.cli.process import main
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, "status"],
+        cwd=project,
+        env=child_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (130, "", "interrupted\n") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_reader_that_goes_away_is_no_error(project):
