@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlvc.engines.errors import EngineError
-from mlvc.model.names import encode_name
 from mlvc.ports import EngineResult, LogSink
 
 __all__ = ["run_child", "shell_status"]
@@ -126,8 +125,3 @@ def _stream(child: subprocess.Popen[bytes], log: LogSink, deadline: float | None
                     log(data, is_error=key.data)
                 else:
                     selector.unregister(key.fileobj)
-
-
-def not_started(argv: Sequence[bytes], reason: OSError) -> bytes:
-    """Returns the line that tells why a program was not executed."""
-    return f"mlvc: cannot execute {encode_name(argv[0])}: {reason.strerror}\n".encode()

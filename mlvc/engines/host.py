@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from mlvc.engines.child import not_started, run_child
+from mlvc.engines.child import run_child
 from mlvc.engines.errors import EngineError
+from mlvc.model.names import encode_name
 from mlvc.model.objects import Base
 from mlvc.ports import EngineResult, Execution, LogSink
 
@@ -13,6 +15,12 @@ __all__ = ["HostEngine"]
 
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
+_STATUSES = {
+    errno.ENOENT: _NOT_FOUND,
+    errno.ENOTDIR: _NOT_FOUND,
+    errno.EACCES: _NOT_EXECUTABLE,
+    errno.ENOEXEC: _NOT_EXECUTABLE,
+}
 
 
 class HostEngine:
@@ -46,12 +54,27 @@ class HostEngine:
                 timeout_s=execution.timeout_s,
             )
         except OSError as exc:
-            if exc.errno in {errno.ENOENT, errno.ENOTDIR} and exc.filename != execution.directory:
-                log(not_started(execution.argv, exc), is_error=True)
-                return EngineResult(_NOT_FOUND, 0)
-            if exc.errno in {errno.EACCES, errno.ENOEXEC} and exc.filename != execution.directory:
-                log(not_started(execution.argv, exc), is_error=True)
-                return EngineResult(_NOT_EXECUTABLE, 0)
+            if exc.errno in _STATUSES and exc.filename != execution.directory:
+                log(_not_started(execution, exc), is_error=True)
+                return EngineResult(_STATUSES[exc.errno], 0)
             raise EngineError(
                 f"the command cannot be started in {execution.directory}: {exc.strerror}"
             ) from exc
+
+
+def _not_started(execution: Execution, reason: OSError) -> bytes:
+    """Returns the lines that tell why a program was not executed, and what to write instead."""
+    program = os.fsdecode(execution.argv[0])
+    is_path, is_there = "/" in program, os.path.exists(os.path.join(execution.directory, program))
+    shown = encode_name(execution.argv[0])
+    if _STATUSES.get(reason.errno or 0) == _NOT_EXECUTABLE:
+        hint = f"`chmod +x` it, or name what runs it, as in `python {shown}`"
+    elif is_path:
+        hint = (
+            "its first line names an interpreter that is not here" if is_there else "look for a typing error"
+        )
+    elif is_there:
+        hint = f"it lies here and is not on the PATH: write ./{shown}, or name what runs it, as in `python {shown}`"
+    else:
+        hint = "it is not on the PATH"
+    return f"mlvc: cannot execute {shown}: {reason.strerror}\nhint: {hint}\n".encode()
