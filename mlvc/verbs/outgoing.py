@@ -178,16 +178,15 @@ def _needed(repo: Repo, locks: Sequence[tuple[str, Lock]], *, with_commits: bool
     Args:
         repo: The repository.
         locks: As `_outgoing_locks` returns them.
-        with_commits: Whether to add the data commits. Finding them loads the index, a third of the time; they are
-            always in the store, and so on a remote that has all of it.
+        with_commits: Whether to add the data commits. They are always in the store, and so on a remote that has all
+            of it.
     """
     closure = Closure(repo)
     for _, lock in locks:
         closure.add_lock(lock)
     if closure.needed and with_commits:
-        records = repo.index_for_work().commits_for_shas([sha for sha, _ in locks])
-        for sha, record in records.items():
-            closure.add_object(record.id, f"the git commit {sha[:12]}")
+        for sha, commit in repo.recorded_commits([sha for sha, _ in locks]).items():
+            closure.add_object(commit, f"the git commit {sha[:12]}")
     return closure.needed
 
 
@@ -210,14 +209,19 @@ def _lacking_on(repo: Repo, remote: Remote, needed: Mapping[ObjectId, str]) -> M
         return lacking  # Nothing was ever pushed there.
     remember_look(repo, remote, looked, looked_at_s=now_s)
     standing = seen_packs(repo, remote)
-    return _lacking(repo, RemoteIndexes(repo.store, remote, standing, index_cache(repo)), needed)
+    # Where packs are gone or others since, what was found in them may be lacking now.
+    doubtful = lacking if seen.items() <= standing.items() else needed
+    return _lacking(repo, RemoteIndexes(repo.store, remote, standing, index_cache(repo)), doubtful)
 
 
 def _lacking(repo: Repo, indexes: RemoteIndexes, needed: Mapping[ObjectId, str]) -> Mapping[ObjectId, str]:
-    records = {object_id: tuple(repo.store.records_of(object_id)) for object_id in needed}
+    doubtful = indexes.without_whole(needed)
+    records = {object_id: tuple(repo.store.records_of(object_id)) for object_id in doubtful}
     held = indexes.holding([record for parts in records.values() for record in parts])
     return {
-        object_id: place for object_id, place in needed.items() if not held.issuperset(records[object_id])
+        object_id: place
+        for object_id, place in needed.items()
+        if object_id in doubtful and not held.issuperset(records[object_id])
     }
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mlvc.model.ids import BlobId, ChunkId
+from mlvc.model.ids import BlobId, ChunkId, TreeId
 from mlvc.ports import RecordKind
 from mlvc.store.fetch import fetch_records
 from mlvc.store.fsck import check
@@ -105,6 +105,16 @@ def test_a_delta_without_its_base_is_not_there(far):
     with pytest.raises(RemoteDamagedError, match=ChunkId.of(VERSIONS[0]).hex):
         far.fetch(VERSIONS[1])
     assert [] == far.store.packs()
+
+
+def test_what_is_surely_there_as_a_whole(far):
+    """A delta does not count, nor what is elsewhere alone, nor a tree of the same digest as a blob."""
+    far.put(chunk(VERSIONS[0]))
+    far.put(chunk(VERSIONS[1], VERSIONS[0]), chunk(VERSIONS[3]))
+    blobs = [BlobId.of(version) for version in VERSIONS]
+    tree = TreeId(blobs[0].digest)
+
+    assert {blobs[1], blobs[2], tree} == far.look()[2].without_whole([*blobs, tree])
 
 
 def test_a_damaged_base(far):
