@@ -91,18 +91,22 @@ def check_url(text: str) -> str:
         RemoteUrlError: No remote can have it.
     """
     hint = "s3://BUCKET/PATH, gs://BUCKET/PATH, az://CONTAINER/PATH, ssh://HOST/PATH, file:///PATH, or an absolute path"
+    # A terminal's history is no place for a password, which may stand before an `@` or after a `?`.
+    shown = encode_name(text.rpartition("@")[2].partition("?")[0].partition("#")[0].encode(errors="replace"))
+    no_url = RemoteUrlError(f"{shown!r} is no URL of a remote", hint=hint)
     # An address may hold it; elsewhere it chains file systems.
     is_chained = "::" in text and not text.startswith("ssh://")
     if not text.isprintable() or is_chained:
-        raise RemoteUrlError(
-            f"{encode_name(text.encode(errors='replace'))!r} is no URL of a remote", hint=hint
-        )
-    if text.startswith("/"):
+        raise no_url
+    if text.startswith("/") and not text.startswith("//"):
         return Path(text).as_uri()
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:
+        # Such as a bracket that is not closed.
+        raise no_url from exc
     user, _, host = parts.netloc.rpartition("@")
     if user and (parts.scheme != "ssh" or ":" in user):
-        # The URL is left out of the message, because a terminal's history is no place for a password.
         raise RemoteUrlError(
             "the URL of a remote may hold no password, and a user only after ssh://",
             hint="credentials are found where the tools of each service find them: see docs/guides/remotes.md",
@@ -116,7 +120,7 @@ def check_url(text: str) -> str:
     ssh = _SSH.fullmatch(parts.netloc) if parts.scheme == "ssh" else None
     if ssh is not None and int(ssh["port"] or 22) < 1 << 16 and parts.path.strip("/"):
         return text.rstrip("/")
-    raise RemoteUrlError(f"{text} is no URL of a remote", hint=hint)
+    raise no_url
 
 
 def _files_at(url: str, options: BucketOptions) -> RemoteFiles:

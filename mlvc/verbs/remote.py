@@ -109,6 +109,7 @@ def list_remotes(repo: Repo) -> tuple[RemoteEntry, ...]:
     ]
     shared = config.remote_default or _PROJECT
     if config.remote_url is not None and shared not in own:
+        _check_endpoint(config.remote_endpoint)
         options = BucketOptions(endpoint=config.remote_endpoint)
         entries.append(
             RemoteEntry(shared, check_url(config.remote_url), not own, is_shared=True, options=options)
@@ -159,16 +160,28 @@ def _check(known: _Known) -> None:
         )
     if options.encryption_key is not None and options.encryption != "aws:kms":
         raise UsageError("a key needs --encryption aws:kms")
-    parts = urlsplit(options.endpoint or "https://host")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        # The URL is left out of the message: it may hold a password.
+    _check_endpoint(options.endpoint)
+    for text in dataclasses.astuple(options):
+        if text is not None and not (text and text.isprintable()):
+            raise UsageError("an option of a remote is empty, or no text")
+
+
+def _check_endpoint(endpoint: str | None) -> None:
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        # Such as a bracket that is not closed.
+        parts = urlsplit("")
+    is_url = parts.scheme in {"http", "https"} and parts.hostname
+    # Where a password stands, or a token: an `@` in a path is neither, and no server needs one.
+    if not is_url or "@" in endpoint or parts.query or parts.fragment:
+        # The URL is left out of the message: it may hold one.
         raise UsageError(
             "the endpoint is no URL of a server",
             hint="for example https://s3.example.org, without a password",
         )
-    for text in dataclasses.astuple(options):
-        if text is not None and not (text and text.isprintable()):
-            raise UsageError("an option of a remote is empty, or no text")
 
 
 def _read(repo: Repo) -> Mapping[str, _Known]:

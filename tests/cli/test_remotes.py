@@ -183,6 +183,19 @@ def test_bad_urls_are_refused_and_no_password_is_shown(project, run_mlvc, url):
     assert {"remotes": []} == run_mlvc("remote", "list", "--json").json()
 
 
+def test_an_endpoint_of_the_settings_with_a_password_is_refused(project, run_mlvc, home):
+    """Of the user's own settings too, and it is not repeated."""
+    (home / ".config" / "mlvc").mkdir(parents=True)
+    (home / ".config" / "mlvc" / "config.toml").write_text(
+        '[remote]\nurl = "s3://bucket/x"\nendpoint = "https://me:hush@host"\n'
+    )
+
+    refused = run_mlvc("push", "--json", check=2)
+
+    assert "no URL of a server" in refused.json()["error"]["message"]
+    assert "hush" not in refused.stdout + refused.stderr
+
+
 def test_a_missing_remote_is_one_clear_error(project, run_mlvc, tmp_path):
     """A disk that is not mounted is not an empty remote."""
     run_mlvc("remote", "add", "disk", tmp_path / "gone")
@@ -277,6 +290,8 @@ def test_pull_of_a_path_moves_that_and_nothing_else(project, run_mlvc, far, tmp_
     [
         ("s3://b/x", ["--endpoint", "ftp://host"], "no URL of a server"),
         ("s3://b/x", ["--endpoint", "https://me:secret@host"], "no URL of a server"),
+        ("s3://b/x", ["--endpoint", "https://host/?token=secret"], "no URL of a server"),
+        ("s3://b/x", ["--endpoint", "https://[host"], "no URL of a server"),
         ("s3://b/x", ["--encryption-key", "k"], "needs --encryption"),
         ("s3://b/x", ["--profile", "a\nb"], "empty, or no text"),
         ("s3://b/x", ["--region", ""], "empty, or no text"),

@@ -465,6 +465,18 @@ def test_urls_have_one_form(text, url):
         "s3://key:secret@bucket/x",
         "s3://bucket/x?versionId=1",
         "s3://bucket/\n",
+        "s3://key:secret@bucket/x\n",
+        "simplecache::s3://key:secret@bucket/x",
+        "simplecache::https://bucket.host/x?X-Amz-Signature=secret",
+        "https://bucket.host/x?X-Amz-Signature=secret",
+        "https://bucket.host/x#secret\n",
+        "me:secret@host:/srv/models",
+        "s3:key:secret@bucket/x",
+        "ssh:me:secret@host/x",
+        "//key:secret@bucket",
+        "s3://[bucket/x",
+        "ssh://[::1/x",
+        "ssh://host:/x]",
     ],
 )
 def test_other_urls_are_refused(text):
