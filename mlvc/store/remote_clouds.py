@@ -19,6 +19,7 @@ from mlvc.store.remote_files import (
     RemoteFile,
     RemoteMissingError,
     RemoteUnreachableError,
+    told_by,
 )
 
 if TYPE_CHECKING:
@@ -159,16 +160,16 @@ class CloudFiles:
             yield
         except FileNotFoundError as exc:
             raise RemoteMissingError(
-                f"the remote {self._url} is not there, or a file of it: {exc}",
+                f"the remote {self._url} is not there, or a file of it: {told_by(exc)}",
                 hint="mlvc makes no buckets and no containers; check the URL",
             ) from exc
         except expected as exc:
             if isinstance(exc, (PermissionError, ValueError, *self._denied)) or _is_refusal(exc):
                 raise RemoteDeniedError(
-                    f"the remote {self._url} does not let us in: {exc}", hint=self._cloud.credentials
+                    f"the remote {self._url} does not let us in: {told_by(exc)}", hint=self._cloud.credentials
                 ) from exc
             raise RemoteUnreachableError(
-                f"the remote {self._url} does not answer: {exc}",
+                f"the remote {self._url} does not answer: {told_by(exc)}",
                 hint="check the network; repeat to go on where it stopped",
             ) from exc
 

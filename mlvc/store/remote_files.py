@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError
@@ -28,8 +29,10 @@ __all__ = [
     "RemoteDeniedError",
     "RemoteFile",
     "RemoteFiles",
+    "RemoteFullError",
     "RemoteMissingError",
     "RemoteUnreachableError",
+    "told_by",
 ]
 
 _COPY_BYTES = 4 << 20
@@ -39,6 +42,9 @@ _TEMPORARIES = "tmp"
 _NAMED = 5
 REMOVED_AT_ONCE = 1_000
 """What S3 deletes in one request."""
+_SECRET = re.compile(r"(?<=://)[^\s\"'<>]*@|(?<=\?)[^\s\"'<>]+")
+"""Where a password or a signature stands in a URL."""
+_TOLD = 400
 
 
 class RemoteMissingError(NotFoundError):
@@ -57,6 +63,12 @@ class RemoteUnreachableError(MlvcError):
     """The remote did not answer, or not to the end."""
 
     code = "remote-unreachable"
+
+
+class RemoteFullError(MlvcError):
+    """The bucket has no room left, or no more of its quota."""
+
+    code = "remote-full"
 
 
 class RemoteDamagedError(IntegrityError):
@@ -87,6 +99,16 @@ class RemoteDamagedError(IntegrityError):
     def names(self) -> tuple[str, ...]:
         """The damaged files."""
         return tuple(name for name, _ in self.found)
+
+
+def told_by(error: BaseException) -> str:
+    """Returns what a library says of an error, as it may be shown: it repeats URLs, and what a server answered.
+
+    Without passwords and signatures, in one line without control bytes, and no longer than a person reads.
+    """
+    text = _SECRET.sub("…", " ".join(str(error).split()))
+    text = "".join(each if each.isprintable() else "…" for each in text[: _TOLD + 1])
+    return text if len(text) <= _TOLD else text[:_TOLD] + "…"
 
 
 class RemoteFile(NamedTuple):

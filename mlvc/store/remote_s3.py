@@ -20,8 +20,10 @@ from mlvc.store.remote_files import (
     RANGE_BYTES,
     RemoteDeniedError,
     RemoteFile,
+    RemoteFullError,
     RemoteMissingError,
     RemoteUnreachableError,
+    told_by,
 )
 from mlvc.store.transfer import in_order, is_large
 
@@ -50,8 +52,18 @@ _CONFIG = {
     "response_checksum_validation": "when_required",
 }
 _REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_STALE = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+_STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
 """What a server says of credentials that were good, with a status that means no refusal."""
+_FULL = {"InsufficientStorage", "QuotaExceeded", "StorageFull"}
+"""What servers end the code with that says so; those of Amazon are never full."""
+_ELSEWHERE = {
+    "301",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+}
+_READING = ("Get", "Head", "List")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +163,54 @@ class BucketFiles:
             yield
         except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as exc:
             raise self._denied(exc) from exc
+        except RecursionError as exc:
+            # Told that the bucket is elsewhere, and not where, the library asks where, is told the same, and so on.
+            raise self._elsewhere("the server's redirect leads to itself") from exc
         except (BotoCoreError, ClientError, OSError, *_http_errors()) as exc:
-            status, code = _answer_in(exc)
-            if status == HTTPStatus.NOT_FOUND:
-                raise RemoteMissingError(
-                    f"the remote {self._url} is not there, or a file of it: {exc}",
-                    hint="mlvc makes no buckets; check the URL and AWS_ENDPOINT_URL",
-                ) from exc
-            if status in _REFUSALS or code in _STALE:
-                raise self._denied(exc) from exc
-            raise self._unreachable(exc) from exc
+            answer = _answer_in(exc)
+            raise (self._unreachable(exc) if answer is None else self._refused(answer)) from exc
+
+    def _refused(self, answer: Any) -> MlvcError:  # noqa: ANN401  # botocore has no types
+        """Returns the error for an answer of the server that says no."""
+        status, code, what = *_said_in(answer), told_by(answer)
+        if code.endswith(tuple(_FULL)) or status == HTTPStatus.INSUFFICIENT_STORAGE:
+            return RemoteFullError(
+                f"the remote {self._url} is full: {what}",
+                hint="`mlvc gc --remote` makes it smaller; repeat the push to go on where it stopped",
+            )
+        if code in _ELSEWHERE or status == HTTPStatus.MOVED_PERMANENTLY:
+            return self._elsewhere(what)
+        if status == HTTPStatus.NOT_FOUND:
+            return RemoteMissingError(
+                f"the remote {self._url} is not there, or a file of it: {what}",
+                hint="mlvc makes no buckets; check the URL and AWS_ENDPOINT_URL",
+            )
+        if status in _REFUSALS or code in _STALE:
+            return self._denied(answer)
+        return self._unreachable(answer)
+
+    def _elsewhere(self, what: str) -> RemoteUnreachableError:
+        return RemoteUnreachableError(
+            f"the remote {self._url} is somewhere else: {what}",
+            hint="give its region and endpoint: `mlvc remote add NAME URL --region NAME`, or AWS_DEFAULT_REGION",
+        )
 
     def _denied(self, exc: Exception) -> RemoteDeniedError:
-        return RemoteDeniedError(
-            f"the remote {self._url} does not let us in: {exc}",
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-        )
+        _, code = _said_in(exc)
+        operation = str(getattr(exc, "operation_name", ""))
+        hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        if code == "RequestTimeTooSkewed":
+            hint = "set the clock of this machine, which differs too much from the server's"
+        elif code in _STALE:
+            hint = "the credentials have expired: get new ones, such as by `aws sso login`"
+        elif code == "AccessDenied":
+            what = "read" if operation.startswith(_READING) else "write"
+            hint = f"ask for the right to {what} there, or choose other credentials by AWS_PROFILE"
+        return RemoteDeniedError(f"the remote {self._url} does not let us in: {told_by(exc)}", hint=hint)
 
     def _unreachable(self, exc: Exception) -> RemoteUnreachableError:
         return RemoteUnreachableError(
-            f"the remote {self._url} does not answer: {exc}",
+            f"the remote {self._url} does not answer: {told_by(exc)}",
             hint="check the network and AWS_ENDPOINT_URL; repeat to go on where it stopped",
         )
 
@@ -255,7 +295,7 @@ class BucketFiles:
                 }
                 before, after = after, page.get("NextPartNumberMarker", 0) if page.get("IsTruncated") else 0
         except MlvcError as exc:
-            if _answer_in(exc.__cause__) == (None, None):
+            if _answer_in(exc.__cause__) is None:
                 raise
             # Not every server can tell, and not everybody may ask: then it begins anew.
             return None, {}
@@ -284,7 +324,8 @@ class BucketFiles:
                     raise
                 time.sleep(_PAUSE_S * 2**again)
             except OSError as exc:
-                if _answer_in(exc)[0] == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                answer = _answer_in(exc)
+                if answer is not None and _said_in(answer)[0] == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""
                 raise
         raise AssertionError  # The last time raises or returns.
@@ -318,17 +359,20 @@ async def _take(body: Any, size_bytes: int) -> bytes:  # noqa: ANN401  # aioboto
     return b"".join(pieces)
 
 
-def _answer_in(error: BaseException | None) -> tuple[int | None, str | None]:
-    """Returns the status and the code of the server's answer that an error, or the one below it, tells of."""
+def _answer_in(error: BaseException | None) -> Any:  # noqa: ANN401  # botocore has no types
+    """Returns the error that tells of a server's answer: this one, or one below it; None where there was no answer."""
     from botocore.exceptions import ClientError  # noqa: PLC0415  # as above
 
-    while error is not None:
-        if isinstance(error, ClientError):
-            return error.response["ResponseMetadata"].get("HTTPStatusCode"), error.response["Error"].get(
-                "Code"
-            )
+    while error is not None and not isinstance(error, ClientError):
         error = error.__cause__
-    return None, None
+    return error
+
+
+def _said_in(error: Any) -> tuple[int | None, str]:  # noqa: ANN401  # as above
+    """Returns the status and the code of the answer that an error tells of; neither where it tells of none."""
+    response = getattr(error, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status, str(response.get("Error", {}).get("Code", ""))
 
 
 def _http_errors() -> tuple[type[Exception], ...]:

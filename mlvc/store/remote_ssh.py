@@ -20,6 +20,7 @@ from mlvc.store.remote_files import (
     RemoteFile,
     RemoteMissingError,
     RemoteUnreachableError,
+    told_by,
 )
 
 if TYPE_CHECKING:
@@ -87,17 +88,17 @@ class SshFiles:
             yield
         except ssh.SFTPNoSuchFile as exc:
             raise RemoteMissingError(
-                f"the remote {self._url} is not there, or a file of it: {exc}",
+                f"the remote {self._url} is not there, or a file of it: {told_by(exc)}",
                 hint="check the path; `mlvc push` makes the directory",
             ) from exc
         except (ssh.PermissionDenied, ssh.HostKeyNotVerifiable, ssh.SFTPPermissionDenied) as exc:
             raise RemoteDeniedError(
-                f"the remote {self._url} does not let us in: {exc}",
+                f"the remote {self._url} does not let us in: {told_by(exc)}",
                 hint=f"does `sftp {self._host}` work without a question? mlvc uses the same keys and known hosts",
             ) from exc
         except (OSError, ssh.Error, ssh.ConfigParseError, ssh.KeyImportError) as exc:
             raise RemoteUnreachableError(
-                f"the remote {self._url} does not answer: {exc}",
+                f"the remote {self._url} does not answer: {told_by(exc)}",
                 hint="check the network and ~/.ssh/config; repeat to go on where it stopped",
             ) from exc
 

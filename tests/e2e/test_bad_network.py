@@ -281,7 +281,7 @@ def test_no_secret_is_shown_or_written(project, clone, tmp_path, home):
     ]
     for verb in ("push", "pull --json"):
         results.append(other("-v", *verb.split(), check=2, env={"AWS_SECRET_ACCESS_KEY": wrong}))
-    results.append(other("-v", "pull", check=2, env={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}))
+    results.append(other("-v", "pull", check=2, env={"AWS_ENDPOINT_URL": f"http://me:{wrong}@127.0.0.1:9"}))
 
     for result in results:
         assert secret not in result.stdout + result.stderr
