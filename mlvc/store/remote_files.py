@@ -181,13 +181,11 @@ class DirectoryFiles:
             try:
                 for entry in os.scandir(self._root):
                     if entry.is_file():
-                        found[entry.name] = _described(entry.stat())
+                        _note(found, entry.name, entry)
                     elif entry.is_dir() and entry.name != _TEMPORARIES:
-                        found |= {
-                            f"{entry.name}/{file.name}": _described(file.stat())
-                            for file in os.scandir(entry.path)
-                            if file.is_file()
-                        }
+                        for file in os.scandir(entry.path):
+                            if file.is_file():
+                                _note(found, f"{entry.name}/{file.name}", file)
             except (FileNotFoundError, NotADirectoryError) as exc:
                 raise RemoteMissingError(
                     f"the remote {self._root} is not there", hint="is the disk mounted? `mlvc push` makes it"
@@ -252,5 +250,8 @@ class DirectoryFiles:
                 sync_directory(folder)
 
 
-def _described(status: os.stat_result) -> RemoteFile:
-    return RemoteFile(status.st_size, status.st_mtime)
+def _note(found: dict[str, RemoteFile], name: str, entry: os.DirEntry[str]) -> None:
+    # A gc may delete it between the two questions.
+    with contextlib.suppress(FileNotFoundError):
+        status = entry.stat()
+        found[name] = RemoteFile(status.st_size, status.st_mtime)

@@ -413,6 +413,30 @@ def test_missing_remote_is_said_when_fetching(remote):
         remote.list_packs()
 
 
+def test_what_goes_while_it_is_listed_is_left_out(store, folder, remote, blobs):
+    """As when a gc deletes a pack: the remote is there all the same."""
+    push(store, remote, RecordingReporter())
+    ended = threading.Event()
+
+    def come_and_go():
+        while not ended.is_set():
+            for number in range(50):
+                (folder / "gc" / str(number)).touch()
+            for number in range(50):
+                (folder / "gc" / str(number)).unlink()
+
+    (folder / "gc").mkdir(exist_ok=True)
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        found = {len(remote.list_packs()) for _ in range(300)}
+    finally:
+        ended.set()
+        thread.join()
+
+    assert {2 * PACKS} == found
+
+
 def test_newer_remote_is_refused(store, folder, remote, blobs):
     """Before anything is read or written."""
     push(store, remote, RecordingReporter())
