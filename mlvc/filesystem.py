@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from fsspec.spec import AbstractFileSystem
+from fsspec.spec import AbstractFileSystem, make_instance
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
@@ -182,6 +182,10 @@ class MlvcFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
         self._rev = rev
         self._opening = threading.Lock()
         self._seen: Snapshot | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Names the same repository in another process, whatever its working directory."""
+        return make_instance, (type(self), (), {**self.storage_options, "repo": self._repo, "rev": self._rev})
 
     @property
     def _snapshot(self) -> Snapshot:

@@ -257,11 +257,16 @@ def test_errors_are_those_of_files(project, files):
         assert errno.EROFS == caught.value.errno
 
 
-def test_it_travels_to_other_processes(files):
-    """As the schedulers and data loaders that use fsspec send it."""
-    again = pickle.loads(pickle.dumps(files))
+def test_it_travels_to_other_processes(project, files, monkeypatch, tmp_path):
+    """As the schedulers and data loaders that use fsspec send it, to whom the working directory is another."""
+    monkeypatch.chdir(project)
+    sent = [files, fsspec.filesystem("mlvc"), fsspec.filesystem("mlvc", repo="."), MlvcFileSystem(".", "v1")]
+    data = [pickle.dumps(each) for each in sent]
+    monkeypatch.chdir(tmp_path)
 
-    assert b"model" == again.cat_file("models/a/model.bin")
+    for each in map(pickle.loads, data):
+        assert b"model" == each.cat_file("models/a/model.bin")
+    assert ["v1"] == [each._rev for each in map(pickle.loads, data[3:])]
 
 
 def test_the_present_lock_is_seen_again_after_a_change(project, files, run_mlvc):
