@@ -140,11 +140,15 @@ class Remote:
     Attributes:
         url: Its URL, which holds no secret.
         jobs: How many requests those who use it make at once.
+        endpoint: The server that was chosen for it; None where the URL or the environment says where it is.
     """
 
-    def __init__(self, url: str, files: RemoteFiles, jobs: int = AT_ONCE) -> None:
+    def __init__(
+        self, url: str, files: RemoteFiles, jobs: int = AT_ONCE, endpoint: str | None = None
+    ) -> None:
         self.url = url
         self.jobs = jobs
+        self.endpoint = endpoint
         self._files = files
 
     @classmethod
@@ -160,7 +164,8 @@ class Remote:
             RemoteUrlError: No remote can have that URL.
         """
         url = check_url(url)
-        return cls(url, _files_at(url, options or BucketOptions()), jobs)
+        options = options or BucketOptions()
+        return cls(url, _files_at(url, options), jobs, options.endpoint)
 
     def list_packs(self) -> Mapping[PackId, RemotePack]:
         """Returns the packs that are there, with their indexes; one question.

@@ -1,6 +1,6 @@
 """What remotes were seen to hold: caches in a directory, told without asking any.
 
-remote-packs.json        {URL: {"time": seconds since 1970, "packs": {ID: [is data, size, size of the index]}}}
+remote-packs.json        {REMOTE: {"time": seconds since 1970, "packs": {ID: [is data, size, size of the index]}}}
 remote-indexes/HEX.idx   the index of a pack that was on a remote and not here
 
 Others may delete from a remote what nothing there needed when their gc looked, such as data that was pushed and is

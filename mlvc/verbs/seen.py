@@ -12,7 +12,7 @@ from typing import Any
 
 from mlvc import fsio
 from mlvc.errors import FormatError, VersionError
-from mlvc.model.ids import PackId
+from mlvc.model.ids import ObjectId, PackId
 from mlvc.repo import Repo
 from mlvc.store.pack_index import PackInfo
 from mlvc.store.remote import Listing, Remote, RemotePack
@@ -28,7 +28,7 @@ def seen_packs(repo: Repo, remote: Remote) -> Mapping[PackId, RemotePack]:
     try:
         return {
             PackId.parse(text): RemotePack(bool(is_data), int(size_bytes), int(index_bytes))
-            for text, (is_data, size_bytes, index_bytes) in _read(repo)[remote.url]["packs"].items()
+            for text, (is_data, size_bytes, index_bytes) in _read(repo)[_key(repo, remote)]["packs"].items()
         }
     except (FormatError, KeyError, TypeError, ValueError):
         return {}
@@ -50,7 +50,7 @@ def remember_packs(
         "time": looked_at_s,
         "packs": {str(pack): list(found) for pack, found in sorted(packs.items())},
     }
-    document = {**_read(repo), remote.url: seen}
+    document = {**_read(repo), _key(repo, remote): seen}
     with fsio.translate_os_errors(f"write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         fsio.atomic_write(path, json.dumps(document).encode())
@@ -76,6 +76,18 @@ def remember_sent(repo: Repo, remote: Remote, sent: Iterable[PackInfo], *, looke
             for info in sent
         }
     remember_packs(repo, remote, packs, looked_at_s=looked_at_s)
+
+
+def _key(repo: Repo, remote: Remote) -> str:
+    """Returns what tells a remote from others: two servers may have a bucket of the same name.
+
+    Of the server only a digest: a person may have written a password into the variable.
+    """
+    if not remote.url.startswith("s3://"):
+        return remote.url
+    variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    server = remote.endpoint or next(filter(None, map(repo.environment.get, variables)), None)
+    return remote.url if server is None else f"{remote.url} {ObjectId.of(server.encode()).hex[:16]}"
 
 
 def _path(repo: Repo) -> Path:

@@ -10,8 +10,10 @@ import pytest
 from mlvc.model.ids import PackId
 from mlvc.repo import Repo
 from mlvc.store.local import RecordKey
+from mlvc.store.remote import RemotePack
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_gc import collect_remote
+from mlvc.store.remote_s3 import BucketOptions
 from mlvc.verbs import remote as remotes
 from mlvc.verbs.add import add
 from mlvc.verbs.closure import Closure, is_whole
@@ -20,7 +22,7 @@ from mlvc.verbs.gc import gc
 from mlvc.verbs.init import init
 from mlvc.verbs.pull import pull
 from mlvc.verbs.push import push
-from mlvc.verbs.seen import seen_packs
+from mlvc.verbs.seen import remember_packs, seen_packs
 from mlvc.verbs.source import index_cache, with_source
 from tests.support.reporter import RecordingReporter
 
@@ -182,3 +184,27 @@ def entries_of(repo, records):
         for entry in repo.store.entries_of(pack.id):
             if RecordKey(entry.kind, entry.part, entry.digest) in records:
                 yield entry
+
+
+def test_what_was_seen_on_one_server_says_nothing_of_another(project):
+    """A bucket of the same name elsewhere has none of it, such as after a move; and no password is kept."""
+    packs = {PackId.of(b"x"): RemotePack(True, 1, 1)}
+
+    def seen(endpoint=None, **variables):
+        repo = open_repo(project)
+        repo.environment = {**repo.environment, **variables}
+        remotes.add(repo, "far", "s3://bucket/x", BucketOptions(endpoint=endpoint))
+        return repo, remotes.open_remote(repo)
+
+    repo, first = seen("https://first.example.org")
+    remember_packs(repo, first, packs, looked_at_s=repo.clock.now().timestamp())
+
+    assert packs == seen_packs(*seen("https://first.example.org"))
+    assert packs == seen_packs(*seen(AWS_ENDPOINT_URL="https://first.example.org"))
+    assert {} == seen_packs(*seen("https://second.example.org"))
+    assert {} == seen_packs(*seen(AWS_ENDPOINT_URL="https://second.example.org"))
+    assert {} == seen_packs(*seen())
+    repo, other = seen(AWS_ENDPOINT_URL_S3="https://me:hush@third.example.org")
+    remember_packs(repo, other, packs, looked_at_s=repo.clock.now().timestamp())
+    assert packs == seen_packs(repo, other)
+    assert b"hush" not in (repo.common_dir / "cache" / "remote-packs.json").read_bytes()
