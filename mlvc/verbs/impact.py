@@ -11,6 +11,7 @@ from mlvc.model.ids import BlobId, CommitId, ObjectId, RunId, TreeId
 from mlvc.model.objects import Commit, Run
 from mlvc.model.tree import Kind
 from mlvc.repo import Repo
+from mlvc.verbs.absent import note_absent_records
 from mlvc.verbs.tag import Named, find_named, named_tags
 from mlvc.verbs.target import find_tracked, resolve_target
 
@@ -62,6 +63,7 @@ def impact(repo: Repo, what: str) -> ImpactResult:
         UsageError: Several ids start so, or the versions cannot be read.
     """
     repo.index.catch_up(repo.reporter)
+    note_absent_records(repo)
     data, runs, target = _start(repo, what)
     found = repo.index.impact(repo.reporter, data=data, runs=runs)
     shas = {row.commit: "" for row in found.paths}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlvc.repo import Repo
+from mlvc.verbs.absent import note_absent_records
 
 if TYPE_CHECKING:
     from mlvc.index.answers import CommitRow
@@ -38,6 +39,7 @@ def log(repo: Repo, rev: str = "HEAD", *, limit: int | None = None) -> LogResult
         RevisionMissingError: Git knows no such revision.
     """
     repo.index.catch_up(repo.reporter)
+    note_absent_records(repo)
     commits: list[CommitRow] = []
     walk = repo.code.walk(rev)
     while infos := list(itertools.islice(walk, _BATCH)):

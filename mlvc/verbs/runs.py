@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlvc.errors import UsageError
 from mlvc.model.objects import Run
 from mlvc.repo import Repo
+from mlvc.verbs.absent import note_absent_records
 
 if TYPE_CHECKING:
     from mlvc.index.answers import RunEntry
@@ -68,6 +69,7 @@ def list_runs(repo: Repo, query: RunsQuery | None = None) -> RunsResult:
     """
     query = query or RunsQuery()
     repo.index.catch_up(repo.reporter)
+    note_absent_records(repo)
     found = repo.index.run_table(
         where=query.where, name=query.name, status=query.status, sort=query.sort, limit=query.limit
     )

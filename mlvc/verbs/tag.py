@@ -19,6 +19,7 @@ from mlvc.model.ids import BlobId, RunId, TreeId
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.model.names import decode_name
 from mlvc.repo import Repo
+from mlvc.verbs.absent import note_absent_records
 
 __all__ = ["Model", "Named", "TagResult", "find_named", "models", "named_tags", "tag"]
 
@@ -181,11 +182,12 @@ def _read(lines: Iterable[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
 def models(repo: Repo, name: str | None = None) -> tuple[Model, ...]:
     """Returns every version and alias, of all models or of one, with its run's metrics and verdict."""
     repo.index.catch_up(repo.reporter)
+    named = [each for each in named_tags(repo) if name is None or each.model == name]
+    locks = {each.tag.sha: repo.lock_at(each.tag.sha) for each in named}
+    note_absent_records(repo, list(locks.values()))
     found = []
-    for each in named_tags(repo):
-        if name is not None and each.model != name:
-            continue
-        lock = repo.lock_at(each.tag.sha)
+    for each in named:
+        lock = locks[each.tag.sha]
         entry = lock.entries.get(decode_name(each.path)) if each.path else None
         known = (
             []

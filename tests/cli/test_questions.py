@@ -402,3 +402,48 @@ def test_names(trained, run_mlvc, git):
     forged = run_mlvc("tag", "churn#production", "-m", f"x\nMlvc-Was: 2026-01-01 {old}", check=2)
     assert "a line of the message begins with" in forged.stderr
     assert "does not track" in run_mlvc("tag", "x@1", "--path", "nothing", check=2).stderr
+
+
+# ------------------------------------------------------------------------------------- records that are not here
+
+
+@pytest.fixture
+def copy(trained, run_mlvc, git, tmp_path):
+    """A plain git clone of `trained`, whose newest run is committed and whose records are on a remote."""
+    run_mlvc("commit", "-m", "report")
+    run_mlvc("tag", "churn@1.0", "HEAD", "--path", "model")
+    run_mlvc("remote", "add", "team", tmp_path / "far")
+    run_mlvc("push")
+    subprocess.run(["git", "clone", "--quiet", trained, tmp_path / "copy"], check=True)
+    return Mlvc(cwd=tmp_path / "copy")
+
+
+def test_questions_say_that_records_are_not_here(copy, tmp_path):
+    """In one note, with the command that brings them; afterwards there is nothing to say."""
+    asked = [["runs"], ["models"], ["log"], ["impact", "model"]]
+    told = {verb: copy(verb, *rest).stderr for verb, *rest in asked}
+
+    for verb, text in told.items():
+        assert ["`mlvc remote add NAME URL`, then `mlvc fetch`"] == [
+            text.partition("be all: ")[2].partition(" brings")[0]
+        ], verb
+        assert 1 == text.count("\n"), text
+    assert "2 runs" in told["runs"]
+    assert {"runs": []} == copy("runs", "--json").json()
+    copy("remote", "add", "team", tmp_path / "far")
+    assert "this may not be all: `mlvc fetch`" in copy("runs").stderr
+    copy("fetch")
+
+    assert [""] * len(asked) == [copy(*arguments).stderr for arguments in asked]
+    assert "mae=9" in copy("models").stdout
+
+
+def test_questions_where_there_is_nothing_say_nothing(git_repo, run_mlvc):
+    """Neither before anything was added, nor before the first commit."""
+    run_mlvc("init")
+    (git_repo / "data").mkdir()
+    (git_repo / "data" / "one.csv").write_text("1\n")
+    assert ["", ""] == [run_mlvc(verb).stderr for verb in ("runs", "models")]
+    run_mlvc("add", "data")
+
+    assert ["", ""] == [run_mlvc(verb).stderr for verb in ("runs", "models")]
