@@ -23,6 +23,7 @@ from mlvc.store.remote_condemned import (
     gc_names,
     has_announcement,
     is_being_deleted,
+    not_shown,
     read_lists,
     remote_now,
     standing_packs,
@@ -47,6 +48,8 @@ __all__ = ["lacked", "push", "repair", "send_all"]
 
 _PATIENCE_S = 60.0
 _POLL_S = 1.0
+_ROUNDS = 3
+"""So often a pack that the remote does not list is sent again: a gc may have deleted it, though hardly twice."""
 
 
 def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> Transferred:
@@ -124,6 +127,7 @@ def _send_metadata(
     seen: frozenset[str] | None = gc_names(looked)
     deadline = time.monotonic() + _PATIENCE_S
     told = False
+    rounds = 0
     while True:
         looked = remote.look()
         if has_announcement(looked) and is_being_deleted(looked, remote_now(remote)):
@@ -150,6 +154,10 @@ def _send_metadata(
                 _send_class(store, remote, ready, task, is_data=False)
                 return [*sent.values(), *ready]
         if first:
+            rounds += 1
+            unseen = [info.id for info in first if info.id in sent and info.id not in looked.packs]
+            if unseen and rounds >= _ROUNDS:
+                raise not_shown(remote, f"the pack {unseen[0].hex}")
             # What a list names may be deleted after it came again: that is seen before anything counts on it.
             for is_data in (True, False):
                 _send_class(store, remote, first, task, is_data=is_data)

@@ -39,6 +39,10 @@ __all__ = ["Listing", "Remote", "RemotePack", "RemoteUrlError", "RemoteVersionEr
 
 _MARKER = "mlvc-remote-"
 _VERSION = "1"
+_MOST_INDEX_BYTES = 1 << 30
+"""That of a file of more than a terabyte; it is read into memory."""
+_LEAST_INDEX_BYTES = 1 << 10
+"""An entry is shorter than twice its record, with the record's header."""
 _FOLDERS = {True: "data", False: "metadata"}
 _SSH = re.compile(
     r"([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
@@ -181,8 +185,9 @@ class Remote:
         files = self._files.list()
         for name in files:
             if name.startswith(_MARKER) and name != _MARKER + _VERSION:
+                version = encode_name(name.removeprefix(_MARKER).encode(errors="replace"))
                 raise RemoteVersionError(
-                    f"this mlvc does not know version {name.removeprefix(_MARKER)} of the remote {self.url}",
+                    f"this mlvc does not know version {version} of the remote {self.url}",
                     hint="install a newer mlvc",
                 )
         found: dict[PackId, RemotePack] = {}
@@ -246,6 +251,8 @@ class Remote:
             RemoteDamagedError: It is not what was sent.
         """
         name = self._name(pack, INDEX_SUFFIX, is_data=listed.is_data)
+        if listed.index_bytes > min(_MOST_INDEX_BYTES, _LEAST_INDEX_BYTES + 2 * listed.size_bytes):
+            raise self._damaged(name, f"no index of such a pack has {listed.index_bytes:,} bytes")
         data = b"".join(self._files.read(name, listed.index_bytes))
         try:
             info, _ = decode_index(data)

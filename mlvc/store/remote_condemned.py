@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from blake3 import blake3
 
 from mlvc.errors import MlvcError, VersionError
-from mlvc.store.remote_files import REMOVED_AT_ONCE, RemoteDamagedError
+from mlvc.store.remote_files import REMOVED_AT_ONCE, RemoteDamagedError, RemoteUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -43,11 +43,13 @@ __all__ = [
     "gc_names",
     "has_announcement",
     "is_being_deleted",
+    "not_shown",
     "publish_list",
     "read_lists",
     "remote_now",
     "remove_old",
     "standing_packs",
+    "time_of",
 ]
 
 GRACE_S = 7 * 86_400
@@ -57,6 +59,8 @@ Longer than any push passes between its last look and the metadata, by far: in b
 """
 LEASE_S = 3_600
 """For so long an announcement counts. Who made it deletes nothing any more after half of that."""
+_MOST_LIST_BYTES = 256 << 20
+"""A list of three million files; who lists more than that lies, and it is read into memory."""
 _FIRST_LINE = "mlvc-remote-condemned 1"
 _LIST, _DELETING, _CLOCK = ".list", ".deleting", ".clock"
 _NAME = re.compile(r"gc/[0-9a-f]{64}\.list")
@@ -136,7 +140,8 @@ def read_lists(remote: Remote, looked: Listing) -> list[CondemnedFiles]:
     for name in sorted(looked.files):
         if _NAME.fullmatch(name):
             described = looked.files[name]
-            files = decode_condemned(remote.read_whole(name, described.size_bytes))
+            is_list = described.size_bytes <= _MOST_LIST_BYTES
+            files = decode_condemned(remote.read_whole(name, described.size_bytes)) if is_list else None
             if files is None:
                 raise RemoteDamagedError((f"{remote.url}/{name}", "it is no list of files; delete it"))
             lists.append(CondemnedFiles(name, described.time_s, files))
@@ -160,9 +165,28 @@ def remote_now(remote: Remote) -> float:
     name = f"gc/{os.urandom(32).hex()}{_CLOCK}"
     remote.write_whole(name, b"")
     try:
-        return remote.look().files[name].time_s
+        return time_of(remote, remote.look(), name)
     finally:
         remote.remove([name])
+
+
+def time_of(remote: Remote, looked: Listing, name: str) -> float:
+    """Returns when a file was written that was written just now.
+
+    Raises:
+        RemoteUnreachableError: It is not listed.
+    """
+    if name not in looked.files:
+        raise not_shown(remote, name)
+    return looked.files[name].time_s
+
+
+def not_shown(remote: Remote, name: str) -> RemoteUnreachableError:
+    """Returns the error for a remote that does not list what was written to it, on which all safety rests."""
+    return RemoteUnreachableError(
+        f"the remote {remote.url} does not list {name}, which was written to it",
+        hint="mlvc needs a server that lists what was written at once, as S3 does; repeat, or use another one",
+    )
 
 
 def has_announcement(looked: Listing) -> bool:

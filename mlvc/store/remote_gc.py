@@ -67,6 +67,7 @@ from mlvc.store.remote_condemned import (
     remote_now,
     remove_old,
     standing_packs,
+    time_of,
 )
 from mlvc.store.remote_files import REMOVED_AT_ONCE, RemoteDeniedError
 from mlvc.store.remote_indexes import base_key
@@ -308,7 +309,7 @@ class _RemoteGc:
         announcement = announce(self.remote)
         try:
             looked = self.remote.look()
-            if is_being_deleted(looked, looked.files[announcement].time_s, announcement):
+            if is_being_deleted(looked, time_of(self.remote, looked, announcement), announcement):
                 raise RemoteBusyError(self.remote.url)
             lists = read_lists(self.remote, looked)
             if listed not in lists:

@@ -38,6 +38,10 @@ _PART_BYTES = 16 << 20
 """No pack needs more parts than the 10,000 that an object of S3 may have."""
 _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
+_MOST_LISTED = 5_000_000
+"""A remote of 100 TB has less; what never ends must end."""
+_LONGEST_NAME = 128
+"""No file of a remote has a longer one: what else is in the bucket is not kept in mind."""
 _ASKED = 6
 _READ_AGAIN = 3
 """So often an answer that breaks off is asked for, which botocore leaves to who reads it."""
@@ -166,6 +170,12 @@ class BucketFiles:
         except RecursionError as exc:
             # Told that the bucket is elsewhere, and not where, the library asks where, is told the same, and so on.
             raise self._elsewhere("the server's redirect leads to itself") from exc
+        except (KeyError, ValueError) as exc:
+            # The library reads numbers and times as they come, and hands out what there is: a proxy answers anything.
+            raise RemoteUnreachableError(
+                f"the remote {self._url} answers otherwise than S3 does: {type(exc).__name__} {told_by(exc)}",
+                hint="check AWS_ENDPOINT_URL: is it an S3 server?",
+            ) from exc
         except (BotoCoreError, ClientError, OSError, *_http_errors()) as exc:
             answer = _answer_in(exc)
             raise (self._unreachable(exc) if answer is None else self._refused(answer)) from exc
@@ -219,14 +229,24 @@ class BucketFiles:
 
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the keys below the URL; one request for each thousand."""
+        files: dict[str, RemoteFile] = {}
+        listed = 0
         with self._translated():
-            return {
-                found["Key"].removeprefix(self._below): RemoteFile(
-                    found["Size"], found["LastModified"].timestamp()
-                )
-                for page in self._lister.paginate(Bucket=self._bucket, Prefix=self._below)
-                for found in page.get("Contents", ())
-            }
+            for page in self._lister.paginate(Bucket=self._bucket, Prefix=self._below):
+                # Every server says it; a page of a proxy that wants a password is no empty bucket.
+                _ = page["IsTruncated"]
+                contents = page.get("Contents", ())
+                listed += len(contents)
+                if listed > _MOST_LISTED:
+                    raise RemoteUnreachableError(
+                        f"the remote {self._url} lists more than {_MOST_LISTED:,} files, and no end",
+                        hint="give it a folder of its own: s3://BUCKET/PATH",
+                    )
+                for found in contents:
+                    name = found["Key"].removeprefix(self._below)
+                    if len(name) <= _LONGEST_NAME and name.count("/") <= 1:
+                        files[name] = RemoteFile(found["Size"], found["LastModified"].timestamp())
+        return files
 
     def prepare(self) -> None:
         """Does nothing: an object needs no directory."""
@@ -238,7 +258,8 @@ class BucketFiles:
     def upload(self, name: str, source: Outgoing, jobs: int = 1) -> None:
         """Puts one object, a large one in parts; those that an interrupted upload brought there are not sent again."""
         if is_large(source.size_bytes):
-            self._upload_parts(name, source, jobs)
+            with self._translated():
+                self._upload_parts(name, source, jobs)
             return
         data = bytearray(source.size_bytes)
         for _ in source.pieces(lambda: data):

@@ -820,3 +820,15 @@ def send_everything(store, remote):
     """Sends every pack, as pushes do that have not seen each other."""
     remote.prepare()
     pushing.send_all(store, remote, store.packs(), RecordingReporter())
+
+
+def test_a_list_of_any_length_is_not_read_into_memory(store, remote, folder):
+    """Of a terabyte, nothing is asked for: it is damaged, as a shorter one that is no list."""
+    commit(store, 1)
+    send(store, remote)
+    (folder / "gc").mkdir(exist_ok=True)
+    with (folder / "gc" / f"{'a' * 64}.list").open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(RemoteDamagedError, match="no list of files"):
+        gc(store, remote)
