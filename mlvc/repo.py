@@ -278,9 +278,7 @@ class Repo:
     @cached_property
     def config(self) -> Config:
         """The settings: `mlvc.toml`, and over it the user's own file where a setting decides what is executed."""
-        with fsio.translate_os_errors("read mlvc.toml"):
-            shared = decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
-        own = self._user_config()
+        shared, own = self._shared_config, self._user_config()
         # Which interpreter runs and where bytes go is the user's choice: mlvc.toml may come from a stranger's branch.
         trusted = shared if self._is_trusted(shared, own) else Config()
         # Without its server, the URL would name another bucket, on Amazon's.
@@ -313,6 +311,16 @@ class Repo:
             compare_ignore=(*shared.compare_ignore, *own.compare_ignore),
             compare_tolerance={**shared.compare_tolerance, **own.compare_tolerance},
         )
+
+    @cached_property
+    def _shared_config(self) -> Config:
+        with fsio.translate_os_errors("read mlvc.toml"):
+            return decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
+
+    @property
+    def ignores_remote(self) -> bool:
+        """Whether `mlvc.toml` names a remote on a server that the user has not trusted yet, so that it is none."""
+        return self.config.remote_url is None and self._shared_config.remote_url is not None
 
     def _is_trusted(self, shared: Config, own: Config) -> bool:
         wanted = settings_to_trust(shared)

@@ -26,11 +26,11 @@ def note_absent_records(repo: Repo, locks: Sequence[Lock] | None = None) -> None
     runs = _absent_runs(repo, locks)
     if not runs and not any(_lacks_others(repo, lock) for lock in locks):
         return
-    from mlvc.verbs.remote import list_remotes  # noqa: PLC0415  # most questions have nothing to tell
+    from mlvc.verbs.remote import list_remotes, way_to_remote  # noqa: PLC0415  # most questions have nothing to tell
 
     what = f"records of {len(runs)} runs" if len(runs) > 1 else "the record of a run" if runs else "records"
     verb = "is" if len(runs) == 1 else "are"
-    way = "" if list_remotes(repo) else "`mlvc remote add NAME URL`, then "
+    way = "" if list_remotes(repo) else f"{way_to_remote(repo)}, then "
     repo.reporter.note(
         f"{what} that mlvc.lock names {verb} not here, so this may not be all: {way}`mlvc fetch` brings them"
     )

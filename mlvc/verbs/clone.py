@@ -20,7 +20,7 @@ from mlvc.verbs.checkout import checkout
 from mlvc.verbs.fetch import FetchResult, fetch
 from mlvc.verbs.merge import set_up_driver
 from mlvc.verbs.pull import pull
-from mlvc.verbs.remote import list_remotes
+from mlvc.verbs.remote import list_remotes, way_to_remote
 
 __all__ = ["CloneResult", "Data", "clone"]
 
@@ -42,14 +42,16 @@ class CloneResult:
     Attributes:
         root: The top of the new work tree.
         url: Where the code came from, without a password.
-        fetched: What came from the project's remote; None where the project names none.
+        fetched: What came from the project's remote; None where the project names none, or none that is trusted.
         files: How many data files were written.
+        way: Where nothing could be fetched, the command after which there is a remote.
     """
 
     root: Path
     url: str
     fetched: FetchResult | None
     files: int = 0
+    way: str = ""
 
 
 def clone(
@@ -102,7 +104,8 @@ def clone(
         set_up_driver(repo.code)
         has_remote = any(entry.is_default for entry in list_remotes(repo))
         fetched, files = _bring(repo, data) if has_remote else (None, 0)
-    return CloneResult(target, cloning.without_password(url), fetched, files)
+        way = "" if has_remote else way_to_remote(repo)
+    return CloneResult(target, cloning.without_password(url), fetched, files, way)
 
 
 def _bring(repo: Repo, data: Data) -> tuple[FetchResult, int]:

@@ -27,7 +27,7 @@ from mlvc.store.remote import Remote, check_url
 from mlvc.store.remote_s3 import BucketOptions
 from mlvc.store.transfer import AT_ONCE
 
-__all__ = ["NoRemoteError", "RemoteEntry", "add", "list_remotes", "open_remote", "remove"]
+__all__ = ["NoRemoteError", "RemoteEntry", "add", "list_remotes", "open_remote", "remove", "way_to_remote"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ENCRYPTIONS = ("AES256", "aws:kms")
@@ -131,12 +131,17 @@ def open_remote(repo: Repo, name: str | None = None, *, jobs: int = AT_ONCE) -> 
     if name is not None:
         raise NoRemoteError(f"there is no remote {name!r}", hint="see `mlvc remote list`")
     if not known:
-        raise NoRemoteError("there is no remote", hint="add one with `mlvc remote add NAME URL`")
+        raise NoRemoteError("there is no remote", hint=f"say {way_to_remote(repo)} first")
     names = ", ".join(entry.name for entry in known)
     raise UsageError(
         f"there are several remotes: {names}",
         hint="name one with --remote, or set `remote.default` in mlvc.toml",
     )
+
+
+def way_to_remote(repo: Repo) -> str:
+    """Returns the command after which a repository that has no remote has one."""
+    return "`mlvc trust`" if repo.ignores_remote else "`mlvc remote add NAME URL`"
 
 
 def _path(repo: Repo) -> Path:

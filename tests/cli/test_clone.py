@@ -139,6 +139,22 @@ def test_what_is_there_is_not_touched(pushed, desk, what):
     assert ["copy"] == os.listdir(desk.cwd)
 
 
+def test_a_remote_that_must_be_trusted_first_is_said(project, git, desk):
+    """By the clone, by questions in it and by a pull, with the one command that helps: no other remote is needed."""
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write('\n[remote]\nurl = "s3://bucket/x"\nendpoint = "http://127.0.0.1:9"\n')
+    git("commit", "--quiet", "-am", "a remote")
+
+    told = desk("clone", project, "copy").stderr
+    asked = desk("runs", cwd=desk.cwd / "copy").stderr
+    refused = desk("pull", cwd=desk.cwd / "copy", check=2).stderr
+
+    assert "next: in it, `mlvc trust`" in told
+    assert "this may not be all: `mlvc trust`, then `mlvc fetch`" in asked
+    assert "hint: say `mlvc trust` first" in refused
+    assert "remote add" not in told + asked + refused
+
+
 def test_a_project_without_a_remote_is_cloned_and_said(project, desk):
     """The code is there, and the next step."""
     told = desk("clone", project, "copy")

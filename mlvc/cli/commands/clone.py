@@ -63,8 +63,6 @@ def command(
         ],
     )
     if fetched is None:
-        session.tell(
-            "next: in it, `mlvc remote add NAME URL`, because mlvc.toml names none; then `mlvc pull`"
-        )
+        session.tell(f"next: in it, {result.way}, because there is no remote yet; then `mlvc pull`")
     elif data is Data.NONE:
         session.tell("next: in it, `mlvc pull`")
