@@ -9,9 +9,11 @@ from mlvc.model.ids import TreeId
 from mlvc.repo import Repo
 from mlvc.store.fetch import plan_records
 from mlvc.store.push import lacked
+from mlvc.store.sparse import SparseStore
 from mlvc.store.transfer import AT_ONCE
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.locate import Located, get_entry
+from mlvc.verbs.patterns import expand_patterns
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.source import index_cache, open_source
 
@@ -72,6 +74,9 @@ def plan_pull(repo: Repo, paths: Sequence[str] = (), name: str | None = None, *,
     with repo.store.in_use():
         closure = Closure(repo)
         if paths:
+            paths = expand_patterns(
+                repo, paths, SparseStore(repo.store, None, index_cache(repo), repo.reporter)
+            )
             closure.add_paths(get_entry(repo, Located(None, repo.path_of(path))) for path in paths)
             wanted = set()
         else:

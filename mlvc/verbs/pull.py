@@ -16,6 +16,7 @@ from mlvc.store.transfer import AT_ONCE, Transferred
 from mlvc.verbs.checkout import checkout
 from mlvc.verbs.closure import Closure, is_whole
 from mlvc.verbs.locate import Located, get_entry
+from mlvc.verbs.patterns import expand_patterns
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_look
 from mlvc.verbs.source import Source, index_cache, places_of, with_source
@@ -52,8 +53,8 @@ def pull(
     """Brings what `mlvc.lock` needs, then checks it out.
 
     Without paths, all records come, and what is needed to reproduce the runs of the lock: code, inputs and
-    environments. With paths, their data and nothing else, found by parts of the remote's indexes. What arrived before
-    an error or the end of the process is not brought again.
+    environments. With paths, or patterns of them, their data and nothing else, found by parts of the remote's indexes.
+    What arrived before an error or the end of the process is not brought again.
 
     Raises:
         NoRemoteError: There is no such remote.
@@ -64,7 +65,7 @@ def pull(
     """
     with repo.store.in_use():
         if paths:
-            url, moved = _pull_paths(repo, paths, open_remote(repo, name, jobs=jobs))
+            url, moved, paths = _pull_paths(repo, paths, open_remote(repo, name, jobs=jobs))
         else:
             url, moved = with_source(repo, name, lambda source: _pull_all(repo, source), jobs=jobs)
         files = checkout(repo, paths=paths, force=force).files
@@ -100,10 +101,14 @@ def _pull_lacking(repo: Repo, source: Source, lock: Lock, trouble: Sequence[tupl
     return data
 
 
-def _pull_paths(repo: Repo, paths: Sequence[str], remote: Remote) -> tuple[str, Transferred]:
+def _pull_paths(
+    repo: Repo, arguments: Sequence[str], remote: Remote
+) -> tuple[str, Transferred, Sequence[str]]:
+    """Brings the data of some paths; returns what was moved, and the paths without patterns."""
     now_s = repo.clock.now().timestamp()
     store = SparseStore(repo.store, lambda: remote, index_cache(repo), repo.reporter)
-    entries = [get_entry(repo, Located(None, repo.path_of(argument)), store) for argument in paths]
+    paths = expand_patterns(repo, arguments, store)
+    entries = [get_entry(repo, Located(None, repo.path_of(path)), store) for path in paths]
     below = [entry.id for entry in entries if isinstance(entry.id, TreeId)]
     blobs = {BlobId(entry.id.digest) for entry in entries if not isinstance(entry.id, TreeId)}
     while below:
@@ -118,7 +123,7 @@ def _pull_paths(repo: Repo, paths: Sequence[str], remote: Remote) -> tuple[str, 
         store.bring_blobs(sorted(blobs))
     if store.looked is not None:
         remember_look(repo, remote, store.looked, looked_at_s=now_s)
-    return remote.url, store.moved
+    return remote.url, store.moved, paths
 
 
 @contextlib.contextmanager

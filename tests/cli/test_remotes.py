@@ -183,6 +183,39 @@ def test_bad_urls_are_refused_and_no_password_is_shown(project, run_mlvc, url):
     assert {"remotes": []} == run_mlvc("remote", "list", "--json").json()
 
 
+def test_pull_of_a_pattern_brings_what_matches_and_nothing_else(project, run_mlvc, far, git, tmp_path):
+    """In the lock and in its directories, of which nothing is here yet; one that matches nothing is an error."""
+    for name in ("a/one.csv", "a/two.csv", "a/one.bin", "b/one.csv", "b/deep/one.csv", "[x].csv"):
+        path = project / "more" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(name).randbytes(200_000))
+    run_mlvc("add", "more")
+    run_mlvc("commit", "-m", "more")
+    run_mlvc("remote", "add", "team", far)
+    run_mlvc("push")
+
+    def pulled(*patterns):
+        folder = tmp_path / "clone"
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run(["git", "clone", "--quiet", project, folder], check=True)
+        run = Mlvc(cwd=folder)
+        run("remote", "add", "team", far)
+        answer = run("pull", *patterns, "--json").json()
+        files = {
+            str(path.relative_to(folder / "more")) for path in (folder / "more").rglob("*") if path.is_file()
+        }
+        assert answer["written"] == len(files)
+        assert answer["bytes"] < 200_000 * len(files) + 100_000
+        return files
+
+    assert {"a/one.csv", "b/one.csv"} == pulled("more/*/one.csv")
+    assert {"b/one.csv", "b/deep/one.csv"} == pulled("more/b/**/*.csv")
+    assert {"a/one.csv", "a/two.csv", "a/one.bin"} == pulled("more/a/**", "mo?e/a/two.*")
+    assert {"[x].csv"} == pulled("more/[x].csv")
+    refused = Mlvc(cwd=tmp_path / "clone")("pull", "more/*.png", "--json", check=2).json()["error"]
+    assert ("path-missing", True) == (refused["code"], "matches more/*.png" in refused["message"])
+
+
 def test_an_endpoint_of_the_settings_with_a_password_is_refused(project, run_mlvc, home):
     """Of the user's own settings too, and it is not repeated."""
     (home / ".config" / "mlvc").mkdir(parents=True)

@@ -18,13 +18,14 @@ from mlvc.verbs.pull import pull
 __all__ = ["command"]
 
 
-@make_command("pull", "mlvc pull", "mlvc pull data")
+@make_command("pull", "mlvc pull", "mlvc pull data", "mlvc pull 'data/2024-*.csv'")
 def command(
     context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATH]...", help="Only the data of these; by default all that the lock needs."
+            metavar="[PATH]...",
+            help="Only the data of these, or of what matches; by default all that the lock needs.",
         ),
     ] = None,
     *,
@@ -37,6 +38,7 @@ def command(
 ) -> None:
     """Brings the data that the lock needs, and writes the files.
 
+    In a path, * and ? stand for any characters of a name, and ** for any directories.
     Without paths, what it takes to reproduce the runs of the lock comes too: their code, inputs and environments.
     Refuses, before any file is touched, if data that is stored nowhere would be lost.
     """
