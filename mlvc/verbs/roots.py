@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlvc.code.roots import commits_of, linked_worktrees, staged_versions, versions_of
 from mlvc.errors import MlvcError
-from mlvc.fsio import FileUnreadableError, translate_os_errors
+from mlvc.fsio import FileUnreadableError, read_if_there, translate_os_errors
 from mlvc.model.names import encode_name
 from mlvc.repo import LOCK_NAME
 from mlvc.store.gc import Roots
@@ -66,7 +67,7 @@ def read_roots(layout: Layout, *, now: datetime.datetime, keep: datetime.timedel
     for common, registered in by_common.items():
         place = registered[0].root
         try:
-            if not common.is_dir():
+            if not _is_there(common):
                 raise FileUnreadableError(f"there is no {encode_name(bytes(common))}")
             worktrees = _worktrees(common, registered)
             for git_dir, root in worktrees:
@@ -84,10 +85,20 @@ def read_roots(layout: Layout, *, now: datetime.datetime, keep: datetime.timedel
 
 def _worktrees(common: Path, registered: Iterable[Registration]) -> list[tuple[Path, Path]]:
     """Returns the git directory and the root of each work tree; those that git has given up are left out."""
-    known = {registration.git: registration.root for registration in registered if registration.git.is_dir()}
+    known = {item.git: item.root for item in registered if _is_there(item.git)}
     # Git knows where a linked worktree was moved to.
     known.update(linked_worktrees(common))
     return sorted(known.items())
+
+
+def _is_there(directory: Path) -> bool:
+    """Returns whether a directory is there; what cannot be looked at is not taken for gone."""
+    with translate_os_errors(f"look at {encode_name(bytes(directory))}"):
+        try:
+            os.stat(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
 
 
 def _of_worktree(git_dir: Path, root: Path, oldest_undo: datetime.datetime) -> Iterator[bytes]:
@@ -96,9 +107,9 @@ def _of_worktree(git_dir: Path, root: Path, oldest_undo: datetime.datetime) -> I
         names = {path.name for path in root.iterdir()}
         texts = [(root / name).read_bytes() for name in names if name.encode() == LOCK_NAME]
         for name in _JOURNALS:
-            journal = git_dir / _PRIVATE / name
-            if journal.exists():
-                texts.append(journal.read_bytes())
+            text = read_if_there(git_dir / _PRIVATE / name)
+            if text is not None:
+                texts.append(text)
     yield from _named_in(texts)
     yield from _named_in(staged_versions(root, LOCK_NAME))
     yield from ids_to_undo(git_dir / _PRIVATE, oldest_undo)

@@ -185,8 +185,12 @@ class UndoJournal:
             FileUnreadableError: The directory cannot be listed.
         """
         with fsio.translate_os_errors(f"list {self._directory}"):
-            names = os.listdir(self._directory) if self._directory.is_dir() else []
-            earlier = [self._earlier] if self._earlier.exists() else []
+            try:
+                names = os.listdir(self._directory)
+            except FileNotFoundError:
+                # Only then: gc would take what could not be looked at for a journal that names nothing.
+                names = []
+            earlier = [self._earlier] if fsio.read_if_there(self._earlier) is not None else []
         return earlier + [self._directory / name for name in sorted(names) if name.endswith((_STEP, _UNDONE))]
 
     def last(self) -> tuple[Path, UndoRecord] | None:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import traceback
 
 import pytest
 
@@ -13,38 +12,19 @@ from mlvc.store.gc import Roots, collect
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration, read_registrations
 from tests.support.reporter import RecordingReporter
+from tests.support.users import GROUP, USERS, as_user, needs_users, open_way_to
 
-GROUP, USERS = 54_321, (61_001, 61_002)
 LARGE = random.Random(4).randbytes(300_000)
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root may become two other users")
+assert writer  # Loaded now: another user may not be able to read this project.
 
-
-def as_user(user, step, groups=(GROUP,)):
-    """Runs a step in a child that is another user, with nothing but the group and a umask of 077."""
-    assert writer  # Loaded now: the user may not be able to read this project.
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.umask(0o077)
-            os.setgroups(groups)
-            os.setgid(user)
-            os.setuid(user)
-            step()
-            status = 0
-        except BaseException:  # noqa: BLE001  # it must not go on as another pytest
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+pytestmark = needs_users
 
 
 @pytest.fixture
 def directory(tmp_path):
     """An empty directory of the group, made by an administrator."""
-    for path in (tmp_path, *tmp_path.parents[:3]):
-        path.chmod(0o755)
+    open_way_to(tmp_path)
     path = tmp_path / "shared"
     path.mkdir()
     os.chown(path, USERS[0], GROUP)

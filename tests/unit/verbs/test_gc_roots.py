@@ -1,17 +1,22 @@
 """Promise 6: every place that git, or a journal of ours, keeps a reference in is a root of gc; with real git."""
 
+import datetime
 import shutil
 import subprocess
 
 import pytest
 
 from mlvc.repo import Repo
+from mlvc.store.local import LocalStore
+from mlvc.store.registry import Registration
 from mlvc.verbs.add import add
 from mlvc.verbs.checkout import checkout
 from mlvc.verbs.commit import commit
 from mlvc.verbs.gc import gc
 from mlvc.verbs.init import init
+from mlvc.verbs.roots import RepositoryUnreadableError, read_roots
 from tests.support.reporter import RecordingReporter
+from tests.support.users import USERS, as_user, needs_users, open_way_to
 
 
 class Tree:
@@ -215,3 +220,25 @@ def test_without_any_root_it_goes(tree):
 
     assert b"precious" not in tree.stored()
     assert b"later" in tree.stored()
+
+
+@needs_users
+@pytest.mark.parametrize("closed", ["project", "project/.git"])
+def test_a_repository_that_only_its_owner_may_enter(tmp_path, closed):
+    """It is an error that names it, whichever of its directories is closed."""
+    open_way_to(tmp_path)
+    root = tmp_path / "project"
+    (root / ".git" / "mlvc").mkdir(parents=True)
+    store = LocalStore.create(tmp_path / "store")
+    store.register(Registration(root / ".git", root / ".git", root))
+    (tmp_path / closed).chmod(0o700)
+
+    def look():
+        with pytest.raises(RepositoryUnreadableError, match="project uses this store and cannot be read"):
+            read_roots(
+                store.layout,
+                now=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+                keep=datetime.timedelta(),
+            )
+
+    as_user(USERS[0], look)
