@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mlvc.model.ids import PackId
     from mlvc.store.pack import Entry
 
-__all__ = ["Catalog", "Location", "load_index"]
+__all__ = ["MAX_DELTAS", "Catalog", "Location", "load_index"]
+
+MAX_DELTAS = 8
+"""A writer makes deltas of whole records only; packs of several writers, brought together, may nest them."""
 
 _MAPPED_FROM_BYTES = 256 << 10
 """5,000 records: what a full pack of chunks has is well below it, and a thousand such indexes take 50 MB."""
@@ -157,7 +160,8 @@ class Catalog:
     def has(self, digest: bytes, kind: int, part: int = 0) -> bool:
         """Returns whether a record can be read, as far as the indexes tell: it is here, and so is its base.
 
-        A delta without its base is as good as nothing: what counts on it as stored would be lost.
+        A delta without its base is as good as nothing, and so is one of more deltas than a reader follows: what counts
+        on it as stored would be lost.
         """
         return self._has(digest, kind, part, set())
 
@@ -165,7 +169,11 @@ class Catalog:
         return any(
             not entry.base
             # Of two that are deltas of each other, neither can be read.
-            or (entry.base not in above and self._has(entry.base, kind, 0, above | {digest}))
+            or (
+                len(above) < MAX_DELTAS
+                and entry.base not in above
+                and self._has(entry.base, kind, 0, above | {digest})
+            )
             for _, _, entry in self.find_all(digest, kind, part)
         )
 

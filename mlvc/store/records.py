@@ -16,7 +16,7 @@ from mlvc.fsio import FileUnreadableError, translate_os_errors
 from mlvc.model.ids import ChunkId
 from mlvc.model.kinds import RecordKind
 from mlvc.store.bulk import read_chunks
-from mlvc.store.catalog import Catalog, Location
+from mlvc.store.catalog import MAX_DELTAS, Catalog, Location
 from mlvc.store.errors import DamagedFileError, ObjectDamagedError, ObjectMissingError, UnknownFormatError
 from mlvc.store.pack import HEADED, PACK_HEADER_BYTES, decode_pack_header, decode_payload
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["PackFile", "RecordReader"]
 
 _MAX_OPEN_PACKS = 64
-_MAX_DELTAS = 8
-"""A writer makes deltas of whole records only; packs of several writers, brought together, may nest them."""
 
 
 class PackFile:
@@ -212,8 +210,8 @@ class RecordReader:
             IntegrityError: It is damaged, or is a delta of a delta, and so on without end.
         """
         chunk = ChunkId(digest)
-        if deltas > _MAX_DELTAS:
-            raise ObjectDamagedError(chunk, f"it is kept as a delta of more than {_MAX_DELTAS} deltas")
+        if deltas > MAX_DELTAS:
+            raise ObjectDamagedError(chunk, f"it is kept as a delta of more than {MAX_DELTAS} deltas")
         location = self.find(digest, RecordKind(kind))
         if location is None:
             raise ObjectMissingError(chunk)

@@ -189,6 +189,20 @@ def test_deltas_of_deltas_end(store):
         circle.read_blob(BlobId.of(CHAIN[0]))
 
 
+def test_more_deltas_than_a_reader_follows_do_not_count_as_stored(store):
+    """Promise 1: whatever counts as stored can be read; a chain without end is no crash, and is stored again."""
+    data = random.Random(7).randbytes(2_000)
+    chain = [data + b"%d" % number for number in range(1_500)]
+    write(store, chunk(chain[0]), *(chunk(after, before) for before, after in itertools.pairwise(chain)))
+    assert [True] * 9 + [False] * 3 == [store.has_blob(BlobId.of(data)) for data in chain[:12]]
+    assert not store.has_blob(BlobId.of(chain[-1]))
+
+    blob, _ = add(store, chain[-1])
+
+    assert store.has_blob(blob)
+    assert chain[-1] == store.read_blob(blob)
+
+
 def test_a_whole_record_is_preferred(store):
     """Where a chunk is kept whole and as a delta, the whole one is read, in whichever order they came."""
     write(store, chunk(CHAIN[0], CHAIN[1]))
