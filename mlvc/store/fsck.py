@@ -226,10 +226,14 @@ class _Check:
             try:
                 with translate_os_errors(f"read {path}"):
                     decode_unreached(path.read_bytes())
+            except FileUnreadableError as exc:
+                self._report("unreadable", exc.message)
             except (FormatError, VersionError) as exc:
                 self._report("damaged-file", f"{path} is damaged, and counts as empty: {exc.message}")
         try:
             read_registrations(self._layout)
+        except FileUnreadableError as exc:
+            self._report("unreadable", exc.message)
         except (DamagedFileError, VersionError) as exc:
             self._report("damaged-file", exc.message)
 

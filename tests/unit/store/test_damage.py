@@ -347,6 +347,17 @@ def test_an_unreadable_pack_is_not_damage(store):
     assert [damage.kind for damage in check(store, RecordingReporter())] == ["unreadable"]
 
 
+@pytest.mark.parametrize("place", ["unreached", "repositories/stray"])
+def test_an_unreadable_file_beside_the_packs_hides_no_damage_in_them(store, place):
+    """It is named, and everything else is checked as ever; here a directory took its place."""
+    (store.layout.directory / place).mkdir(parents=True)
+    store.layout.index(pack_of(store, is_data=True)).write_bytes(b"no index")
+
+    kinds = [damage.kind for damage in check(store, RecordingReporter())]
+
+    assert ["damaged-index", "unreadable"] == sorted(kinds)
+
+
 # ------------------------------------------------------------------------------------------------ format file
 
 
