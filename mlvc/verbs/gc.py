@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlvc.errors import NotFoundError
+from mlvc.errors import MlvcError, NotFoundError
 from mlvc.fsio import file_lock, translate_os_errors
 from mlvc.model.config import decode_config
 from mlvc.model.names import encode_name
@@ -54,7 +54,7 @@ def gc(repo: Repo, *, dry_run: bool = False) -> GcResult:
     """Deletes what no repository that uses the store has needed for the keep period.
 
     Everything else stays, and can be had back as if gc had never run. Where commits, runs, environments or verdicts
-    went, the indexes of all these repositories are made again.
+    went, the indexes of all these repositories are made again; one that cannot be is told as a warning.
 
     Raises:
         RepositoryUnreadableError: One of the repositories cannot be read; nothing was deleted.
@@ -75,7 +75,14 @@ def gc(repo: Repo, *, dry_run: bool = False) -> GcResult:
     registered = read_registrations(store.layout)
     if collected.removed and not dry_run:
         for common, root in {item.common: item.root for item in registered}.items():
-            _renew_index(repo, common, root)
+            try:
+                _renew_index(repo, common, root)
+            except MlvcError as exc:
+                # It is a colleague's, perhaps: what was deleted is deleted, and each other index must still be right.
+                repo.reporter.warn(
+                    f"the index of {encode_name(bytes(root))} may still list what was deleted, until "
+                    f"`mlvc index rebuild` there: {exc.message}"
+                )
     roots = tuple(sorted(item.root for item in registered))
     return GcResult(collected, roots, keep_days, dry_run)
 
@@ -83,8 +90,9 @@ def gc(repo: Repo, *, dry_run: bool = False) -> GcResult:
 def _renew_index(repo: Repo, common: Path, root: Path) -> None:
     """Makes an index without what went; one that does not exist is made by the first command that needs it."""
     path = common / "mlvc" / "index.db"
-    if not path.exists():
-        return
+    with translate_os_errors(f"look at {encode_name(bytes(path))}"):
+        if not path.exists():
+            return
     from mlvc.index.database import open_index  # noqa: PLC0415  # 150 ms that most calls need not pay
 
     with translate_os_errors(f"read the settings of {encode_name(bytes(root))}"):

@@ -187,6 +187,32 @@ def test_one_store_serves_several_repositories(two, tmp_path):
     assert "data of two\n" == (tmp_path / "two" / "data" / "x").read_text()
 
 
+def test_an_index_that_cannot_be_made_again_is_told_and_nothing_more(two):
+    """What was deleted is deleted: gc goes on to the other indexes, and says what is left to do."""
+    one, other = two
+    for there in two:
+        there("log")
+        (there.cwd / "data" / "x").write_text("given up\n")
+        there("commit", "-a", "-m", "given up")
+        assert 2 == len(there("log", "--json").json()["commits"])
+        for command in (["reset", "-q", "--hard", "HEAD~1"], ["reflog", "expire", "--expire=now", "--all"]):
+            subprocess.run(["git", *command], cwd=there.cwd, check=True)
+        (there.cwd / ".git" / "ORIG_HEAD").unlink()
+        shutil.rmtree(there.cwd / ".git" / "mlvc" / "undo")
+    settings = one.cwd / "mlvc.toml"
+    text = settings.read_text()
+    settings.write_text("nonsense")
+
+    done = other("gc")
+
+    assert 2 == done.stdout.count("deleted commit ")
+    assert f"warning: the index of {one.cwd} may still list what was deleted" in done.stderr
+    assert 2 == other("index", "show", "--json").json()["tables"]["commits"]
+    settings.write_text(text)
+    one("index", "rebuild")
+    assert 2 == one("index", "show", "--json").json()["tables"]["commits"]
+
+
 def test_a_repository_of_a_shared_store_that_is_gone_blocks_gc(two, tmp_path):
     """Until it is forgotten; what only it needed goes then."""
     one, other = two
