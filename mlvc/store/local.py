@@ -127,16 +127,17 @@ class LocalStore:
         layout = Layout(directory)
         with translate_os_errors(f"make a store in {directory}"):
             is_new = not layout.format.exists()
+            new = [path for path in (directory, *directory.parents) if not path.exists()]
             for path in (directory, layout.packs, layout.temporaries, layout.repositories):
                 path.mkdir(parents=True, exist_ok=True)
                 if is_new and shared:
-                    path.chmod(stat.S_IMODE(path.stat().st_mode) | _SHARED_DIRECTORY)
+                    _give(path, _SHARED_DIRECTORY)
             if is_new:
                 # Who may only read can then still keep gc from deleting what is being read.
                 layout.use.touch()
                 for path in (layout.lock, layout.use, layout.gc) if shared else ():
                     path.touch()
-                    path.chmod(stat.S_IMODE(path.stat().st_mode) | _SHARED_FILE)
+                    _give(path, _SHARED_FILE)
             # A process that was killed while it made the store had no time to fill it.
             if is_new and not os.listdir(layout.packs):
                 # It comes last: a directory with this file is a whole store.
@@ -144,7 +145,8 @@ class LocalStore:
                 file.write(_FORMAT)
                 file.sync()
                 file.publish(layout.format)
-                fsio.sync_directory(directory.parent)
+                for path in (directory, *new):
+                    fsio.sync_directory(path.parent)
         return cls(directory, on_wait=on_wait)
 
     def _check_format(self) -> None:
@@ -657,6 +659,13 @@ class LocalStore:
                     if (id_type := _ID_TYPE_BY_CODE.get(entry.kind)) is not None
                 ],
             )
+
+
+def _give(path: Path, bits: int) -> None:
+    """Sets bits of a file's mode; an administrator may have set them, and made it theirs."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & bits != bits:
+        path.chmod(mode | bits)
 
 
 _ID_TYPE_BY_CODE: dict[int, type[ObjectId]] = {

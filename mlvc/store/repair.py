@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 from typing import TYPE_CHECKING
 
 from mlvc import fsio
@@ -73,6 +75,10 @@ def _move_aside(store: LocalStore, pack: PackId) -> Iterator[Path]:
     """Takes the index first: a pack without one does not count."""
     layout = store.layout
     layout.damaged.mkdir(exist_ok=True)
+    # Whoever may delete a pack may move one there. If it is another user's, it has been given them already.
+    with contextlib.suppress(PermissionError):
+        layout.damaged.chmod(stat.S_IMODE(layout.packs.stat().st_mode))
+    fsio.sync_directory(layout.directory)
     with file_lock(layout.lock):
         for path in (layout.index(pack), layout.pack(pack)):
             if path.exists():

@@ -7,10 +7,11 @@ import pytest
 
 from mlvc.model.ids import BlobId
 from mlvc.store import writer
-from mlvc.store.fsck import check
+from mlvc.store.fsck import check, examine
 from mlvc.store.gc import Roots, collect
 from mlvc.store.local import LocalStore
 from mlvc.store.registry import Registration, read_registrations
+from mlvc.store.repair import mend_packs
 from tests.support.reporter import RecordingReporter
 from tests.support.users import GROUP, USERS, as_user, needs_users, open_way_to
 
@@ -64,6 +65,40 @@ def test_each_reads_adds_to_and_collects_what_the_other_stored(directory, tmp_pa
     as_user(USERS[0], lambda: use(b"of the second"))
     for user in USERS:
         as_user(user, look)
+
+
+def test_the_directory_may_be_the_administrator_s(directory):
+    """Root made it for the group; whoever comes first makes the store in it, although it is not theirs."""
+    os.chown(directory, 0, GROUP)
+
+    def fill():
+        with LocalStore.create(directory, shared=True).writer() as adding:
+            adding.add_blob(b"x")
+
+    for user in USERS:
+        as_user(user, fill)
+    assert {0o2770} == {path.stat().st_mode & 0o7777 for path in directory.iterdir() if path.is_dir()}
+
+
+def test_each_repairs_after_the_other(directory):
+    """What one moved aside does not keep the other from doing so."""
+
+    def mend(data):
+        store = LocalStore.create(directory, shared=True)
+        with store.writer() as adding:
+            adding.add_blob(data)
+        (index,) = store.catalog.packs()
+        path = store.layout.pack(index.info.id)
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        found = examine(store, RecordingReporter())
+        assert path in [
+            store.layout.packs / moved.name for moved in mend_packs(store, found, RecordingReporter())
+        ]
+
+    for user in USERS:
+        as_user(user, lambda: mend(b"of %d" % os.getuid()))
+    assert 4 == len(list((directory / "damaged").iterdir()))
 
 
 def test_who_may_only_read_reads_and_checks(directory):
