@@ -343,13 +343,14 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
                     unchanged += 1
                 elif stat.S_ISDIR(status.st_mode):
                     directories.append(name)
-                elif not name.startswith(TEMPORARY_PREFIX):
-                    entries[name] = Stamp(packed + NO_DIGEST)
-                elif _LEFTOVER.fullmatch(name) and stat.S_IFMT(status.st_mode) in {
-                    stat.S_IFREG,
-                    stat.S_IFLNK,
-                }:
+                elif (
+                    name.startswith(TEMPORARY_PREFIX)
+                    and _LEFTOVER.fullmatch(name)
+                    and stat.S_IFMT(status.st_mode) in {stat.S_IFREG, stat.S_IFLNK}
+                ):
                     leftovers.append(name)
+                else:
+                    entries[name] = Stamp(packed + NO_DIGEST)
     except OSError as exc:
         raise _unreadable_directory(os.fsencode(path), exc) from exc
     return Listing(entries, directories, unchanged, leftovers)

@@ -297,6 +297,19 @@ def test_half_written_files_of_a_killed_checkout_are_no_content(place):
     assert place.capture("data") == entry
 
 
+def test_what_only_looks_half_written_is_content(place):
+    """A person's file is stored and reported, however it is called; one that no tree can hold is refused."""
+    place.write("data/file")
+    place.write("data/.mlvc-tmp-notes")
+    entry = place.capture("data")
+    assert entry.files == 2
+    place.write("data/.mlvc-tmp-0123456789ABCDEF")
+    assert place.differences(entry) == [(b"data/.mlvc-tmp-0123456789ABCDEF", "added")]
+    os.mkfifo(place.root / "data/.mlvc-tmp-0123456789abcdef")
+    with pytest.raises(UnstorableError, match="named pipe"):
+        place.capture("data")
+
+
 def test_hard_links_become_files(place):
     """Two names of one file are two files."""
     place.write("data/a", b"x")
