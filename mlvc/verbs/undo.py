@@ -134,9 +134,12 @@ def undo(repo: Repo) -> UndoResult:
         if record.changes_files:
             files = _bring_back(repo, journal, record)
         _write(repo, lock, record.before)
-        if record.changes_files:
-            gone = record.after.entries.keys() - record.before.entries.keys()
-            repo.note_brought(record.before.entries.values(), removed=gone)
+        gone = record.after.entries.keys() - record.before.entries.keys()
+        back: Iterable[TrackedPath] = record.before.entries.values()
+        if not record.changes_files:
+            # A checkout deletes files that count as brought: those of a path that is new to mlvc are a person's again.
+            back = [entry for entry in back if record.after.entries.get(entry.path) != entry]
+        repo.note_brought(back, removed=gone)
         # It comes last: killed before, the same step is undone again, which changes nothing that is right already.
         journal.mark_undone(path)
     return UndoResult(record.operation, record.time, target_sha, files)

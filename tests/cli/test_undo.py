@@ -120,6 +120,33 @@ def test_add_of_a_new_path_is_undone(project, run_mlvc, git):
     assert "more" == (project / "more").read_text()
 
 
+def test_files_of_a_path_that_is_tracked_no_more_are_left_alone(project, run_mlvc):
+    """After the undo of an `add` they are a person's again: no checkout deletes them."""
+    (project / "more").mkdir()
+    (project / "more" / "x").write_text("more")
+    run_mlvc("add", "more")
+    run_mlvc("undo")
+
+    run_mlvc("checkout")
+    run_mlvc("checkout", "--force", "HEAD")
+
+    assert "more" == (project / "more" / "x").read_text()
+
+
+def test_a_changed_path_whose_add_was_undone_is_changed_again(project, run_mlvc):
+    """A checkout replaces it, because it is stored, and an undo of that brings it back."""
+    table(project).write_text("second\n")
+    run_mlvc("add", "data")
+    run_mlvc("undo")
+    assert "modified  data/table.csv\n" == run_mlvc("diff").stdout
+
+    run_mlvc("checkout")
+    assert "a,b\n1,2\n" == table(project).read_text()
+    run_mlvc("undo")
+
+    assert "second\n" == table(project).read_text()
+
+
 def test_rm_is_undone(project, run_mlvc, git):
     """Promise 5 and more: the lock line, the files, and what was changed in them and deleted by force."""
     table(project).write_text("never added\n")
