@@ -60,6 +60,9 @@ __all__ = ["Collected", "Roots", "collect"]
 _MUCH = 4
 """A data pack is rewritten when one part in so many of it can go: less is not worth copying, and sending, the rest."""
 
+_LAST_SECOND = (1 << 32) - 1
+"""The latest time that a note can hold, in 2106; zero in one says that a record is reached."""
+
 _KNOWN = frozenset(map(int, RecordKind))
 _DUE = (0, DUPLICATE)
 
@@ -142,7 +145,7 @@ def collect(
         with translate_os_errors(f"lock {layout.gc}"):
             stack.enter_context(file_lock(layout.gc, on_wait=wait))
         task = stack.enter_context(reporter.task("following references", unit="objects"))
-        return _Gc(store, read_roots, reporter, task, now_s, keep_s).run(dry_run=dry_run)
+        return _Gc(store, read_roots, reporter, task, min(now_s, _LAST_SECOND), keep_s).run(dry_run=dry_run)
 
 
 @dataclass
@@ -229,6 +232,7 @@ class _Gc:
 
     def _note_unreached(self, packs: Sequence[PackIndex]) -> None:
         known = read_unreached(self.layout)
+        noted_s = self._time_to_note(packs)
         for index in packs:
             marks, before = self.marks.of(index), known.get(index.info.id)
             if 0 not in marks:
@@ -237,10 +241,23 @@ class _Gc:
                 before = array.array("I", bytes(4 * len(marks)))
             # A time that is still to come is a clock that went wrong, and would keep the record for ever.
             times = (
-                0 if mark else min(first or self.now_s, self.now_s)
+                0 if mark else min(first or noted_s, noted_s)
                 for mark, first in zip(marks, before, strict=True)
             )
             self.since[index.info.id] = array.array("I", times)
+
+    def _time_to_note(self, packs: Sequence[PackIndex]) -> int:
+        """Returns the present time, or that of the youngest pack where the clock has fallen behind it.
+
+        So does the clock of a machine that starts without a battery, in 1970. What is noted with that time would be
+        older than any keep period once the clock is right again.
+        """
+        newest_s = 0
+        for index in packs:
+            # One that is gone or cannot be read is met again, or was replaced.
+            with contextlib.suppress(OSError):
+                newest_s = max(newest_s, int(self.layout.pack(index.info.id).stat().st_mtime))
+        return max(1, self.now_s, min(newest_s, _LAST_SECOND))
 
     def _mark_kept(self, packs: Sequence[PackIndex]) -> None:
         """Marks what is younger than the keep period, or of a kind that this mlvc does not know, and its needs."""

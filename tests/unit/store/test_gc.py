@@ -28,7 +28,8 @@ from tests.support.reporter import RecordingReporter
 
 DAY_S = 86_400
 KEEP_S = 30 * DAY_S
-NOW_S = 1_800_000_000
+NOW_S = 3_000_000_000
+"""Later than any file that a test writes."""
 LARGE = random.Random(3).randbytes(600_000)
 SHA = "a" * 40
 
@@ -462,6 +463,33 @@ def test_a_clock_that_was_ahead_keeps_nothing_for_ever(store):
     gc(store, now_s=NOW_S + KEEP_S, keep_s=KEEP_S)
 
     assert not has(store, blob)
+
+
+@pytest.mark.parametrize("wrong_s", [-5, 0, 100])
+def test_a_clock_that_is_wrong_for_a_while_takes_nothing_of_the_keep_period(store, wrong_s):
+    """Also one that begins in 1970 again: what was found then is not old when the clock is right."""
+    blob, before = add_blob(store, LARGE), add_blob(store, LARGE[::-1])
+    for path in store.layout.packs.iterdir():
+        os.utime(path, (NOW_S, NOW_S))
+    gc(store, [blob], now_s=NOW_S, keep_s=KEEP_S)
+
+    gc(store, now_s=wrong_s, keep_s=KEEP_S)
+    gc(store, now_s=NOW_S + KEEP_S - 1, keep_s=KEEP_S)
+    assert has(store, blob)
+    assert has(store, before)
+
+    gc(store, now_s=NOW_S + 2 * KEEP_S, keep_s=KEEP_S)
+    assert not has(store, blob)
+
+
+def test_a_clock_that_is_centuries_ahead_is_no_crash(store):
+    """What is found then is kept for the whole period after the clock is right."""
+    blob = add_blob(store, LARGE)
+    gc(store, now_s=1 << 40, keep_s=KEEP_S)
+    gc(store, keep_s=KEEP_S)
+    gc(store, now_s=NOW_S + KEEP_S - 1, keep_s=KEEP_S)
+
+    assert has(store, blob)
 
 
 def test_a_damaged_record_that_would_be_copied_blocks_it(store):

@@ -440,7 +440,7 @@ def test_a_store_that_cannot_be_written_takes_no_raw_pack(store, tmp_path, noise
 def gc(store, roots):
     digests = [blob.digest for blob in roots]
     return collect(
-        fresh(store), lambda: Roots(digests, ()), RecordingReporter(), now_s=1_800_000_000, keep_s=0
+        fresh(store), lambda: Roots(digests, ()), RecordingReporter(), now_s=3_000_000_000, keep_s=0
     )
 
 
