@@ -144,7 +144,7 @@ def add_contents(
         Its stamp, with the digest of exactly the bytes that it had at that time.
 
     Raises:
-        FileChangedError: It changed each time that it was read.
+        FileChangedError: It changed each time that it was read, or has become a directory.
         FileUnreadableError: It cannot be read.
         ObstructedError: It is neither a file nor a link.
     """
@@ -160,6 +160,8 @@ def add_contents(
             continue
         try:
             before = os.fstat(fd)
+            if stat.S_ISDIR(before.st_mode):
+                raise FileChangedError(path)
             if not stat.S_ISREG(before.st_mode):
                 raise ObstructedError(path, special_word(before.st_mode))
             source = _Bounded(fd, path, before.st_size, advance)

@@ -132,6 +132,19 @@ def test_a_directory_that_is_renamed(ours, monkeypatch):
     assert b"data/new/1" in stored(ours, entry)
 
 
+def test_a_file_that_becomes_a_directory(ours, monkeypatch):
+    """It is said to have changed: nothing is in the way that would have to be moved."""
+
+    def become():
+        (ours.root / "data/1/1").unlink()
+        (ours.root / "data/1/1").mkdir()
+
+    with monkeypatch.context() as patch:
+        interfere(patch, become)
+        with pytest.raises(FileChangedError, match="data/1/1"):
+            ours.capture("data")
+
+
 def test_a_file_that_becomes_a_pipe(ours, monkeypatch):
     """Nobody waits for a writer; it is named."""
 
