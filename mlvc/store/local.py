@@ -157,8 +157,9 @@ class LocalStore:
             raise NotAStoreError(self.layout.directory)
         if content == _FORMAT:
             return
-        if content.startswith(_FORMAT_NAME) and content[len(_FORMAT_NAME) : -1].isdigit():
-            raise UnknownFormatError(path, f"version {content[len(_FORMAT_NAME) : -1].decode()}")
+        version = content.removeprefix(_FORMAT_NAME).removesuffix(b"\n")
+        if content == _FORMAT_NAME + version + b"\n" and version.isdigit():
+            raise UnknownFormatError(path, f"version {version.decode()}")
         raise DamagedFileError(
             path,
             "it does not say `mlvc-store` and a version",

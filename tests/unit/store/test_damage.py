@@ -374,6 +374,7 @@ def test_a_directory_that_is_no_store_is_refused(tmp_path):
         (b"mlvc-store 2\n", UnknownFormatError),
         (b"mlvc-store 10\n", UnknownFormatError),
         (b"mlvc-store 1", DamagedFileError),
+        (b"mlvc-store 1\x0b", DamagedFileError),
         (b"mlvc-store \n", DamagedFileError),
         (b"", DamagedFileError),
         (b"\xff\xfe", DamagedFileError),
