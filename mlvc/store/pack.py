@@ -341,7 +341,9 @@ def check_payload(record: bytes, entry: Entry) -> bytes:
         raise FormatError("a raw record has two lengths")
     payload = record if entry.checksum != HEADED else record[RECORD_HEADER_BYTES:]
     if entry.encoding == Encoding.DELTA and (
-        entry.kind not in _CHUNK_KINDS or payload[:DIGEST_BYTES] != entry.base
+        entry.kind not in _CHUNK_KINDS
+        or len(entry.base) != DIGEST_BYTES
+        or payload[:DIGEST_BYTES] != entry.base
     ):
         raise FormatError("a delta is based on something else than its index says")
     return payload

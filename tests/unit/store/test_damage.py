@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+import struct
 import threading
 
 import pytest
@@ -12,14 +13,14 @@ from xxhash import xxh3_64_intdigest
 from mlvc import fsio
 from mlvc.errors import IntegrityError, MlvcError, NotFoundError, VersionError
 from mlvc.fsio import FileUnreadableError
-from mlvc.model.ids import BlobId, TreeId
+from mlvc.model.ids import BlobId, ChunkId, TreeId
 from mlvc.model.objects import Commit
 from mlvc.model.tree import Kind, TreeEntry, encode_tree
 from mlvc.ports import RecordKind
 from mlvc.store.errors import DamagedFileError, NotAStoreError, ObjectMissingError, UnknownFormatError
 from mlvc.store.fsck import check
 from mlvc.store.local import LocalStore
-from mlvc.store.pack import Encoding, NewRecord, encode_records
+from mlvc.store.pack import Encoding, Entry, NewRecord, encode_records
 from mlvc.store.pack_writer import PackWriter
 from tests.support.reporter import RecordingReporter
 
@@ -242,6 +243,25 @@ def test_a_chunk_of_another_id_is_not_read_among_many(store):
     assert {2: TEXT, 3: b"raw"} == dict(LocalStore(store.layout.directory).read_small_blobs(digests))
     with pytest.raises(IntegrityError):
         store.read_blob(wrong)
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(10), bytes(31)])
+def test_a_delta_that_is_too_short_to_name_its_base(tmp_path, payload):
+    """It is damaged, whatever index it has, and hides nothing that is wrong elsewhere."""
+    store = LocalStore.create(tmp_path / "store")
+    chunk = ChunkId.of(b"x")
+    fields = struct.pack("<BBBxII32s", RecordKind.CHUNK, Encoding.DELTA, 0, len(payload), 1, chunk.digest)
+    record = struct.pack("<Q", xxh3_64_intdigest(fields + payload)) + fields + payload
+    writer = PackWriter(store.layout, is_data=True)
+    writer.append(record, [Entry(chunk.digest, 0, len(payload), 1, RecordKind.CHUNK, Encoding.DELTA)])
+    writer.publish(contextlib.nullcontext())
+    (store.layout.packs / "stray").touch()
+
+    kinds = [damage.kind for damage in check(store, RecordingReporter())]
+
+    assert ["damaged-index", "damaged-record", "stray-file"] == sorted(kinds)
+    with pytest.raises(IntegrityError):
+        store.read_chunk(chunk)
 
 
 def test_a_recipe_that_makes_other_bytes_is_found(tmp_path):
