@@ -172,7 +172,7 @@ class Repo:
             store = LocalStore(directory, on_wait=note)
         else:
             store = LocalStore.create(directory, on_wait=note, shared=bool(config.store_shared))
-        store.trusts_verified = config.checkout_verify == "once"
+        store.raw_files.trusts_verified = config.checkout_verify == "once"
         if not store.register(self.registration):
             self.reporter.warn(
                 f"the store {encode_name(os.fsencode(directory))} cannot be written, so a gc there will not know "

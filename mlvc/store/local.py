@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
-import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from blake3 import blake3
 
-from mlvc import fsio
 from mlvc.errors import FormatError, IntegrityError
 from mlvc.fsio import translate_os_errors
 from mlvc.model.ids import DIGEST_BYTES, BlobId, ChunkId, ObjectId, PackId, TreeId
 from mlvc.model.kinds import RecordKind
 from mlvc.model.tree import TreeEntry, decode_tree
-from mlvc.page_cache import OnceReader
 from mlvc.store.catalog import Location
-from mlvc.store.condemned import execute
-from mlvc.store.errors import (
-    BlobTooLargeError,
-    DamagedFileError,
-    NotAStoreError,
-    ObjectDamagedError,
-    ObjectMissingError,
-    UnknownFormatError,
-)
+from mlvc.store.errors import BlobTooLargeError, ObjectDamagedError, ObjectMissingError
+from mlvc.store.foundation import check_format, found
 from mlvc.store.kinds import KIND_OF, OBJECT_ID_TYPES
 from mlvc.store.layout import Layout
 from mlvc.store.pack import HEADED, Base, Encoding, frame
 from mlvc.store.pack_index import PackInfo
+from mlvc.store.raw_files import RawFiles
 from mlvc.store.recipe import Recipe
 from mlvc.store.records import RecordReader
 from mlvc.store.registry import is_registered, register
-from mlvc.store.temporaries import Temporary, remove_leftovers
-from mlvc.store.verified import FileState, note_verified, read_verified
+from mlvc.store.temporaries import remove_leftovers
+from mlvc.store.use import Use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -49,12 +39,6 @@ if TYPE_CHECKING:
     from mlvc.store.writer import LocalWriter
 
 __all__ = ["LocalStore", "RecordKey"]
-
-_FORMAT_NAME = b"mlvc-store "
-_FORMAT = _FORMAT_NAME + b"1\n"
-_WRITE_BITS = 0o222
-_SHARED_DIRECTORY, _SHARED_FILE = 0o2070, 0o060
-"""What the group is given besides what the umask allows; what is made in such a directory belongs to its group."""
 
 
 class RecordKey(NamedTuple):
@@ -84,7 +68,7 @@ class LocalStore:
 
     Attributes:
         layout: Where things stand in it.
-        trusts_verified: Whether a raw pack that was found intact is trusted for as long as its file does not change.
+        raw_files: The files of blobs that are kept raw.
     """
 
     def __init__(self, directory: Path, *, on_wait: Callable[[str], None] | None = None) -> None:
@@ -101,12 +85,10 @@ class LocalStore:
         """
         self.layout = Layout(directory)
         self._on_wait = on_wait
-        self._check_format()
-        self.trusts_verified = False
+        check_format(self.layout)
         self._records = RecordReader(self.layout)
-        self._use_lock = threading.Lock()
-        self._use = contextlib.ExitStack()
-        self._users = 0
+        self.raw_files = RawFiles(self.layout, self._records.catalog)
+        self._use = Use(self.layout, self._records.catalog.refresh, on_wait)
 
     @classmethod
     def create(
@@ -124,47 +106,8 @@ class LocalStore:
             DiskFullError: There is no room for it.
             FileUnreadableError: The directory cannot be made.
         """
-        layout = Layout(directory)
-        with translate_os_errors(f"make a store in {directory}"):
-            is_new = not layout.format.exists()
-            new = [path for path in (directory, *directory.parents) if not path.exists()]
-            for path in (directory, layout.packs, layout.temporaries, layout.repositories):
-                path.mkdir(parents=True, exist_ok=True)
-                if is_new and shared:
-                    _give(path, _SHARED_DIRECTORY)
-            if is_new:
-                # Who may only read can then still keep gc from deleting what is being read.
-                layout.use.touch()
-                for path in (layout.lock, layout.use, layout.gc) if shared else ():
-                    path.touch()
-                    _give(path, _SHARED_FILE)
-            # A process that was killed while it made the store had no time to fill it.
-            if is_new and not os.listdir(layout.packs):
-                # It comes last: a directory with this file is a whole store.
-                file = Temporary.create(layout.temporaries, ".format")
-                file.write(_FORMAT)
-                file.sync()
-                file.publish(layout.format)
-                for path in (directory, *new):
-                    fsio.sync_directory(path.parent)
+        found(Layout(directory), shared=shared)
         return cls(directory, on_wait=on_wait)
-
-    def _check_format(self) -> None:
-        path = self.layout.format
-        with translate_os_errors(f"read {path}"):
-            content = fsio.read_if_there(path)
-        if content is None:
-            raise NotAStoreError(self.layout.directory)
-        if content == _FORMAT:
-            return
-        version = content.removeprefix(_FORMAT_NAME).removesuffix(b"\n")
-        if content == _FORMAT_NAME + version + b"\n" and version.isdigit():
-            raise UnknownFormatError(path, f"version {version.decode()}")
-        raise DamagedFileError(
-            path,
-            "it does not say `mlvc-store` and a version",
-            hint=f"if the store was made by this version of mlvc: echo mlvc-store 1 > {path}",
-        )
 
     @property
     def records(self) -> RecordReader:
@@ -185,35 +128,8 @@ class LocalStore:
             FileUnreadableError: The lock cannot be used.
             IntegrityError: The list of what a killed gc was deleting is damaged.
         """
-        with self._use_lock:
-            if not self._users:
-                with translate_os_errors(f"use the store {self.layout.directory}"):
-                    self._begin_use()
-                self._records.catalog.refresh()
-            self._users += 1
-        try:
+        with self._use.held():
             yield
-        finally:
-            with self._use_lock:
-                self._users -= 1
-                if not self._users:
-                    self._use.close()
-
-    def _begin_use(self) -> None:
-        lock, condemned = self.layout.use, self.layout.condemned
-        while True:
-            self._use.enter_context(fsio.file_lock(lock, shared=True, on_wait=self._say_gc))
-            if not condemned.exists():
-                return
-            # A gc was killed while it deleted. What it had condemned must be gone before anything is published
-            # here: the same bytes would get the name of a condemned pack.
-            self._use.close()
-            with fsio.file_lock(lock):
-                execute(self.layout)
-
-    def _say_gc(self) -> None:
-        if self._on_wait is not None:
-            self._on_wait("waiting for a gc that is deleting")
 
     def register(self, registration: Registration) -> bool:
         """Makes the store know a work tree that uses it, for gc; returns whether it does. Costs one small read.
@@ -464,90 +380,11 @@ class LocalStore:
 
     def fill_file(self, blob: BlobId, fd: int, advance: Callable[[int], None]) -> bool:
         """Fills an empty file with a blob that is kept raw; see `ports.ObjectReader`."""
-        pack = PackId(blob.digest)
-        if not self.catalog.is_raw(pack):
-            return False
-        try:
-            source = OnceReader(self.layout.pack(pack))
-        except OSError:
-            # It is gone or cannot be read, which reading it chunk by chunk tells.
-            return False
-        with source:
-            is_clone = fsio.clone(source.fd, fd)
-            state = FileState.of(os.fstat(source.fd))
-            if is_clone and self.trusts_verified and read_verified(self.layout).get(pack) == state:
-                advance(state.size_bytes)
-                return True
-            if self._is_intact(pack, source, None if is_clone else fd, advance):
-                return True
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        return False
+        return self.raw_files.fill(blob, fd, advance)
 
     def link_file(self, blob: BlobId, name: str, dir_fd: int) -> bool:
-        """Makes a hard link to the file of a blob that is kept raw, read-only; returns whether that could be done.
-
-        The file is read if it has changed since it was last found intact, in whatever way but by links that came and
-        went. Whoever writes through the link damages the store.
-
-        Args:
-            blob: Which one.
-            name: What to call the link.
-            dir_fd: The directory that the name is in.
-        """
-        pack = PackId(blob.digest)
-        path = self.layout.pack(pack)
-        if not self.catalog.is_raw(pack):
-            return False
-        try:
-            with OnceReader(path) as source:
-                known = read_verified(self.layout).get(pack)
-                before = os.fstat(source.fd)
-                is_known = known is not None and known.is_same_but_for_links(FileState.of(before))
-                if before.st_mode & _WRITE_BITS or not (
-                    is_known or self._is_intact(pack, source, None, lambda _: None)
-                ):
-                    return False
-                os.link(path, name, dst_dir_fd=dir_fd, follow_symlinks=False)
-        except OSError:
-            # Another file system, or one that has no links, or no more of them: the bytes are copied.
-            return False
-        return True
-
-    def _is_intact(
-        self, pack: PackId, source: OnceReader, fd: int | None, advance: Callable[[int], None]
-    ) -> bool:
-        """Reads a raw pack, writes it to `fd` if there is one, and returns whether it is what its name says."""
-        from mlvc.store.raw import read_all  # noqa: PLC0415  # cutting and compressing, which most reading needs not
-
-        state = FileState.of(os.fstat(source.fd))
-        if read_all(source, fd, advance) != pack.digest:
-            return False
-        with contextlib.suppress(OSError):
-            # What was read may be on no disk yet, as after `cp` of a store. Power loss can take such bytes and leave
-            # the stat data, which must never vouch for what then stands there.
-            fsio.sync_file(source.fd)
-            if state == FileState.of(os.fstat(source.fd)):
-                self.note_intact(pack, state)
-        return True
-
-    def note_intact(self, pack: PackId, state: FileState) -> None:
-        """Takes note that a raw pack was found to be what its name says, unless the store may only be read.
-
-        Its bytes must be durable: what is noted counts after power loss too.
-        """
-        with contextlib.suppress(OSError):
-            note_verified(self.layout, pack, state, self.catalog.raw_packs())
-
-    def changed_raw_packs(self) -> list[PackId]:
-        """Returns the raw packs whose files were written to since they were last found intact; reads none of them."""
-        catalog, changed = self.catalog, []
-        for pack, known in read_verified(self.layout).items():
-            with contextlib.suppress(OSError):
-                found = FileState.of(self.layout.pack(pack).stat())
-                if catalog.is_raw(pack) and not known.is_same_but_for_links(found):
-                    changed.append(pack)
-        return changed
+        """Makes a hard link to the file of a blob that is kept raw, if that can be done; see `RawFiles.link`."""
+        return self.raw_files.link(blob, name, dir_fd)
 
     def read_small_blobs(self, digests: Iterable[bytes]) -> Iterator[tuple[int, bytes | memoryview]]:
         """Yields the number and the contents of those that are kept in one piece; see `ports.ObjectReader`."""
@@ -660,13 +497,6 @@ class LocalStore:
                     if (id_type := _ID_TYPE_BY_CODE.get(entry.kind)) is not None
                 ],
             )
-
-
-def _give(path: Path, bits: int) -> None:
-    """Sets bits of a file's mode; an administrator may have set them, and made it theirs."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & bits != bits:
-        path.chmod(mode | bits)
 
 
 _ID_TYPE_BY_CODE: dict[int, type[ObjectId]] = {

@@ -201,7 +201,9 @@ class LocalWriter:
         if self._claims is None:
             self._catalog.add(index)
         with contextlib.suppress(OSError):
-            self._store.note_intact(index.info.id, FileState.of(self._layout.pack(index.info.id).stat()))
+            self._store.raw_files.note_intact(
+                index.info.id, FileState.of(self._layout.pack(index.info.id).stat())
+            )
         self._raw_bytes += pack.recipe.size_bytes
         self._add_recipe(RecordKind.CHUNK, pack.recipe, blob.digest, only_chunk=b"")
         return blob, pack.recipe.size_bytes

@@ -65,7 +65,7 @@ def status(repo: Repo) -> StatusResult:
         LockConflictError: A merge left conflict marks in the lock.
         FileUnreadableError: A tracked file cannot be read.
     """
-    for pack in repo.store.changed_raw_packs():
+    for pack in repo.store.raw_files.changed():
         repo.reporter.warn(
             f"the store's own file of {BlobId(pack.digest)} was written to, as through a hard link of it: "
             "`mlvc fsck --repair` brings its contents back from a remote"
