@@ -51,13 +51,13 @@ def found(layout: Layout, *, shared: bool) -> None:
                 _give(path, _SHARED_FILE)
         # A process that was killed while it made the store had no time to fill it.
         if is_new and not os.listdir(layout.packs):
+            for path in (directory, *new):
+                fsio.sync_directory(path.parent)
             # It comes last: a directory with this file is a whole store.
             file = Temporary.create(layout.temporaries, ".format")
             file.write(_FORMAT)
             file.sync()
             file.publish(layout.format)
-            for path in (directory, *new):
-                fsio.sync_directory(path.parent)
 
 
 def check_format(layout: Layout) -> None:

@@ -4,6 +4,8 @@ import os
 import random
 import resource
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -141,6 +143,30 @@ def test_the_limit_names_both_sizes(store):
     with pytest.raises(BlobTooLargeError) as caught:
         store.read_blob(blob, limit_bytes=299_999)
     assert (caught.value.size_bytes, caught.value.limit_bytes) == (300_000, 299_999)
+
+
+def test_a_new_store_is_durable_before_it_counts_as_whole(tmp_path):
+    """Whoever finds the file that says so, after a crash too, syncs none of the directories that lead to it."""
+    directory = tmp_path / "far" / "away" / "store"
+    program = """
+import os, pathlib, sys
+from mlvc.store.local import LocalStore
+def hear(event, arguments):
+    if event == "os.rename" or (event == "open" and arguments[2] & os.O_DIRECTORY):
+        print(arguments[event == "os.rename"], flush=True)
+sys.addaudithook(hear)
+LocalStore.create(pathlib.Path(sys.argv[1]))
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, directory], capture_output=True, text=True, check=True
+    )
+
+    steps = done.stdout.splitlines()
+    published = steps.index(str(directory / "format"))
+    for parent in (directory.parent, directory.parent.parent, tmp_path):
+        assert str(parent) in steps[:published]
+    assert str(directory) in steps[published:]
 
 
 def test_many_packs_need_few_file_descriptors(tmp_path):
