@@ -9,13 +9,16 @@ __all__ = ["find_credentials", "name_credential"]
 
 # Only forms that nothing else has: a false alarm here stops a pipeline.
 _FORMS = {
-    "a private key": rb"-----BEGIN (?:[A-Z]+ ){0,2}PRIVATE KEY-----\s+[A-Za-z0-9+/=]{16}",
-    "an access key of AWS": rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
+    # In JSON, as Google hands out its service accounts, and in quotes the line ends as the letters `\n`.
+    "a private key": rb"-----BEGIN (?:[A-Z]+ ){0,2}PRIVATE KEY-----(?:\s|\\r|\\n)+[A-Za-z0-9+/=]{16}",
+    # Those of Amazon's and of Azurite's own documentation open nothing.
+    "an access key of AWS": rb"\b(?:AKIA|ASIA)[A-Z2-7]{9}(?!EXAMPLE\b)[A-Z2-7]{7}\b",
     "a token of GitHub": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,})",
     "a token of GitLab": rb"\bglpat-[A-Za-z0-9_-]{20}",
     "a token of Hugging Face": rb"\bhf_[A-Za-z]{34}\b",
     "a token of Slack": rb"\bxox[abprs]-[0-9]{8,}-[A-Za-z0-9-]{8,}",
     "a token of PyPI": rb"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}",
+    "a key of an Azure storage account": rb"\bAccountKey=(?!Eby8vdM02xNOcqFl)[A-Za-z0-9+/]{86}==",
     "a key of Google": rb"\bAIza[A-Za-z0-9_-]{35}\b",
     "a key of OpenAI or Anthropic": rb"\bsk-(?:proj-|ant-)[A-Za-z0-9_-]{40,}",
 }

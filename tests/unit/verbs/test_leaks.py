@@ -14,6 +14,7 @@ EXAMPLES = {
     "a token of Hugging Face": "hf_" + LETTERS[:34],
     "a token of Slack": "xoxb-" + "123456789012-abcdefgh",
     "a token of PyPI": "pypi-" + "AgEIcHlwaS5vcmc" + LETTERS + LETTERS,
+    "a key of an Azure storage account": "AccountKey=" + (LETTERS * 3)[:86] + "==",
     "a key of Google": "AIza" + LETTERS[:35],
     "a key of OpenAI or Anthropic": "sk-proj-" + LETTERS + LETTERS,
 }
@@ -38,6 +39,8 @@ def test_each_form_is_found_with_its_line(kind):
         "sk-learn",
         "ghp_short",
         "-----BEGIN CERTIFICATE-----",
+        "AKIA" + "IOSFODNN7EXAMPLE",
+        "AccountKey=Eby8vdM02xNOcqFl" + "A" * 70 + "==",
         "https://example.org:80/a@b",
         "\udc80",
     ],
@@ -51,3 +54,10 @@ def test_password_in_a_url():
     """With a user or without."""
     assert "a password in a URL" == name_credential("https://me:hush@example.org/x")
     assert "a password in a URL" == name_credential("redis://:hush@example.org")
+
+
+def test_key_in_json():
+    """As it stands in the file of a service account, where a line's end is two letters."""
+    text = '{"private_key": "-----BEGIN ' + 'PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG"}'
+
+    assert "a private key" == name_credential(text)
