@@ -53,6 +53,7 @@ _TORCH_DRAWS = frozenset(
     {
         *("bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like"),
         *("randn", "randn_like", "randperm"),
+        *("utils.data.RandomSampler", "utils.data.WeightedRandomSampler", "utils.data.random_split"),
         *(
             f"nn.{layer}"
             for layer in (
@@ -77,7 +78,35 @@ _SKLEARN_DRAWS = frozenset(
         *("RepeatedKFold", "RepeatedStratifiedKFold", "SGDClassifier", "SGDRegressor", "ShuffleSplit"),
         *("StratifiedShuffleSplit", "TSNE", "TruncatedSVD", "make_blobs", "make_classification"),
         *("make_moons", "make_regression", "permutation_importance", "resample", "shuffle"),
-        "train_test_split",
+    }
+)
+# What draws only where it shuffles: by its name, whether it does unless it is told otherwise.
+_SKLEARN_SHUFFLES: Mapping[str, bool] = {
+    "KFold": False,
+    "StratifiedGroupKFold": False,
+    "StratifiedKFold": False,
+    "train_test_split": True,
+}
+_TORCH_LOADER = "torch.utils.data.DataLoader"
+# A seed that is made of one of these is another one each time.
+_AMBIENT = frozenset(
+    {
+        *("datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "os.getpid"),
+        *(
+            "os.urandom",
+            "random.SystemRandom",
+            "secrets.randbelow",
+            "secrets.randbits",
+            "secrets.token_bytes",
+        ),
+        *(
+            "time.monotonic_ns",
+            "time.perf_counter_ns",
+            "time.time",
+            "time.time_ns",
+            "uuid.uuid1",
+            "uuid.uuid4",
+        ),
     }
 )
 _UNDOING: Mapping[str, bool] = {
@@ -139,13 +168,15 @@ def look_at(source: bytes) -> Look | None:
         if isinstance(node, ast.Call) and (name := _qualified(node.func, names)) is not None
     ]
     draws = [
-        Place(node.lineno, f"{name}()", generator) for node, name in calls for generator in _drawn(node, name)
+        Place(node.lineno, f"{name}()", generator)
+        for node, name in calls
+        for generator in _drawn(node, name, names)
     ]
     return Look(
         seeds=frozenset(
             generator
             for node, name in calls
-            if not _is_empty(node)
+            if _has_seed(node, names)
             for generator in _SEEDING.get(name, frozenset())
         ),
         draws=tuple(sorted(draws, key=lambda place: place.line)),
@@ -185,34 +216,52 @@ def _qualified(node: ast.expr, names: Mapping[str, str]) -> str | None:
     return ".".join([names[node.id], *reversed(parts)])
 
 
-def _drawn(node: ast.Call, name: str) -> Iterator[str | None]:
+def _drawn(node: ast.Call, name: str, names: Mapping[str, str]) -> Iterator[str | None]:
     """Yields the generator that a call draws from without a seed, None for one that it makes; usually nothing."""
     module, _, last = name.rpartition(".")
     if name in _OWN_GENERATORS:
-        if _is_empty(node):
+        if not _has_seed(node, names):
             yield None
     elif module in _NO_DRAWS:
         # Exceptions and the like have names with a capital; what draws has none.
         if last not in _NO_DRAWS[module] and last.islower():
             yield module.partition(".")[0]
-    elif name.removeprefix("torch.") in _TORCH_DRAWS and module.startswith("torch"):
-        if not _has_keyword(node, "generator"):
+    elif name == _TORCH_LOADER or (
+        name.removeprefix("torch.") in _TORCH_DRAWS and module.startswith("torch")
+    ):
+        shuffles = name != _TORCH_LOADER or _shuffles(node, default=False)
+        if shuffles and not _has_keyword(node, "generator"):
             yield "torch"
-    elif _draws_from_numpy(module, last) and not _has_keyword(node, "random_state"):
+    elif _draws_from_numpy(node, module, last) and not _has_keyword(node, "random_state"):
         yield "numpy"
 
 
-def _draws_from_numpy(module: str, name: str) -> bool:
-    """Returns whether a function of another library draws from NumPy's global generator without `random_state`."""
+def _draws_from_numpy(node: ast.Call, module: str, name: str) -> bool:
+    """Returns whether a call of another library draws from NumPy's global generator without `random_state`."""
     if module.startswith("scipy.stats."):
         return name == "rvs"
-    return module.partition(".")[0] == "sklearn" and name in _SKLEARN_DRAWS
+    if module.partition(".")[0] != "sklearn":
+        return False
+    if name in _SKLEARN_SHUFFLES:
+        return _shuffles(node, default=_SKLEARN_SHUFFLES[name])
+    return name in _SKLEARN_DRAWS
 
 
-def _is_empty(node: ast.Call) -> bool:
-    """Returns whether a call gives no argument, or None."""
+def _shuffles(node: ast.Call, *, default: bool) -> bool:
+    """Returns whether `shuffle` is known to be on; an argument that is computed is not known."""
+    for keyword in node.keywords:
+        if keyword.arg == "shuffle":
+            return isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+    return default
+
+
+def _has_seed(node: ast.Call, names: Mapping[str, str]) -> bool:
+    """Returns whether a call gives an argument that is not None, and that is the same each time as far as it tells."""
     values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    return all(isinstance(value, ast.Constant) and value.value is None for value in values)
+    if all(isinstance(value, ast.Constant) and value.value is None for value in values):
+        return False
+    parts = (part for value in values for part in ast.walk(value))
+    return not any(isinstance(part, ast.Call) and _qualified(part.func, names) in _AMBIENT for part in parts)
 
 
 def _has_keyword(node: ast.Call, name: str) -> bool:

@@ -30,6 +30,30 @@ def drawn(source):
             "numpy",
         ),
         ("from scipy import stats\nstats.norm.rvs()", "scipy.stats.norm.rvs()", "numpy"),
+        (
+            "from sklearn.model_selection import KFold\nKFold(5, shuffle=True)",
+            "sklearn.model_selection.KFold()",
+            "numpy",
+        ),
+        (
+            "from torch.utils.data import DataLoader\nDataLoader(data, shuffle=True)",
+            "torch.utils.data.DataLoader()",
+            "torch",
+        ),
+        (
+            "from torch.utils.data import random_split\nrandom_split(data, [0.8, 0.2])",
+            "torch.utils.data.random_split()",
+            "torch",
+        ),
+        ("import random, time\nrandom.Random(int(time.time()))", "random.Random()", None),
+        (
+            (
+                "import numpy as np; from datetime import datetime\n"
+                "np.random.default_rng(datetime.now().microsecond)"
+            ),
+            "numpy.random.default_rng()",
+            None,
+        ),
     ],
 )
 def test_draws_without_a_seed(source, what, generator):
@@ -49,6 +73,16 @@ def test_draws_without_a_seed(source, what, generator):
         "import torch\ntorch.randn(2, generator=g)",
         "from sklearn.cluster import KMeans\nKMeans(2, random_state=0)\nKMeans(**options)",
         "from sklearn.linear_model import LinearRegression\nLinearRegression()",
+        (
+            "from sklearn.model_selection import KFold, train_test_split as split\n"
+            "KFold(5)\nKFold(5, shuffle=True, random_state=1)\nsplit(x, shuffle=False)\nsplit(x, shuffle=given)"
+        ),
+        (
+            "from torch.utils.data import DataLoader as Loader, random_split\n"
+            "Loader(x)\nLoader(x, shuffle=False)\nLoader(x, shuffle=True, generator=g)\n"
+            "random_split(x, [0.8, 0.2], generator=g)"
+        ),
+        "import random\nrandom.Random(now())",
         "from .random import choice\nchoice([1])",
         "def random(): ...\nrandom.random()",
         "import mine.random\nmine.random.random()",
@@ -64,6 +98,8 @@ def test_draws_with_a_seed_or_none_at_all(source):
     [
         ("import random\nrandom.seed(1)", {"random"}),
         ("import random\nrandom.seed()\nrandom.seed(None)", set()),
+        ("import random, time as t, os\nrandom.seed(t.time_ns() % 7)\nrandom.seed(os.urandom(4))", set()),
+        ("import numpy, random, time\nrandom.seed(3)\nnumpy.random.seed(int(time.time()))", {"random"}),
         ("from numpy.random import seed\nseed(SEED)", {"numpy"}),
         ("import torch\ntorch.manual_seed(1)", {"torch"}),
         ("from transformers import set_seed\nset_seed(1)", {"random", "numpy", "torch"}),
