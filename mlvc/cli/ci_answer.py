@@ -25,8 +25,13 @@ def ci_status(result: CiResult) -> str:
     return "incomplete" if result.not_executed else "passed"
 
 
-def ci_json(result: CiResult) -> dict[str, Any]:
-    """Returns the answer; its runs are those of `mlvc repro`, so that every report shows them."""
+def ci_json(result: CiResult, accept: str) -> dict[str, Any]:
+    """Returns the answer; its runs are those of `mlvc repro`, so that every report shows them.
+
+    Args:
+        result: What was found.
+        accept: The worst verdict that was good enough.
+    """
     verdicts = [proof.reproduced.verdict.verdict for proof in result.proofs]
     return {
         "ok": ci_status(result) == "passed",
@@ -45,6 +50,7 @@ def ci_json(result: CiResult) -> dict[str, Any]:
             for check in result.checks
         ],
         "verdict": max(verdicts, key=VERDICTS.index, default=None),
+        "accept": accept,
         "runs": [
             {
                 **reproduced_json(proof.reproduced),

@@ -1,6 +1,6 @@
 """Reports of a reproduction, or of a whole job: JSON, HTML, Markdown, and JUnit XML, which every CI system shows.
 
-In JUnit each run is a test suite and each output a test case.
+In JUnit each run is a test suite and each output a test case, which fails where the verdict is none that was accepted.
 JUnit: https://github.com/testmoapp/junitxml
 """
 
@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from mlvc import fsio
 from mlvc.cli.html_report import as_html
 from mlvc.cli.markdown import as_markdown
-from mlvc.cli.reproduced import cause_text, headline, measured, unproven_text
+from mlvc.cli.reproduced import cause_text, headline, is_accepted, measured, unproven_text
 from mlvc.errors import UsageError
 from mlvc.model.names import encode_name
 
@@ -38,7 +38,9 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
     _add_checks(suites, answer)
     for run in answer["runs"]:
         cases = [(output["path"], output["verdict"], "\n".join(_told(output))) for output in run["outputs"]]
-        if run["verdict"] != _SAME and all(verdict == _SAME for _, verdict, _ in cases):
+        if not is_accepted(answer, run["verdict"]) and all(
+            is_accepted(answer, verdict) for _, verdict, _ in cases
+        ):
             # The command failed after it had written everything, or it has no outputs.
             cases.append((_COMMAND, run["verdict"], f"exit {run['exit_code']}"))
         suite = ElementTree.SubElement(
@@ -46,12 +48,16 @@ def _as_junit(answer: Mapping[str, Any]) -> bytes:
             "testsuite",
             name=_xml(run["name"] or run["id"]),
             tests=str(len(cases)),
-            failures=str(sum(verdict != _SAME for _, verdict, _ in cases)),
+            failures=str(sum(not is_accepted(answer, verdict) for _, verdict, _ in cases)),
             time=f"{run['duration_ms'] / 1000:.3f}",
         )
         for path, verdict, detail in cases:
             case = ElementTree.SubElement(suite, "testcase", classname=run["id"], name=_xml(path))
-            if verdict != _SAME:
+            if is_accepted(answer, verdict):
+                if verdict != _SAME:
+                    told = ElementTree.SubElement(case, "system-out")
+                    told.text = _xml(f"{verdict}, as good as --accept asks: {detail}")
+            else:
                 failure = ElementTree.SubElement(case, "failure", message=verdict)
                 failure.text = _xml("\n".join([detail, *_causes(run)]))
     for missed in answer["not_executed"]:

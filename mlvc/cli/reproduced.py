@@ -16,6 +16,7 @@ __all__ = [
     "cause_text",
     "error_json",
     "headline",
+    "is_accepted",
     "measured",
     "reproduced_json",
     "result_json",
@@ -30,10 +31,11 @@ _STATUS_TONES = {"passed": "good", "incomplete": "fair", "failed": "bad"}
 _TONES = {"identical": "good", "equivalent": "fair", "close": "fair"}
 
 
-def result_json(result: ReproResult) -> dict[str, Any]:
-    """Returns the answer of `mlvc repro`."""
+def result_json(result: ReproResult, accept: str) -> dict[str, Any]:
+    """Returns the answer of `mlvc repro`, of which a verdict as good as `accept` was asked."""
     return {
         "verdict": result.verdict,
+        "accept": accept,
         "runs": [reproduced_json(item) for item in result.runs],
         "not_executed": [error_json(item) for item in result.not_executed],
     }
@@ -82,6 +84,11 @@ def _record(run: Run) -> dict[str, Any]:
 def by_gravity(outputs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns outputs, or runs, the worst first: what is wrong must not be what is cut off."""
     return sorted(outputs, key=lambda item: -VERDICTS.index(item["verdict"]))
+
+
+def is_accepted(answer: Mapping[str, Any], verdict: str) -> bool:
+    """Returns whether a verdict is as good as was asked for, so that it fails no job."""
+    return VERDICTS.index(verdict) <= VERDICTS.index(answer["accept"])
 
 
 def tone_of(verdict: str) -> str:

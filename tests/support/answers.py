@@ -91,5 +91,7 @@ def missed(message: str = "too few CPUs", name: str | None = "big") -> dict[str,
     return {"id": f"b3:{99:064x}", "name": name, "error": error}
 
 
-def answer(*runs: dict[str, Any], verdict: str = "different", missed: Any = ()) -> dict[str, Any]:
-    return {"verdict": verdict, "runs": list(runs), "not_executed": list(missed)}
+def answer(
+    *runs: dict[str, Any], verdict: str = "different", missed: Any = (), accept: str = "identical"
+) -> dict[str, Any]:
+    return {"verdict": verdict, "accept": accept, "runs": list(runs), "not_executed": list(missed)}

@@ -110,7 +110,7 @@ def command(
     log = session.stream(to_stderr=True) if session.verbose else drop
     with choose_workers(jobs, None) as workers:
         result = ci(open_repository(session), options, log, workers)
-    answer = ci_json(result)
+    answer = ci_json(result, accept)
     for path in reports or ():
         write_report(path, answer)
     tell_github(session.environment, answer, session.stderr)

@@ -133,7 +133,7 @@ def command(
             session.stream(to_stderr=True) if session.verbose else drop,
             workers,
         )
-    answer = result_json(result)
+    answer = result_json(result, accept)
     for path in reports or ():
         write_report(path, answer)
     tell_github(session.environment, answer, session.stderr)

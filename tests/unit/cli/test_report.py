@@ -76,6 +76,20 @@ def test_junit_report_has_a_case_for_each_output(tmp_path):
     assert told == other[0].text
 
 
+def test_junit_fails_only_what_was_not_accepted(tmp_path):
+    """As the exit status does; what is not identical and good enough says so in its case."""
+    told = run(output("a"), output("b", "equivalent", "header"), verdict="equivalent")
+    worse = run(output("c", "close"), output("d", "different"), verdict="different", number=2)
+    write_report(tmp_path / "v.xml", answer(told, worse, accept="equivalent"))
+
+    first, second = ElementTree.parse(tmp_path / "v.xml").getroot()
+
+    assert ("0", "2") == (first.get("failures"), second.get("failures"))
+    assert [[], ["system-out"]] == [[item.tag for item in case] for case in first]
+    assert "equivalent, as good as --accept asks: header" == first[1][0].text
+    assert [["failure"], ["failure"]] == [[item.tag for item in case] for case in second]
+
+
 @pytest.mark.parametrize("outputs", [[], [output("a")]], ids=["no outputs", "all outputs identical"])
 def test_junit_shows_a_failed_command_whose_outputs_tell_nothing(tmp_path, outputs):
     """A suite without a failure would be green."""
