@@ -38,7 +38,7 @@ class DoctorResult:
 
     Attributes:
         findings: The gravest first.
-        run: The last run, which some of them are about; None where none is recorded.
+        run: The last run, which some of them are about; None where none is recorded, or the index cannot be asked.
     """
 
     findings: tuple[Finding, ...]
@@ -54,6 +54,7 @@ def doctor(repo: Repo) -> DoctorResult:
     """Looks for what would make the next run hard to repeat; changes nothing.
 
     Reads the code once, and asks the default remote as the pre-push hook does: in most cases without the network.
+    An index that cannot be asked is a finding of its own, and hides nothing but what the last run tells.
 
     Raises:
         LockConflictError: A merge left conflict marks in the lock.
@@ -61,9 +62,16 @@ def doctor(repo: Repo) -> DoctorResult:
         IntegrityError: What the lock names is damaged here.
         UsageError: A variable that would be recorded is not UTF-8.
     """
-    lock, run = repo.read_lock(), _last_run(repo)
+    from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # loads the index's library, which others need not
+
+    lock, findings = repo.read_lock(), list[Finding]()
+    run: Run | None = None
+    try:
+        run = _last_run(repo)
+    except INDEX_ERRORS as exc:
+        message = f"{exc.message}; so the last run is not looked at"
+        findings.append(Finding("error", "index", message, exc.hint or "mlvc index rebuild"))
     code = Sources(repo, lock)
-    findings: list[Finding] = []
     now: StatusResult | None = None
     try:
         now = status(repo)

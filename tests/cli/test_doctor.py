@@ -344,3 +344,26 @@ def test_before_the_first_commit(git_repo, run_mlvc):
     answer = run_mlvc("doctor", "--json").json()
 
     assert (True, None, []) == (answer["ok"], answer["run"], answer["findings"])
+
+
+def test_a_damaged_index_is_a_finding(project, run_mlvc, doctor):
+    """With the command that mends it, beside all that needs no index; then the last run is looked at again."""
+    record(run_mlvc, project, "import random\nprint(random.random())\n", "-i", "data", "--profile", "none")
+    whole = doctor()
+    index = project / ".git" / "mlvc" / "index.db"
+    index.write_bytes(b"no database" * 1000)
+    for leftover in ("index.db-wal", "index.db-shm"):
+        index.with_name(leftover).unlink(missing_ok=True)
+
+    found = doctor(check=1)
+    answer = run_mlvc("doctor", "--json", check=1).json()
+
+    (message,) = found.pop(("error", "index"))
+    assert "index.db is damaged" in message
+    assert "`mlvc index rebuild`" in answer["findings"][0]["fix"]
+    assert answer["run"] is None
+    assert set(found) == {key for key in whole if key[1] != "not-deterministic"} - {
+        ("warning", "unseeded-generator")
+    }
+    run_mlvc("index", "rebuild")
+    assert whole == doctor()
