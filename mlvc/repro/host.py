@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["host_class", "host_facts"]
+if TYPE_CHECKING:
+    from mlvc.model.objects import Run
+
+__all__ = ["gpu_facts", "host_class", "host_facts"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
@@ -22,7 +26,7 @@ _LEVELS = (
 )
 
 # What libraries choose their kernels by. Memory, cores and the kernel's version are no part of it: threads are pinned.
-_CLASS = ("machine", "system", "cpu_vendor", "cpu_family", "cpu_level", "gpu_driver")
+_CLASS = ("machine", "system", "cpu_vendor", "cpu_family", "cpu_level", "gpu_driver", "gpu")
 # Without an image these come from the machine too.
 _SYSTEM = ("os", "libc")
 
@@ -36,6 +40,16 @@ def host_class(facts: Mapping[str, str], *, with_system: bool) -> Mapping[str, s
     """
     names = (*_CLASS, *_SYSTEM) if with_system else _CLASS
     return {name: facts.get(name, "") for name in names}
+
+
+def gpu_facts(run: Run, names: Sequence[str]) -> Mapping[str, str]:
+    """Returns what is to be added to `host_facts` for a run that used a GPU; nothing for any other.
+
+    Args:
+        run: What is executed.
+        names: The models of this machine's GPUs.
+    """
+    return {"gpu": ", ".join(names)} if run.gpus and names else {}
 
 
 def _fields(path: Path, separator: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mlvc.ports import Engine, EngineResult, LogSink
 from mlvc.repro.compare.comparison import worst
 from mlvc.repro.compare.outputs import compare
 from mlvc.repro.execute import AS_RECORDED, Executed, Tweaks, Workshop, executed, scratch_directory
-from mlvc.repro.host import host_facts
+from mlvc.repro.host import gpu_facts, host_facts
 from mlvc.repro.leftovers import extra_files
 from mlvc.repro.progress import Step, read_steps
 from mlvc.repro.trace import Trace
@@ -153,7 +153,7 @@ def rerun(
             outputs,
             tail,
             trace,
-            host_facts(),
+            {**host_facts(), **gpu_facts(recipe, shop.gpus)},
             done.cpus,
             done.missing_libraries,
             captured,

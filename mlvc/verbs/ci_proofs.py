@@ -13,11 +13,12 @@ from mlvc.model.lock import Lock
 from mlvc.model.objects import VERDICTS, Run, Verdict
 from mlvc.ports import LogSink
 from mlvc.repo import Repo
-from mlvc.repro.host import host_class, host_facts
+from mlvc.repro.host import gpu_facts, host_class, host_facts
 from mlvc.verbs.ci_budget import Budget, BudgetSpentError
 from mlvc.verbs.ci_choice import Choice
 from mlvc.verbs.closure import Closure
 from mlvc.verbs.comparing import policy_of
+from mlvc.verbs.gpus import find_gpus
 from mlvc.verbs.locate import find_entry
 from mlvc.verbs.orders import Workers
 from mlvc.verbs.recipe import LOCK, locked_environment
@@ -185,13 +186,13 @@ def _bring(repo: Repo, lock: Lock, choice: Choice, source: Source) -> None:
 
 def _find_verdict(repo: Repo, run: Run, manner: Manner) -> Reproduced | None:
     """Returns the latest verdict on a machine of this class, if that one is good enough."""
-    facts = host_facts()
+    facts = {**host_facts(), **(gpu_facts(run, find_gpus(repo).names) if run.gpus else {})}
     for row in repo.index.verdicts_of(run.id):
         if not repo.store.has_object(row.id):
             continue
         verdict = repo.store.read_object(row.id)
         if isinstance(verdict, Verdict) and _is_of_here(repo, run, verdict, manner, facts):
-            return Reproduced(run, row.id, verdict) if _is_good(repo, verdict, manner.accept) else None
+            return Reproduced(run, row.id, verdict) if _is_good(repo, run, verdict, manner.accept) else None
     return None
 
 
@@ -204,13 +205,19 @@ def _is_of_here(repo: Repo, run: Run, verdict: Verdict, manner: Manner, facts: M
     return host_class(verdict.host, with_system=not on_image) == host_class(facts, with_system=not on_image)
 
 
-def _is_good(repo: Repo, verdict: Verdict, accept: str) -> bool:
-    if verdict.verdict == _SAME:
+def _is_good(repo: Repo, run: Run, verdict: Verdict, accept: str) -> bool:
+    """Returns whether it is good enough as a whole and for each output; one of a newer mlvc or a forger may not be."""
+    if {item.path for item in verdict.outputs} != {entry.name for entry in run.outputs}:
+        return False
+    told = {verdict.verdict, *(item.verdict for item in verdict.outputs)}
+    if told == {_SAME}:
         return True
     # What is as good as the same depends on the rules of the day.
-    return is_accepted(verdict.verdict, accept) and verdict.policy == policy_of(repo.config).summary
+    return (
+        all(is_accepted(item, accept) for item in told) and verdict.policy == policy_of(repo.config).summary
+    )
 
 
 def is_accepted(verdict: str, accept: str) -> bool:
-    """Returns whether a verdict is at least as good as another."""
-    return VERDICTS.index(verdict) <= VERDICTS.index(accept)
+    """Returns whether a verdict is at least as good as another; one that is not known is not."""
+    return verdict in VERDICTS[: VERDICTS.index(accept) + 1]

@@ -160,6 +160,57 @@ def test_a_bad_verdict_is_no_proof(clone):
 
 
 @EXECUTES
+@pytest.mark.parametrize("forged", ["different output", "no output", "unknown word"])
+def test_a_verdict_that_contradicts_itself_is_no_proof(clone, forged):
+    """As a newer mlvc or a damaged cache may bring one: the run is executed."""
+    place = clone()
+    place.ci("one.out")
+    (verdict_id,) = place.repo.store.iter_object_ids(RecordKind.VERDICT)
+    verdict = place.repo.store.read_object(verdict_id)
+    changes = {
+        "different output": {"outputs": (dataclasses.replace(verdict.outputs[0], verdict="different"),)},
+        "no output": {"outputs": ()},
+        "unknown word": {"verdict": "splendid"},
+    }
+    with place.repo.store.writer() as writer:
+        started = "2999" + verdict.started[4:]
+        writer.add_object(dataclasses.replace(verdict, started=started, **changes[forged]))
+
+    assert [False] == [run["cached"] for run in place.ci("one.out")["runs"]]
+
+
+@EXECUTES
+def test_a_verdict_holds_for_the_gpus_that_it_was_found_on(work, clone, tmp_path):
+    """A run that used a GPU is executed again on another model; one that used none is not."""
+    repo = work.repo
+    lock = repo.read_lock()
+    entry = lock.entries[b"one.out"]
+    record = dataclasses.replace(repo.store.read_object(entry.run), gpus=("NVIDIA A100",))
+    with repo.store.writer() as writer:
+        writer.add_object(record)
+    repo.write_lock(lock.with_entries([dataclasses.replace(entry, run=record.id)]))
+    work.commit("on a GPU")
+    place = clone()
+    place.mlvc("fetch")
+    models = {}
+    for model in ("A100", "H100"):
+        models[model] = tmp_path / model
+        models[model].mkdir()
+        program = models[model] / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\necho 'NVIDIA {model}, 550.1, 81920 MiB'\n")
+        program.chmod(0o755)
+
+    def cached(model):
+        done = place.mlvc("ci", "--json", env={"PATH": f"{models[model]}:{BARE['PATH']}"})
+        return {run["name"]: run["cached"] for run in done.json()["runs"]}
+
+    assert {"one": False, "two": False} == cached("A100")
+    assert {"one": True, "two": True} == cached("A100")
+    assert {"one": False, "two": True} == cached("H100")
+    assert {"one": True, "two": True} == cached("H100")
+
+
+@EXECUTES
 def test_only_runs_that_the_change_touches_are_executed(work, clone):
     """With the code of this revision in the record's place; a harmless edit gives the recorded bytes."""
     git(work.root, "switch", "-qc", "change")
