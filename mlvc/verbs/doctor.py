@@ -5,11 +5,12 @@ Looks at the work tree, the locked environment and the last run's record; execut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mlvc.code.snapshot import looks_secret
-from mlvc.errors import MlvcError, NotFoundError
+from mlvc.errors import IntegrityError, MlvcError, NotFoundError
 from mlvc.model.ids import EnvironmentId, RunId
 from mlvc.model.lock import Lock
 from mlvc.model.names import encode_name
@@ -27,6 +28,7 @@ from mlvc.verbs.status import StatusResult, status
 
 __all__ = ["DoctorResult", "doctor"]
 
+_Answer = TypeVar("_Answer")
 _NEWEST = 5
 # Sources that stand for no secret, whatever they are called: `id_map.py`, `.env.example`.
 _HARMLESS = (".example", ".md", ".py", ".pyi", ".rst", ".sample", ".template")
@@ -54,39 +56,43 @@ def doctor(repo: Repo) -> DoctorResult:
     """Looks for what would make the next run hard to repeat; changes nothing.
 
     Reads the code once, and asks the default remote as the pre-push hook does: in most cases without the network.
-    An index that cannot be asked is a finding of its own, and hides nothing but what the last run tells.
+    An index that cannot be asked, or a damaged object, is a finding of its own, and hides only what it would tell.
 
     Raises:
         LockConflictError: A merge left conflict marks in the lock.
         FileUnreadableError: A tracked file cannot be read.
-        IntegrityError: What the lock names is damaged here.
         UsageError: A variable that would be recorded is not UTF-8.
     """
-    from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # loads the index's library, which others need not
-
     lock, findings = repo.read_lock(), list[Finding]()
-    run: Run | None = None
-    try:
-        run = _last_run(repo)
-    except INDEX_ERRORS as exc:
-        message = f"{exc.message}; so the last run is not looked at"
-        findings.append(Finding("error", "index", message, exc.hint or "mlvc index rebuild"))
+    run = _ask(findings, lambda: _last_run(repo))
     code = Sources(repo, lock)
-    now: StatusResult | None = None
-    try:
-        now = status(repo)
-    except NotFoundError as exc:
-        findings.append(Finding("error", "not-here", exc.message, "mlvc pull"))
+    now = _ask(findings, lambda: status(repo))
     findings += [
         *_credentials(repo, code, run),
         *_uncommitted_code(code),
         *([] if now is None else _uncommitted_data(now)),
         *_unsent(repo, lock),
-        *_packages(repo, lock, now, run, code),
+        *(_ask(findings, lambda: list(_packages(repo, lock, now, run, code))) or ()),
         *conduct(repo, lock, run, code),
     ]
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return DoctorResult(tuple(findings), None if run is None else run.id)
+    unique = sorted(dict.fromkeys(findings), key=lambda finding: SEVERITIES.index(finding.severity))
+    return DoctorResult(tuple(unique), None if run is None else run.id)
+
+
+def _ask(findings: list[Finding], question: Callable[[], _Answer]) -> _Answer | None:
+    """Returns the answer; None where something could not be read, which becomes a finding with what mends it."""
+    from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # loads the index's library, which others need not
+
+    try:
+        return question()
+    except INDEX_ERRORS as exc:
+        message = f"{exc.message}; so the last run is not looked at"
+        findings.append(Finding("error", "index", message, exc.hint or "mlvc index rebuild"))
+    except NotFoundError as exc:
+        findings.append(Finding("error", "not-here", exc.message, "mlvc pull"))
+    except IntegrityError as exc:
+        findings.append(Finding("error", "damaged", exc.message, exc.hint or "mlvc fsck --repair"))
+    return None
 
 
 def _last_run(repo: Repo) -> Run | None:

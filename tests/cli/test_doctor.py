@@ -367,3 +367,23 @@ def test_a_damaged_index_is_a_finding(project, run_mlvc, doctor):
     }
     run_mlvc("index", "rebuild")
     assert whole == doctor()
+
+
+def test_damaged_objects_are_findings(project, run_mlvc, doctor):
+    """Of the last run, the data and the environment; what needs none of them is still told."""
+    record(run_mlvc, project, SEEDED, "-i", "data")
+    (project / "train.py").write_text("import numpy\nnumpy.random.rand()\n")
+    for pack in (project / ".git" / "mlvc" / "store" / "packs").glob("*.pack"):
+        contents = bytearray(pack.read_bytes())
+        contents[len(contents) // 2] ^= 0xFF
+        pack.chmod(0o600)
+        pack.write_bytes(contents)
+
+    answer = run_mlvc("doctor", "--json", check=1).json()
+
+    damaged = [item for item in answer["findings"] if item["code"] == "damaged"]
+    assert damaged
+    assert all(".pack is damaged: " in item["message"] for item in damaged)
+    assert all("mlvc fsck --repair" in item["fix"] for item in damaged)
+    assert len(damaged) == len({item["message"] for item in damaged})
+    assert ("hint", "unseeded-generator") in doctor(check=1)
