@@ -93,8 +93,8 @@ def ci(repo: Repo, options: CiOptions, log: LogSink, workers: Workers | None = N
 
     A run is executed only if all checks before found nothing: hours of computing prove nothing about a revision that
     is not whole. A run whose code and data are those of its record is executed as recorded, and its verdict stored,
-    so that it is not executed again on a machine of the same class; one that is stale is executed with the code and
-    the data of this revision in their place.
+    so that it is not executed again on a machine of the same class; one that is stale is executed with the code, the
+    data and the environment of this revision in their place.
 
     Args:
         repo: The repository; its work tree is the revision.

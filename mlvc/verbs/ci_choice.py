@@ -1,7 +1,8 @@
 """Which runs `mlvc ci` executes, and why: those that a change touches, on the code and data of this revision.
 
-A run is *stale* where the code or the data that it read is another one now: then its record alone proves nothing about
-this revision. Which files of the code a run read is what its record saw; without a tracer it is all of them.
+A run is *stale* where the code or the data that it read, or its environment, is another one now: then its record alone
+proves nothing about this revision. Which files of the code a run read is what its record saw; without a tracer it is
+all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Choice:
         run: Its record.
         why: Short reasons for a person; empty where the run was asked for and nothing touched it.
         stale: What differs between the record and this revision, in text form; where there is any, the run is
-            executed with the code and the data of this revision.
+            executed with the code, the data and the environment of this revision.
     """
 
     run: Run
@@ -106,21 +107,24 @@ def choose(
 
 
 def _choice(repo: Repo, lock: Lock, run: Run, base: Base | None, code: TreeId) -> Choice | None:
-    stale = list(_stale(repo, lock, run, code))
-    names = tuple(encode_name(path) for path in stale)
-    why = [f"{encode_name(path)} is another one than the run had" for path in stale]
+    stale: list[str] = []
+    why: list[str] = []
+    for path in _stale(repo, lock, run, code):
+        stale.append(encode_name(path))
+        if base is None or _is_changed(path, lock, base):
+            why.append(f"{stale[-1]} is another one than the run had")
+    if locked_environment(repo, lock, run) != run.environment:
+        stale.append("the environment")
+        if base is None or lock.environment != base.lock.environment:
+            why.append("the environment is another one than the run had")
     if base is None:
-        return Choice(run, tuple(why), names)
-    why = [reason for path, reason in zip(stale, why, strict=True) if _is_changed(path, lock, base)]
-    if lock.environment != base.lock.environment and locked_environment(repo, lock, run) != run.environment:
-        why.append("the environment is another one than the run had")
-        names = (*names, "the environment")
+        return Choice(run, tuple(why), tuple(stale))
     recorded = [
         f"{entry.name} was recorded since"
         for entry in lock.entries.values()
         if entry.run == run.id and base.lock.entries.get(entry.path) != entry
     ]
-    return Choice(run, (*recorded, *why), names) if recorded or why else None
+    return Choice(run, (*recorded, *why), tuple(stale)) if recorded or why else None
 
 
 def _is_changed(path: bytes, lock: Lock, base: Base) -> bool:

@@ -16,6 +16,7 @@ from mlvc.ports import RecordKind
 from mlvc.repo import Repo
 from mlvc.verbs.ci_checks import check_environments
 from tests.support.command import Mlvc
+from tests.support.environments import find_system_python, install, make_venv
 from tests.support.reporter import RecordingReporter
 
 # No Python on the way: to capture and rebuild the environment of these tests would take minutes.
@@ -269,6 +270,36 @@ def test_data_that_changed_after_its_run(work, clone):
 
     (run,) = answer["runs"]
     assert ("one", "different", ["one.csv"]) == (run["name"], run["verdict"], run["stale"])
+
+
+@EXECUTES
+@pytest.mark.parametrize("options", [(), ("--since", "origin/main")])
+def test_environment_that_was_locked_after_its_run(work, clone, options):
+    """The run is executed with the packages of the lock, whether all runs are asked about or a change."""
+    packages = make_venv(work.root / ".venv", find_system_python())
+    installed = install(packages, "example", "1.0", {"example.py": "VERSION = 1"})
+    with (work.root / ".gitignore").open("a") as ignored:
+        ignored.write(".venv/\n")
+    (work.root / "train.py").write_text("import example\nopen('model', 'w').write(str(example.VERSION))\n")
+    work.mlvc("run", "-n", "train", "-o", "model", "--", ".venv/bin/python", "train.py")
+    work.commit("with a package")
+    git(work.root, "switch", "-qc", "change")
+    shutil.rmtree(installed)
+    install(packages, "example", "2.0", {"example.py": "VERSION = 2"})
+    work.mlvc("env", "lock")
+    work.commit("another package")
+
+    answer = clone("--no-single-branch").ci("model", *options, check=1)
+
+    assert [("train", "different", ["the environment"])] == [
+        (run["name"], run["verdict"], run["stale"]) for run in answer["runs"]
+    ]
+    ((_, message),) = problems(answer, "runs")
+    assert message.endswith("model is different with the environment as it is now")
+    if options:
+        assert [{"name": "example", "before": "1.0", "after": "2.0"}] == (
+            answer["changes"]["environment"]["changed"]
+        )
 
 
 @EXECUTES

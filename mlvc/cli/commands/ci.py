@@ -86,7 +86,7 @@ def command(
     """Checks a revision as a pipeline does: lock, remote, records, environment, then its runs.
 
     Brings only records, and what the runs need that are executed; a fresh clone is enough.
-    A run whose code or data is another one now is executed with these in their place.
+    A run whose code, data or environment is another one now is executed with these in their place.
     Exit 1 if anything is not as it should be, 2 if a run could not be executed.
     """
     session = session_of(context)
