@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mlvc.errors import UsageError
+from mlvc.errors import FormatError, UsageError
+from mlvc.model.config import decode_config
 from mlvc.model.ids import TreeId
 from mlvc.model.lock import GIT_KEPT, Lock, TrackedPath
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Run
 from mlvc.model.tree import Kind
-from mlvc.repo import Repo
+from mlvc.repo import SETTINGS_NAME, Repo
 from mlvc.verbs.locate import find_entry
 from mlvc.verbs.recipe import locked_environment
 from mlvc.worktree.trees import diff_trees
@@ -35,11 +36,13 @@ class Base:
         sha: The merge base.
         lock: The lock there.
         changed: The paths that git tracks and that differ since.
+        is_other_image: Whether `image.base` differs, on which a run is executed that recorded no image.
     """
 
     sha: str
     lock: Lock
     changed: frozenset[bytes]
+    is_other_image: bool = False
 
     @classmethod
     def of(cls, repo: Repo, rev: str) -> Base:
@@ -49,7 +52,17 @@ class Base:
             RevisionMissingError: There is no such revision, or nothing that they have in common is here.
         """
         sha = repo.code.merge_base(rev)
-        return cls(sha, repo.lock_at(sha), frozenset(repo.code.changed_between(sha, "HEAD")))
+        changed = frozenset(repo.code.changed_between(sha, "HEAD"))
+        is_other_image = SETTINGS_NAME in changed and _image(repo, sha) != _image(repo, "HEAD")
+        return cls(sha, repo.lock_at(sha), changed, is_other_image)
+
+
+def _image(repo: Repo, rev: str) -> str | None:
+    data = repo.code.read_file(rev, SETTINGS_NAME)
+    try:
+        return None if data is None else decode_config(data).image_base
+    except FormatError:
+        return None  # What stood there chose no image that anybody could run on.
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,8 @@ def _choice(repo: Repo, lock: Lock, run: Run, base: Base | None, code: TreeId) -
             why.append("the environment is another one than the run had")
     if base is None:
         return Choice(run, tuple(why), tuple(stale))
+    if base.is_other_image and run.base is None:
+        why.append("image.base is another one")
     recorded = [
         f"{entry.name} was recorded since"
         for entry in lock.entries.values()

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import RunId
@@ -26,6 +27,9 @@ from mlvc.verbs.repro import Reproduced, ReproOptions, order_of, reproduce, take
 from mlvc.verbs.source import Source, open_source
 from mlvc.verbs.spread import NotExecuted
 from mlvc.verbs.workshop import base_reference
+
+if TYPE_CHECKING:
+    from mlvc.index.database import MetadataIndex
 
 __all__ = ["Manner", "Proof", "is_accepted", "prove"]
 
@@ -80,10 +84,11 @@ def prove(
         MlvcError: What is known of earlier verdicts cannot be read.
     """
     proofs: dict[RunId, Proof] = {}
-    repo.index.catch_up(repo.reporter)
+    # A verdict whose object is not here counts for nothing, so a team's index that is down withholds nothing.
+    index = repo.index_for_work()
     to_execute: list[Choice] = []
     for choice in sorted(choices, key=lambda choice: choice.run.duration_ms):
-        known = None if manner.fresh or choice.stale else _find_verdict(repo, choice.run, manner)
+        known = None if manner.fresh or choice.stale else _find_verdict(repo, index, choice.run, manner)
         if known is None:
             to_execute.append(choice)
         else:
@@ -184,10 +189,10 @@ def _bring(repo: Repo, lock: Lock, choice: Choice, source: Source) -> None:
 # ----------------------------------------------------------------------------------- what is known already
 
 
-def _find_verdict(repo: Repo, run: Run, manner: Manner) -> Reproduced | None:
+def _find_verdict(repo: Repo, index: MetadataIndex, run: Run, manner: Manner) -> Reproduced | None:
     """Returns the latest verdict on a machine of this class, if that one is good enough."""
     facts = {**host_facts(), **(gpu_facts(run, find_gpus(repo).names) if run.gpus else {})}
-    for row in repo.index.verdicts_of(run.id):
+    for row in index.verdicts_of(run.id):
         if not repo.store.has_object(row.id):
             continue
         verdict = repo.store.read_object(row.id)

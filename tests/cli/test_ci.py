@@ -146,6 +146,18 @@ def test_a_verdict_that_was_pushed_spares_other_machines_of_the_class(clone):
 
 
 @EXECUTES
+def test_index_server_that_is_down_withholds_no_verdict(clone):
+    """What is proven here is known here; the job needs no server."""
+    place = clone()
+    place.ci("one.out")
+
+    done = place.mlvc("ci", "--json", "one.out", env={"MLVC_INDEX_URL": "postgresql://127.0.0.1:9/x"})
+
+    assert [True] == [run["cached"] for run in done.json()["runs"]]
+    assert "cannot be reached" in done.stderr
+
+
+@EXECUTES
 def test_a_bad_verdict_is_no_proof(clone):
     """The latest of the class counts; a run that did not come out again is executed again."""
     place = clone()
@@ -232,6 +244,23 @@ def test_only_runs_that_the_change_touches_are_executed(work, clone):
     assert "two.sh" in run["stale"]
     assert 1 == answer["untouched"]
     assert git(work.root, "rev-parse", "main").strip() == answer["base"]
+
+
+def test_change_of_the_image_touches_the_runs_that_recorded_none(work, clone):
+    """They would be executed on another one; any other setting touches nothing."""
+    git(work.root, "switch", "-qc", "change")
+    settings = work.root / "mlvc.toml"
+    plain = settings.read_text()
+
+    def chosen(added):
+        settings.write_text(plain + added)
+        git(work.root, "commit", "-qam", "settings")
+        options = ("--since", "origin/main", "--budget", "0s")
+        answer = clone("--no-single-branch", name=f"clone{len(added)}").ci(*options, check=False)
+        return [missed["name"] for missed in answer["not_executed"]]
+
+    assert [] == chosen("\n[ci]\ncpu_hour = 2\n")
+    assert ["one", "two"] == chosen('\n[image]\nbase = "python:3-alpine"\n')
 
 
 @EXECUTES
