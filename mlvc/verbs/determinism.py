@@ -15,7 +15,7 @@ from mlvc.repro.profile import THREAD_VARIABLES, pins, select_variables
 from mlvc.verbs.finding import Finding, facts_of
 from mlvc.verbs.naming import some_of
 from mlvc.verbs.seeding import GLOBAL_GENERATORS, Look, Place
-from mlvc.verbs.sources import Sources, is_data
+from mlvc.verbs.sources import NOTEBOOK, Sources, is_data
 
 __all__ = ["conduct"]
 
@@ -124,16 +124,19 @@ def _undeclared(run: Run, lock: Lock, code: Sources) -> Iterator[Finding]:
 
 
 def _unseeded(looks: Mapping[bytes, Look], run: Run | None) -> Iterator[Finding]:
-    """Yields one hint for each file and generator; one that is seeded anywhere counts as seeded."""
-    seeded = {name for look in looks.values() for name in look.seeds} | _seeded_by(run)
+    """Yields one hint for each file and generator; one that a source seeds, or the notebook itself, is seeded."""
+    seeded = _seeded_by(run)
+    for path, look in looks.items():
+        if not _is_notebook(path):
+            seeded |= look.seeds
     for path, look in looks.items():
         by_generator: dict[str | None, list[Place]] = {}
         for place in look.draws:
-            if place.generator not in seeded:
+            if place.generator not in seeded | look.seeds:
                 by_generator.setdefault(place.generator, []).append(place)
         for generator, places in by_generator.items():
             more = f" (and {len(places) - 1} more there)" if len(places) > 1 else ""
-            where = f"{encode_name(path)}:{places[0].line}: {places[0].what}"
+            where = f"{_where(path, places[0])}: {places[0].what}"
             if generator is None:
                 yield Finding(
                     "hint",
@@ -148,6 +151,19 @@ def _unseeded(looks: Mapping[bytes, Look], run: Run | None) -> Iterator[Finding]
                     f"{where} draws from {GLOBAL_GENERATORS[generator]}, which nothing seeds{more}",
                     "mlvc run --seed N",
                 )
+
+
+def _is_notebook(path: bytes) -> bool:
+    """Returns whether it is one: it is executed for itself, so what it seeds says nothing about other files."""
+    return path.endswith(NOTEBOOK.encode())
+
+
+def _where(path: bytes, place: Place) -> str:
+    return (
+        f"{encode_name(path)}, cell {place.line}"
+        if _is_notebook(path)
+        else f"{encode_name(path)}:{place.line}"
+    )
 
 
 def _seeded_by(run: Run | None) -> set[str]:
@@ -165,7 +181,7 @@ def _switched_off(looks: Mapping[bytes, Look], run: Run | None) -> Iterator[Find
             yield Finding(
                 "hint",
                 "not-deterministic",
-                f"{encode_name(path)}:{place.line}: {place.what} undoes what the profile asks of torch",
+                f"{_where(path, place)}: {place.what} undoes what the profile asks of torch",
                 "take the line out",
             )
     is_settled = run is None or run.profile != "none" or any(look.settles_torch for look in looks.values())

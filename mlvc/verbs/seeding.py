@@ -1,4 +1,4 @@
-"""Looks at Python sources for random generators without a seed and for switches that undo determinism.
+"""Looks at Python sources and notebooks for random generators without a seed and for switches that undo determinism.
 
 It parses and never executes. A name is followed through imports alone, so what it finds are hints: a generator that
 is handed around is not seen, and a call in dead code is. Only what is known to draw is named.
@@ -7,11 +7,13 @@ is handed around is not seen, and a call in dead code is. Only what is known to 
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["GLOBAL_GENERATORS", "Look", "Place", "look_at"]
+__all__ = ["GLOBAL_GENERATORS", "Look", "Place", "look_at", "look_at_notebook"]
 
 GLOBAL_GENERATORS: Mapping[str, str] = {
     "random": "Python's global generator",
@@ -115,6 +117,8 @@ _UNDOING: Mapping[str, bool] = {
 }
 """Switches of torch, each with the value that undoes determinism."""
 _SETTLING = "torch.use_deterministic_algorithms"
+# Magics of a notebook whose cell is Python all the same.
+_PYTHON_CELLS = frozenset({"%%capture", "%%prun", "%%time", "%%timeit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Place:
     """A line that draws without a seed, or switches something.
 
     Attributes:
-        line: Counted from 1.
+        line: Counted from 1; in a notebook the code cell.
         what: As a person reads it: `numpy.random.rand()`.
         generator: One of `GLOBAL_GENERATORS`; None for a generator of the program's own.
     """
@@ -153,14 +157,59 @@ class Look:
 
 def look_at(source: bytes) -> Look | None:
     """Returns what a source does; None where it is no Python that this interpreter can read."""
+    nodes = _parse(source)
+    return None if nodes is None else _look(nodes)
+
+
+def look_at_notebook(source: bytes) -> Look | None:
+    """Returns what a notebook's code cells do; None where it is no notebook of Python.
+
+    What a cell says to the shell or to Jupyter is left out, and so is a cell that is no Python then.
+    """
+    nodes: list[ast.AST] = []
+    try:
+        for number, text in enumerate(_code_cells(json.loads(source)), start=1):
+            for node in _parse(_without_magics(text).encode("utf-8", "surrogatepass")) or ():
+                if isinstance(node, ast.expr | ast.stmt):
+                    node.lineno = number
+                nodes.append(node)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None  # Other JSON, or another language.
+    return _look(nodes)
+
+
+def _code_cells(notebook: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON value
+    """Yields the code cells of a notebook of Python; raises whatever comes of another form."""
+    if notebook["metadata"].get("language_info", {}).get("name", "python") != "python":
+        raise ValueError
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            yield "".join(cell["source"])
+
+
+def _without_magics(text: str) -> str:
+    lines = text.splitlines()
+    first = (lines[:1] or [""])[0].split()
+    if first and first[0].startswith("%%") and first[0] not in _PYTHON_CELLS:
+        return ""
+    return "\n".join(
+        # In a block it may be all that there is.
+        line[: len(line) - len(line.lstrip())] + "pass" if line.lstrip().startswith(("%", "!")) else line
+        for line in lines
+    )
+
+
+def _parse(source: bytes) -> list[ast.AST] | None:
     try:
         with warnings.catch_warnings():
             # What a stranger's literals look like is no news to whoever asks.
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            return list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    nodes = list(ast.walk(tree))
+
+
+def _look(nodes: list[ast.AST]) -> Look:
     names = dict(_imported(nodes))
     calls = [
         (node, name)

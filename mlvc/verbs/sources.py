@@ -10,10 +10,14 @@ from mlvc.code.snapshot import LARGEST_UNTRACKED_BYTES, looks_secret
 from mlvc.model.lock import Lock
 from mlvc.repo import LOCK_NAME, Repo
 from mlvc.verbs.leaks import find_credentials
-from mlvc.verbs.seeding import Look, look_at
+from mlvc.verbs.seeding import Look, look_at, look_at_notebook
 
-__all__ = ["Sources", "is_data"]
+__all__ = ["NOTEBOOK", "Sources", "is_data"]
 
+NOTEBOOK = ".ipynb"
+"""What the name of a notebook ends with."""
+
+_READERS = {".py": look_at, NOTEBOOK: look_at_notebook}
 _TESTS = ("test_*.py", "*_test.py", "conftest.py")
 
 
@@ -23,7 +27,7 @@ class Sources:
     Attributes:
         files: Paths of git and untracked ones that would be recorded, without tracked data.
         changed: Those of them that differ from HEAD.
-        looks: What each Python source does; tests and virtual environments are left out.
+        looks: What each Python source and notebook does; tests and virtual environments are left out.
         credentials: Files that hold credentials: the path, the line and the kind.
     """
 
@@ -54,10 +58,12 @@ class Sources:
 
     def _look_at(self, path: bytes, source: bytes) -> None:
         name = os.fsdecode(path.rpartition(b"/")[2])
-        if name.endswith(".py") and not any(fnmatchcase(name, pattern) for pattern in _TESTS):
-            look = look_at(source)
-            if look is not None:
-                self.looks[path] = look
+        if any(fnmatchcase(name, pattern) for pattern in _TESTS):
+            return
+        read = next((read for ending, read in _READERS.items() if name.endswith(ending)), None)
+        look = None if read is None else read(source)
+        if look is not None:
+            self.looks[path] = look
 
     def _contents(self, path: bytes) -> bytes:
         """Returns a small regular file's bytes, else none; never waits at a pipe or follows a link."""

@@ -91,6 +91,14 @@ def test_sources_without_a_seed_are_named_with_their_line(project, doctor):
     assert ["train.py:9: torch.backends.cudnn.benchmark = True undoes what the profile asks of torch"] == (
         found["hint", "not-deterministic"]
     )
+    (project / "explore.ipynb").write_text(
+        '{"metadata": {}, "cells": [{"cell_type": "code", "source": ["import random, numpy\\n", "random.seed(1)"]},'
+        ' {"cell_type": "code", "source": "random.random()\\nnumpy.random.rand()"}]}'
+    )
+    notebook = (
+        "explore.ipynb, cell 2: numpy.random.rand() draws from NumPy's global generator, which nothing seeds"
+    )
+    assert [notebook, *found["hint", "unseeded-generator"]] == doctor()["hint", "unseeded-generator"]
     (project / "seeds.py").write_text("from numpy.random import seed\nseed(1)\n")
     assert [python] == doctor()["hint", "unseeded-generator"][1:]
 

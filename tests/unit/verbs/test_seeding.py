@@ -1,10 +1,12 @@
 """What sources draw without a seed, read and never executed."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlvc.verbs.seeding import Look, look_at
+from mlvc.verbs.seeding import Look, look_at, look_at_notebook
 
 
 def drawn(source):
@@ -111,6 +113,50 @@ def test_seeds(source, seeds):
     assert seeds == look_at(source.encode()).seeds
 
 
+def notebook(*cells, language="python"):
+    made = [{"cell_type": "code", "source": cell} for cell in cells]
+    made.insert(1, {"cell_type": "markdown", "source": ["# a title"]})
+    return json.dumps({"cells": made, "metadata": {"language_info": {"name": language}}}).encode()
+
+
+def test_notebook():
+    """Its code cells are one program, of which each line is in a cell; what is no Python is left out."""
+    source = notebook(
+        ["import numpy as np\n", "import torch\n", "%matplotlib inline\n", "!pip install x"],
+        "%%bash\nset -e",
+        "this is no Python",
+        "%%time\nif True:\n    !ls\nnp.random.rand()\ntorch.backends.cudnn.benchmark = True",
+        "torch.manual_seed(0)",
+    )
+    look = look_at_notebook(source)
+
+    assert [(4, "numpy.random.rand()", "numpy")] == [
+        (place.line, place.what, place.generator) for place in look.draws
+    ]
+    assert [(4, "torch.backends.cudnn.benchmark = True")] == [
+        (place.line, place.what) for place in look.undoes
+    ]
+    assert {"torch"} == look.seeds
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"metadata": null, "cells": 1}',
+        b'{"metadata": {}, "cells": [{}]}',
+        b'{"metadata": {}, "cells": [{"cell_type": "code", "source": 5}]}',
+        b"[" * 100_000,
+        notebook("x <- rnorm(3)", language="R"),
+    ],
+)
+def test_what_is_no_notebook_of_python(source):
+    """Another language, and JSON of another form."""
+    assert look_at_notebook(source) is None
+
+
 def test_switches_of_torch():
     """Those that undo determinism, and those that ask for it."""
     source = (
@@ -135,3 +181,4 @@ def test_switches_of_torch():
 def test_any_bytes_are_a_look_or_nothing(source):
     """Whatever stands in a file, nothing is raised."""
     assert isinstance(look_at(source), Look | None)
+    assert isinstance(look_at_notebook(source), Look | None)
