@@ -352,7 +352,7 @@ def test_actions_are_pinned_and_say_their_version():
     """A commit for the machine, a version for the reader."""
     lines = [line for line in blocks("yaml")[0].splitlines() if "uses:" in line]
 
-    assert 4 == len(lines)
+    assert 5 == len(lines)
     for line in lines:
         assert re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
 
@@ -422,7 +422,7 @@ def test_shell_commands_in_an_empty_directory(request, runner, project):
 
 @pytest.mark.sandbox
 def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, used_python):
-    """Exit 1, and all artifacts, with the line that fixes it."""
+    """Exit 1, and all artifacts, with the line that fixes it; what the job knows is kept for the next one."""
     github = machine(unseeded, python=used_python)
     done = run_github(github, workflow())
 
@@ -431,6 +431,8 @@ def test_model_that_does_not_come_out_again_fails_the_job(unseeded, machine, use
     assert "\n::error file=model.bin,title=mlvc repro%3A different::" in done.log
     assert done.summary.startswith("## mlvc ci: failed\n")
     assert "fix: `mlvc run -n train -i data -o model.bin --seed 0 -- " in done.summary
+    (kept,) = github.cache.iterdir()
+    assert list((kept / "0" / "packs").glob("*.pack"))
 
     gitlab = machine(unseeded, python=used_python, name="gitlab")
     assert 1 == run_gitlab(gitlab, template()).status

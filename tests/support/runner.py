@@ -23,7 +23,7 @@ __all__ = ["BASH", "Done", "Machine", "run_github", "run_gitlab", "run_shell"]
 
 LOCAL_ACTION = "./hooks"
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
-_PINNED = re.compile(r"actions/([a-z-]+)@[0-9a-f]{40}")
+_PINNED = re.compile(r"actions/([a-z-]+(?:/[a-z]+)?)@[0-9a-f]{40}")
 _STEP_KEYS = {"name", "if", "uses", "with", "run", "shell", "env"}
 # What GitHub makes of `shell: bash`, and near enough to what GitLab's runner does.
 BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
@@ -74,17 +74,24 @@ class Machine:
             command, cwd=self.origin, check=True, capture_output=True, text=True
         ).stdout.strip()
 
-    def restore(self, paths: Sequence[str]) -> None:
-        for number, path in enumerate(paths):
-            if (self.cache / str(number)).exists():
-                shutil.copytree(self.cache / str(number), self.workspace / path, symlinks=True)
+    def restore(self, paths: Sequence[str], keys: Sequence[str]) -> None:
+        """Brings the newest cache whose key begins with the first of `keys` for which there is one."""
+        kept = sorted(self.cache.glob("*"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        found = [folder for key in keys for folder in kept if folder.name.startswith(key)]
+        for number, path in enumerate(paths if found else ()):
+            if (found[0] / str(number)).exists():
+                shutil.copytree(found[0] / str(number), self.workspace / path, symlinks=True)
 
-    def keep(self, paths: Sequence[str]) -> None:
-        shutil.rmtree(self.cache, ignore_errors=True)
+    def keep(self, paths: Sequence[str], key: str) -> None:
+        """Keeps what is at `paths`; a key that is there already stays as it is."""
+        folder = self.cache / key
+        if folder.exists():
+            return
+        folder.mkdir(parents=True)
         for number, path in enumerate(paths):
             # What a job had no need to make is not there.
             if (self.workspace / path).exists():
-                shutil.copytree(self.workspace / path, self.cache / str(number), symlinks=True)
+                shutil.copytree(self.workspace / path, folder / str(number), symlinks=True)
 
     def upload(self, paths: Sequence[str]) -> None:
         self.artifacts.mkdir(exist_ok=True)
@@ -146,14 +153,16 @@ def run_gitlab(machine: Machine, template: Mapping[str, Any]) -> Done:
     )
     assert "0" == job["variables"]["GIT_DEPTH"]
     machine.check_out()
-    machine.restore(job["cache"]["paths"])
+    paths, key = job["cache"]["paths"], job["cache"]["key"]["prefix"]
+    machine.restore(paths, [key])
     script = "\n".join([*job["before_script"], *job["script"]])
     done = Done()
     status, done.log = machine.shell(script, {"GITLAB_CI": "true", **job["variables"]}, machine.workspace)
     done.statuses["script"] = status
-    if status == 0:
-        machine.keep(job["cache"]["paths"])
-    assert "always" == job["artifacts"]["when"]
+    assert "always" == job["artifacts"]["when"] == job["cache"]["when"]
+    # This system writes over the cache that it has.
+    shutil.rmtree(machine.cache / key, ignore_errors=True)
+    machine.keep(paths, key)
     machine.upload([*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()])
     return done
 
@@ -172,10 +181,8 @@ def run_github(machine: Machine, workflow: Mapping[str, Any]) -> Done:
         "GITHUB_STEP_SUMMARY": str(summary),
         **{name: _expand(machine, value) for name, value in job["env"].items()},
     }
-    done, cached = Done(), list[str]()
-    _run_steps(machine, job["steps"], given, {}, done, cached)
-    if not done.status:
-        machine.keep(cached)
+    done = Done()
+    _run_steps(machine, job["steps"], given, {}, done)
     done.summary = summary.read_text()
     return done
 
@@ -186,7 +193,6 @@ def _run_steps(
     given: Mapping[str, str],
     inputs: Mapping[str, str],
     done: Done,
-    cached: list[str],
 ) -> None:
     """Runs steps in order; after a failure only those that say `always()`. `./` is the composite action of mlvc."""
     for step in steps:
@@ -203,7 +209,7 @@ def _run_steps(
             continue
         options = step.get("with", {})
         if step["uses"] == LOCAL_ACTION:
-            _run_action(machine, options, given, done, cached)
+            _run_action(machine, options, given, done)
             continue
         match = _PINNED.fullmatch(step["uses"])
         assert match, f"not pinned by commit: {step['uses']}"
@@ -213,19 +219,19 @@ def _run_steps(
                 machine.check_out()
             case "setup-python":
                 assert "PATH" in machine.variables
-            case "cache":
-                cached += options["path"].split()
-                assert _expand(machine, options["key"]).startswith(_expand(machine, options["restore-keys"]))
-                machine.restore(cached)
+            case "cache/restore":
+                keys = [options["key"], *options["restore-keys"].splitlines()]
+                machine.restore(options["path"].split(), [_expand(machine, key, inputs) for key in keys])
+            case "cache/save":
+                assert "always()" == step["if"]
+                machine.keep(options["path"].split(), _expand(machine, options["key"], inputs))
             case "upload-artifact":
                 machine.upload(options["path"].split())
             case name:
                 raise AssertionError(f"this machine has no action {name}")
 
 
-def _run_action(
-    machine: Machine, options: Mapping[str, str], given: Mapping[str, str], done: Done, cached: list[str]
-) -> None:
+def _run_action(machine: Machine, options: Mapping[str, str], given: Mapping[str, str], done: Done) -> None:
     """Runs the composite action of `hooks/`."""
     action = yaml.safe_load((ROOT / "hooks" / "action.yml").read_text())
     assert "composite" == action["runs"]["using"]
@@ -235,7 +241,7 @@ def _run_action(
     assert all(("run" in step) == (step.get("shell") == "bash") for step in steps)
     inputs = {name: item["default"] for name, item in action["inputs"].items()}
     inputs |= {name: _expand(machine, value) for name, value in options.items()}
-    _run_steps(machine, steps, {**given, "GITHUB_ACTION_PATH": str(ROOT / "hooks")}, inputs, done, cached)
+    _run_steps(machine, steps, {**given, "GITHUB_ACTION_PATH": str(ROOT / "hooks")}, inputs, done)
 
 
 def _expand(machine: Machine, text: str, inputs: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -247,9 +253,12 @@ def _expand(machine: Machine, text: str, inputs: Mapping[str, str] = MappingProx
             **{f"inputs.{name}": value for name, value in inputs.items()},
             **{f"secrets.{name}": secret for name, secret in machine.secrets.items()},
         }
-        hashed = re.fullmatch(r"hashFiles\('([\w.]+)'\)", match[1])
+        hashed = re.fullmatch(r"hashFiles\('([\w./*]+)'\)", match[1])
         if hashed:
-            return hashlib.sha256((machine.workspace / hashed[1]).read_bytes()).hexdigest()
+            digest = hashlib.sha256()
+            for path in sorted(machine.workspace.glob(hashed[1])):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            return digest.hexdigest()
         return known[match[1]]
 
     return _EXPRESSION.sub(value, os.fspath(text))
