@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from shlex import quote
 
 from mlvc.env.distributions import normalise
 from mlvc.errors import FormatError, NotFoundError, VersionError
@@ -75,13 +76,15 @@ def _lock_problems(repo: Repo, lock: Lock) -> Iterator[Problem]:
     changed = set(repo.code.changed_files()) - set(repo.code.untracked_files())
     for path in sorted(changed.difference(_OURS)):
         name = encode_name(path)
-        yield Problem("uncommitted", f"{name} is not what HEAD has", f"git add {name} && mlvc commit -m MSG")
+        yield Problem(
+            "uncommitted", f"{name} is not what HEAD has", f"git add {quote(name)} && mlvc commit -m MSG"
+        )
     for path, entry in sorted(lock.entries.items()):
         if repo.code.tracked_below(path):
             yield Problem(
                 "tracked-twice",
                 f"git tracks files of {entry.name}, which mlvc.lock tracks",
-                f"git rm -r --cached {entry.name}",
+                f"git rm -r --cached {quote(entry.name)}",
             )
         if repo.worktree.exists(path):
             # A directory may be here in part, as after `mlvc pull PATH`: only what is here can differ.
@@ -90,7 +93,7 @@ def _lock_problems(repo: Repo, lock: Lock) -> Iterator[Problem]:
                     yield Problem(
                         "unsaved",
                         f"{change.name} differs from mlvc.lock",
-                        f"mlvc add {entry.name}, or mlvc checkout {entry.name}",
+                        f"mlvc add {quote(entry.name)}, or mlvc checkout --force -- {quote(entry.name)}",
                     )
 
 
@@ -105,7 +108,7 @@ def check_records(repo: Repo, lock: Lock) -> tuple[Check, Mapping[RunId, Run]]:
     for entry in lock.entries.values():
         if entry.run is None:
             continue
-        again = f"record it again: mlvc run -o {entry.name} -- CMD"
+        again = f"record it again: mlvc run -o {quote(entry.name)} -- CMD"
         run = runs.get(entry.run)
         if run is None:
             try:
@@ -168,7 +171,7 @@ def _environment_problems(environment: Environment, machine: str) -> Iterator[Pr
         )
     seen: dict[str, str] = {}
     for item in environment.distributions:
-        again = f"pip install --force-reinstall {item.name}=={item.version} && mlvc env lock"
+        again = f"pip install --force-reinstall {quote(f'{item.name}=={item.version}')} && mlvc env lock"
         name = normalise(item.name)
         if name in seen:
             message = f"{item.name} is installed twice: {seen[name]} and {item.version}"
@@ -182,7 +185,7 @@ def _environment_problems(environment: Environment, machine: str) -> Iterator[Pr
             message = (
                 f"{item.name} {item.version} is an editable install of {item.editable}, which is not recorded"
             )
-            yield Problem("no-wheel", message, f"pip install {item.editable} && mlvc env lock")
+            yield Problem("no-wheel", message, f"pip install {quote(item.editable)} && mlvc env lock")
 
 
 def _is_system(executable: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from shlex import quote
 
 from mlvc.model.lock import Lock
 from mlvc.model.names import decode_name, encode_name
@@ -109,7 +110,9 @@ def _undeclared(run: Run, lock: Lock, code: Sources) -> Iterator[Finding]:
             "warning",
             "undeclared-read",
             f"the last run {run.id.short} read {name}, which it did not declare",
-            "bring it into the repository, then mlvc run -i PATH" if outside else f"mlvc run -i {name}",
+            "bring it into the repository, then mlvc run -i PATH"
+            if outside
+            else f"mlvc run -i {quote(name)}",
         )
     if len(found) > _MOST_READS:
         yield Finding(

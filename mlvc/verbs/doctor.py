@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from shlex import quote
 from typing import TypeVar
 
 from mlvc.code.snapshot import looks_secret
@@ -127,7 +128,7 @@ def _credentials(repo: Repo, code: Sources, run: Run | None) -> Iterator[Finding
                 "warning",
                 "credential",
                 f"{name} is named like a secret, and would be recorded with the code",
-                f"git rm --cached {name}, and let git ignore it",
+                f"git rm --cached {quote(name)}, and let git ignore it",
             )
     for name, value in sorted(select_variables(repo.environment, {}).items()):
         held = name_credential(value)
@@ -170,7 +171,7 @@ def _uncommitted_data(now: StatusResult) -> Iterator[Finding]:
             "warning",
             "uncommitted-data",
             f"differs from mlvc.lock: {some_of(names)}",
-            "mlvc add PATH; or mlvc checkout PATH, after mlvc pull if it is not here",
+            "mlvc add PATH; or mlvc checkout -- PATH, after mlvc pull if it is not here",
         )
     if now.staged:
         names = [item.path for item in now.staged]
@@ -263,6 +264,8 @@ def _environment(repo: Repo, environment_id: EnvironmentId | None) -> Environmen
 
 def _package(item: Distribution) -> Iterator[Finding]:
     name = f"{item.name} {item.version}"
+    # A record may be a stranger's, and a fix is typed into a shell.
+    again = f"pip install --force-reinstall {quote(f'{item.name}=={item.version}')} && mlvc env lock"
     if item.editable is not None:
         # What lies in the repository is recorded with the code, as its own commit says.
         if item.editable_tree is not None:
@@ -270,7 +273,7 @@ def _package(item: Distribution) -> Iterator[Finding]:
                 "warning",
                 "editable-install",
                 f"{name} is an editable install of {item.editable}, which no commit here pins",
-                f"pip install {item.editable}",
+                f"pip install {quote(item.editable)}",
             )
         return
     if item.wheel is None:
@@ -278,7 +281,7 @@ def _package(item: Distribution) -> Iterator[Finding]:
             "error",
             "no-wheel",
             f"{name} was recorded without a wheel, so it cannot be installed again",
-            f"pip install --force-reinstall {item.name}=={item.version} && mlvc env lock",
+            again,
         )
         return
     if not item.recorded:
@@ -286,7 +289,7 @@ def _package(item: Distribution) -> Iterator[Finding]:
             "warning",
             "no-wheel",
             f"{name} has no RECORD, so which files are its own is a guess",
-            f"pip install --force-reinstall {item.name}=={item.version} && mlvc env lock",
+            again,
         )
     altered = [*item.modified, *item.missing]
     if altered:
@@ -294,7 +297,7 @@ def _package(item: Distribution) -> Iterator[Finding]:
             "warning",
             "unpinned",
             f"{name} is not as it was published: {some_of(altered)}",
-            f"pip install --force-reinstall {item.name}=={item.version} && mlvc env lock",
+            again,
         )
     if item.origin:
         url = facts_of(item.origin).get("url", "elsewhere")

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import random
+import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -371,6 +373,30 @@ def test_lock_that_no_commit_has(work):
         ("unsaved", "two.csv differs from mlvc.lock"),
     ] == problems(answer, "lock")
     assert {"checks-failed"} == {missed["error"]["code"] for missed in answer["not_executed"]}
+
+
+def test_fixes_can_be_typed_into_a_shell(work):
+    """Whatever a file is called, and each is a command that there is."""
+    name = "a `touch hit`; $(touch hit) 'b' c"
+    (work.root / f"{name}.csv").write_text("1\n")
+    (work.root / f"{name}.sh").write_text("true\n")
+    work.mlvc("add", f"{name}.csv")
+    work.commit("names")
+    for ending in ("csv", "sh"):
+        (work.root / f"{name}.{ending}").write_text("edited\n")
+
+    (code, data) = next(iter(work.ci(check=1)["checks"]))["problems"]
+    add, _, _ = code["fix"].partition(" && ")
+    _, _, put_back = data["fix"].partition(", or ")
+    subprocess.run(["sh", "-c", add], cwd=work.root, check=True)
+    assert f"M  {name}.sh" in git(work.root, "-c", "core.quotePath=false", "status", "--short").replace(
+        '"', ""
+    )
+    program = f"{shlex.quote(sys.executable)} -m mlvc"
+    subprocess.run(["sh", "-c", put_back.replace("mlvc", program, 1)], cwd=work.root, check=True)
+
+    assert "1\n" == (work.root / f"{name}.csv").read_text()
+    assert not (work.root / "hit").exists()
 
 
 def test_lock_with_conflict_marks(clone):

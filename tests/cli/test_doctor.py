@@ -163,7 +163,8 @@ def test_credentials_are_errors_and_never_repeated(project, run_mlvc, git):
     run_mlvc("run", "--", "true", f"--key={AWS_KEY}")
     (project / "settings.ini").write_text(f"\n[aws]\nkey = {AWS_KEY}\n")
     (project / "deploy.pem").write_text("certificate")
-    git("add", "deploy.pem")
+    (project / "my $(hit).pem").write_text("certificate")
+    git("add", "deploy.pem", "my $(hit).pem")
     (project / "other.pem").write_text("not in git, so never recorded")
 
     done = run_mlvc("doctor", check=1, env={"HF_ENDPOINT": "https://me:hush-hush@example.org"})
@@ -175,6 +176,7 @@ def test_credentials_are_errors_and_never_repeated(project, run_mlvc, git):
     )
     assert "recorded what looks like an access key of AWS, in its command" in done.stdout
     assert "warning  credential: deploy.pem is named like a secret" in done.stdout
+    assert "fix: git rm --cached 'my $(hit).pem', and let git ignore it" in done.stdout
     assert "other.pem" not in done.stdout
     assert AWS_KEY not in done.stdout + done.stderr
     assert "hush-hush" not in done.stdout + done.stderr

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from shlex import quote
 
 from mlvc.model.names import decode_name, encode_name
 from mlvc.model.objects import Cause, Run
@@ -144,7 +145,9 @@ def _missing_file(run: Run, path: bytes) -> Cause:
     digest = run.observed.digests.get(name)
     then = f" as {digest[:_SHOWN_OF_ID]}" if digest is not None else ""
     seen = f", and it was read when the run was recorded{then}" if was_read else ""
-    advice = f"declare it: mlvc run -i {name}" if inside else "bring it into the project and declare it"
+    advice = (
+        f"declare it: mlvc run -i {quote(name)}" if inside else "bring it into the project and declare it"
+    )
     return Cause(
         "undeclared-input", f"the command needs {name}, which is no input of the run{seen}; {advice}"
     )

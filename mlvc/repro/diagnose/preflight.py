@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from shlex import quote
 from typing import Any
 
 from mlvc.env.distributions import normalise
@@ -133,7 +134,7 @@ def surroundings(run: Run, rerun: Rerun, *, has_base: bool) -> tuple[tuple[Facto
             f"{name} brought from the work tree",
             f"the command reads {name}, which is no input of the run",
             (Change(ChangeKind.PRESENT_INPUT, name),),
-            fix=f"mlvc run -i {name}",
+            fix=f"mlvc run -i {quote(name)}",
             is_seen=False,
         )
         for name in run.observed.undeclared
@@ -367,7 +368,7 @@ def _package(name: str, detail: str, version: str) -> Factor:
         f"{name} {version} put back" if version else f"{name} taken away",
         detail,
         (Change(ChangeKind.PACKAGE, normalise(name)),),
-        fix=f"uv pip install {name}=={version}" if version else f"uv pip uninstall {name}",
+        fix=f"uv pip install {quote(f'{name}=={version}')}" if version else f"uv pip uninstall {quote(name)}",
     )
 
 
