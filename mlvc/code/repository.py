@@ -160,8 +160,14 @@ class CodeRepository:
             RevisionMissingError: There is no such revision, or no common commit is here, as in a shallow clone.
             GitError: Git cannot walk the history.
         """
-        sha = self.resolve(rev)
-        done = self._git("merge-base", sha, self.resolve("HEAD"))
+        sha, head = self._find(rev), self.resolve("HEAD")
+        if sha is None:
+            raise RevisionMissingError(
+                f"git knows no revision {rev[:80]!r}",
+                hint="the checkout of a pipeline may have one branch alone: `git remote set-branches origin '*' &&"
+                " git fetch`, or a checkout of the whole history",
+            )
+        done = self._git("merge-base", sha, head)
         found = done.stdout.decode().strip()
         if done.returncode == 0 and found:
             return found

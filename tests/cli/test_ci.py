@@ -567,3 +567,12 @@ def test_shallow_clone_has_no_merge_base(work, clone):
 
     assert "revision-missing" == error["code"]
     assert "git fetch --unshallow" in error["hint"]
+    alone = clone("--depth=1", name="alone")
+    error = alone.mlvc("ci", "--json", "--since", "origin/main", check=2).json()["error"]
+    assert "git knows no revision 'origin/main'" == error["message"]
+    command = error["hint"].split("`")[1]
+    subprocess.run(["sh", "-c", command], cwd=alone.root, check=True, capture_output=True)
+    error = alone.mlvc("ci", "--json", "--since", "origin/main", check=2).json()["error"]
+    assert "git fetch --unshallow" in error["hint"]
+    git(alone.root, "fetch", "--quiet", "--unshallow")
+    assert [] == alone.ci("--since", "origin/main")["runs"]
