@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlvc.verbs import seeding
 from mlvc.verbs.seeding import Look, look_at, look_at_notebook
 
 
@@ -111,6 +112,20 @@ def test_draws_with_a_seed_or_none_at_all(source):
 def test_seeds(source, seeds):
     """A seed that is nothing seeds nothing."""
     assert seeds == look_at(source.encode()).seeds
+
+
+def test_source_that_names_nothing_of_interest_is_not_parsed():
+    """Every name that is looked for would have had it parsed."""
+    assert Look() == look_at(b"this is no Python at all")
+    named = [*seeding._SEEDING, *seeding._OWN_GENERATORS, *seeding._UNDOING, seeding._SETTLING]
+    draws = [
+        "torch.rand",
+        "sklearn.cluster.KMeans",
+        "scipy.stats.norm.rvs",
+        "numpy.random.rand",
+        "random.random",
+    ]
+    assert [] == [name for name in [*named, *draws] if not seeding._OF_INTEREST.search(name.encode())]
 
 
 def notebook(*cells, language="python"):
