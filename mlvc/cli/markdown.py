@@ -32,6 +32,7 @@ _MOST_ROWS = 80
 _MOST_PLACES = 40
 _LONGEST_CELL = 150
 _LONGEST_LINE = 1000
+_WORDS = re.compile(r"[a-z][a-z0-9-]*( \([a-z]+\))?")
 _BACKTICKS = re.compile("`+")
 
 
@@ -157,7 +158,7 @@ def _places(runs: list[Mapping[str, Any]]) -> Iterator[str]:
             _cell(title_of(run)),
             _cell(output["path"]),
             _cell(place["where"] or "(the whole file)"),
-            place["nature"],
+            _word(place["nature"]),
             _cell(place["recorded"]),
             _cell(place["reproduced"]),
             _cell(measured(place)),
@@ -177,13 +178,18 @@ def _findings(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "### What may explain it"
     yield ""
     for run, finding in found:
-        yield f"- {_name(run)} {cause_text(finding)}: {_span(finding['detail'], _LONGEST_LINE)}"
+        yield f"- {_name(run)} {_word(cause_text(finding))}: {_span(finding['detail'], _LONGEST_LINE)}"
         if finding["fix"] is not None:
             yield f"  - fix: {_span(finding['fix'], _LONGEST_LINE)}"
 
 
 def _name(run: Mapping[str, Any]) -> str:
     return _span(title_of(run), _LONGEST_CELL)
+
+
+def _word(text: str) -> str:
+    """Returns a word of ours as it is, and what a stranger's verdict has in its place as a code span."""
+    return text if _WORDS.fullmatch(text) else _cell(text)
 
 
 def _cell(text: str) -> str:

@@ -218,6 +218,20 @@ def test_no_name_or_message_leaves_its_place_in_the_markdown(text):
     check_harmless(text)
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_word_of_a_stored_verdict_leaves_its_place_in_the_markdown(text):
+    """What is one of a few words here may be anything in a verdict that somebody else pushed."""
+    told = run(
+        output("a", "different", "b", [place("c", text)]),
+        diagnosis=[finding(cause=text), finding(status=text)],
+    )
+    page = Page(as_markdown(answer(told)))
+
+    assert OUR_TAGS >= {name for name, _ in page.tags}, page.tags
+    assert not [attributes for _, attributes in page.tags if attributes]
+    assert (4, 6 + 8, 6 + 8, 4) == tuple(page.count(tag) for tag in ("tr", "th", "td", "li"))
+
+
 @given(
     st.text(
         alphabet=st.sampled_from("`|\\<>[]()!*_~:@#&;-=/ \n\r\tahttpsw.\u2028\x00"), min_size=1, max_size=40
