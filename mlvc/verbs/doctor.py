@@ -72,7 +72,7 @@ def doctor(repo: Repo) -> DoctorResult:
         *_credentials(repo, code, run),
         *_uncommitted_code(code),
         *([] if now is None else _uncommitted_data(now)),
-        *_unsent(repo, lock),
+        *_unsent(repo, lock, run),
         *(_ask(findings, lambda: list(_packages(repo, lock, now, run, code))) or ()),
         *conduct(repo, lock, run, code),
     ]
@@ -183,15 +183,16 @@ def _uncommitted_data(now: StatusResult) -> Iterator[Finding]:
         )
 
 
-def _unsent(repo: Repo, lock: Lock) -> Iterator[Finding]:
+def _unsent(repo: Repo, lock: Lock, run: Run | None) -> Iterator[Finding]:
+    data = [*lock.entries.values(), *(() if run is None else run.inputs)]
     closure = Closure(repo)
-    closure.add_paths(lock.entries.values())
+    closure.add_paths(data)
     if not closure.needed:
         return
     try:
         remotes = default_remotes(repo)
         if not remotes:
-            names = some_of([entry.name for entry in lock.entries.values()])
+            names = some_of(list(dict.fromkeys(entry.name for entry in data)))
             yield Finding(
                 "warning",
                 "not-on-remote",

@@ -218,6 +218,18 @@ def test_data_that_no_remote_has(project, run_mlvc, doctor, tmp_path):
     assert message.startswith("whether the data is on a remote cannot be told: ")
 
 
+def test_input_of_the_last_run_that_no_remote_has(project, run_mlvc, doctor, tmp_path):
+    """Also where nothing tracks it; a push sends it."""
+    run_mlvc("remote", "add", "backup", tmp_path / "remote")
+    run_mlvc("push")
+    (project / "scratch.csv").write_text("1\n")
+    run_mlvc("run", "-i", "scratch.csv", "--", "true")
+
+    assert ["on no remote: scratch.csv"] == doctor()["warning", "not-on-remote"]
+    run_mlvc("push")
+    assert ("warning", "not-on-remote") not in doctor()
+
+
 @pytest.mark.parametrize("path", ["data", "model"])
 def test_data_that_is_nowhere_is_an_error(project, run_mlvc, doctor, tmp_path, path):
     """Neither the store here nor the remote has the directory or the file that the lock names."""
