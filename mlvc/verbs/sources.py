@@ -18,6 +18,9 @@ NOTEBOOK = ".ipynb"
 """What the name of a notebook ends with."""
 
 _READERS = {".py": look_at, NOTEBOOK: look_at_notebook}
+_SOURCES = tuple(ending.encode() for ending in _READERS)
+_MOST_BYTES = 16 << 20
+"""A notebook holds the pictures that it drew."""
 _TESTS = ("test_*.py", "*_test.py", "conftest.py")
 
 
@@ -66,13 +69,14 @@ class Sources:
             self.looks[path] = look
 
     def _contents(self, path: bytes) -> bytes:
-        """Returns a small regular file's bytes, else none; never waits at a pipe or follows a link."""
+        """Returns a regular file's bytes, of a large one none; never waits at a pipe or follows a link."""
+        most_bytes = _MOST_BYTES if path.endswith(_SOURCES) else LARGEST_UNTRACKED_BYTES
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             with open(os.open(os.fsencode(self._root) + b"/" + path, flags), "rb") as file:
                 facts = os.fstat(file.fileno())
-                if stat.S_ISREG(facts.st_mode) and facts.st_size <= LARGEST_UNTRACKED_BYTES:
-                    return file.read(LARGEST_UNTRACKED_BYTES)
+                if stat.S_ISREG(facts.st_mode) and facts.st_size <= most_bytes:
+                    return file.read(most_bytes)
         except OSError:
             # Deleted, a link, a directory: `mlvc run` says what it cannot record.
             pass

@@ -1,6 +1,7 @@
 """`mlvc doctor`: each finding provoked on a real project, and a project without any."""
 
 import dataclasses
+import json
 import os
 import sys
 
@@ -181,6 +182,17 @@ def test_credentials_are_errors_and_never_repeated(project, run_mlvc, git):
     assert AWS_KEY not in done.stdout + done.stderr
     assert "hush-hush" not in done.stdout + done.stderr
     assert "error" in done.stdout.splitlines()[-1]
+
+
+def test_a_large_notebook_is_read(project, git, doctor):
+    """It holds the pictures that it drew, and git tracks it all the same."""
+    cells = [{"cell_type": "code", "source": f"KEY = '{AWS_KEY}'", "outputs": ["x" * 2_000_000]}]
+    (project / "explore.ipynb").write_text(json.dumps({"metadata": {}, "cells": cells}))
+    git("add", "explore.ipynb")
+
+    assert ["explore.ipynb:1 holds what looks like an access key of AWS, and code is recorded"] == (
+        doctor(check=1)["error", "credential"]
+    )
 
 
 def test_what_no_commit_has_is_named(project, run_mlvc, doctor):
