@@ -35,12 +35,12 @@ class HookState:
 
     Attributes:
         name: As git calls it.
-        state: Whether it is mlvc's own, somebody else's, or not there.
+        state: Whether it is mlvc's own, mlvc's own but passed over by git, somebody else's, or not there.
         chained: Whether a hook that was there before runs first.
     """
 
     name: str
-    state: Literal["installed", "other", "absent"]
+    state: Literal["installed", "not-executable", "other", "absent"]
     chained: bool
 
 
@@ -72,6 +72,9 @@ def install(repo: Repo) -> tuple[HookState, ...]:
             if item.state == "other":
                 fsio.rename(path, _aside(path))
             fsio.atomic_write(path, script, mode=0o777)
+            # An older one of mlvc's keeps its mode, and git passes over a hook that cannot be executed.
+            mode = path.stat().st_mode
+            path.chmod(mode | (mode & 0o444) >> 2)
     return status(repo)
 
 
@@ -81,9 +84,11 @@ def uninstall(repo: Repo) -> tuple[HookState, ...]:
     with fsio.translate_os_errors(f"remove hooks from {directory}"):
         for item in status(repo):
             path = directory / item.name
-            if item.state == "installed" and item.chained:
+            if item.state not in {"installed", "not-executable"}:
+                continue
+            if item.chained:
                 fsio.rename(_aside(path), path)
-            elif item.state == "installed":
+            else:
                 path.unlink()
     return status(repo)
 
@@ -95,7 +100,7 @@ def _script() -> bytes:
     folder = next((path for path in (package / "hooks", package.parent / "hooks") if path.is_dir()), package)
     with fsio.translate_os_errors(f"read {folder}"):
         text = (folder / "hook.sh").read_text()
-    return text.replace(_NO_PYTHON, f"\npython={shlex.quote(sys.executable)}\n").encode()
+    return os.fsencode(text.replace(_NO_PYTHON, f"\npython={shlex.quote(sys.executable)}\n"))
 
 
 def _directory(repo: Repo) -> Path:
@@ -120,5 +125,6 @@ def _state(directory: Path, name: str) -> HookState:
     chained = os.path.lexists(_aside(path))
     if not os.path.lexists(path):
         return HookState(name, "absent", chained)
-    own = path.is_file() and _MARK.encode() in path.read_bytes()
-    return HookState(name, "installed" if own else "other", chained)
+    if not path.is_file() or _MARK.encode() not in path.read_bytes():
+        return HookState(name, "other", chained)
+    return HookState(name, "installed" if os.access(path, os.X_OK) else "not-executable", chained)

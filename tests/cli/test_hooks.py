@@ -1,6 +1,7 @@
 """`mlvc hooks`: what stands in git's directory, what runs first, and what happens where mlvc cannot run."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,25 @@ def test_hook_moved_aside_by_another_tool_still_works(hooked, git):
     (hooked / "data" / "table.csv").write_text("edited")
 
     assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+
+
+def test_hook_that_git_passes_over_is_told_and_mended(hooked, run_mlvc, git):
+    """As it comes from an archive, or from a share that keeps no modes: it looks installed and guards nothing."""
+    hook = hooked / ".git" / "hooks" / "pre-commit"
+    hook.chmod(0o644)
+    (state,) = (
+        each for each in run_mlvc("hooks", "status", "--json").json()["hooks"] if each["name"] == hook.name
+    )
+    assert "not-executable" == state["state"]
+
+    run_mlvc("hooks", "install")
+    assert "not-executable" not in run_mlvc("hooks", "status").stdout
+    (hooked / "data" / "table.csv").write_text("edited")
+    assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+
+    hook.chmod(0o644)
+    run_mlvc("hooks", "uninstall")
+    assert not hook.exists()
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/usr/bin/env sh", "/bin/bash", "/usr/bin/env python3"])
@@ -281,6 +301,17 @@ def test_whatever_goes_wrong_there_is_no_traceback(hooked, monkeypatch, error, s
     assert status == run("pre-push", "origin", "url")
     assert said.getvalue().startswith(told)
     assert 0 == run("post-rewrite", "rebase")
+
+
+def test_interpreter_of_any_name(project, git, tmp_path):
+    """Its path is written as its bytes are, quoted for the shell."""
+    environment = os.fsencode(tmp_path) + b"/it's \xff"
+    os.symlink(sys.prefix, environment)
+    command = [environment + b"/bin/python", "-m", "mlvc", "hooks", "install"]
+    subprocess.run(command, cwd=project, env=child_environment({}), check=True, stdout=subprocess.DEVNULL)
+    (project / "data" / "table.csv").write_text("edited")
+
+    assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
 
 
 def test_unknown_hook_names_those_there_are(project, run_mlvc):

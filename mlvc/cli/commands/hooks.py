@@ -33,7 +33,7 @@ def _uninstall(context: typer.Context) -> None:
 
 @make_command("status", "mlvc hooks status")
 def _status(context: typer.Context) -> None:
-    """Lists the git hooks: installed, absent, or somebody else's."""
+    """Lists the git hooks: installed, not executable, absent, or somebody else's."""
     session = session_of(context)
     _answer(session, hooks.status(open_repository(session)))
 
