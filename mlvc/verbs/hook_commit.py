@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlvc import fsio
-from mlvc.code.child import run_git
+from mlvc.code.child import GitError, git_said, run_git
 from mlvc.code.objects import find_objects
 from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.lock import Lock, TrackedPath, decode_lock
 from mlvc.model.names import encode_name
-from mlvc.repo import LOCK_NAME, Repo
+from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
 from mlvc.verbs.naming import some_of
 from mlvc.verbs.rewriting import is_rewriting
 from mlvc.worktree.ignore import ignore_lines
@@ -64,17 +64,18 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
         from mlvc.code.writing import stage  # noqa: PLC0415  # only where hooks.add says so
 
         stage(repo.root, [LOCK_NAME, *_ignore_files(repo, lock)], index)
-    unfinished = _check_staged(repo, lock, index)
+    unfinished = _check_staged(repo, lock, index, is_whole=is_whole)
     if edited:
         names = [name for changed in edited.values() for name in changed]
         raise CommitUnfitError(
             f"tracked data differs from mlvc.lock: {some_of(names)}",
-            hint="`mlvc add` the path and `git add mlvc.lock`, or `mlvc checkout` to go back",
+            hint=f"{_ways_to_take(repo, edited)}, or `mlvc checkout --force -- {_typed(repo, edited)}` to go back",
         )
     if waiting and not unfinished and not is_rewriting(repo):
         raise CommitUnfitError(
             f"the data is stored, but mlvc.lock names another version of it: {some_of(waiting)}",
-            hint="`git add mlvc.lock .gitignore` after `mlvc add`; `mlvc checkout` after `git reset` or `git stash`",
+            hint=f"`git add {_typed(repo, [LOCK_NAME])}` after `mlvc add`; "
+            "`mlvc checkout` after `git reset` or `git stash`",
         )
     # What a merge brings is in git already.
     if _MERGE not in unfinished:
@@ -90,10 +91,28 @@ def _add(repo: Repo, paths: Iterable[bytes]) -> Sequence[str]:
         return [item.entry.name for item in add_paths(repo, paths).paths]
 
 
+def _ways_to_take(repo: Repo, edited: Collection[bytes]) -> str:
+    """Returns the commands that make `mlvc.lock` say what stands in the work tree."""
+    there = [path for path in edited if repo.view.exists(path)]
+    gone = [path for path in edited if path not in there]
+    commands = [f"mlvc add {_typed(repo, there)}"] if there else []
+    commands += [f"mlvc rm {_typed(repo, gone)}"] if gone else []
+    commands.append(f"git add {_typed(repo, [LOCK_NAME, *ignore_lines(gone)])}")
+    return f"`{' && '.join(commands)}`"
+
+
+def _typed(repo: Repo, paths: Iterable[bytes]) -> str:
+    """Returns paths as a person types them, in the directory that git was called in."""
+    from shlex import join  # noqa: PLC0415  # only a refusal names commands
+
+    here = [os.path.relpath(repo.root / os.fsdecode(path), repo.cwd) for path in paths]
+    return join(encode_name(os.fsencode(path)) for path in here)
+
+
 # ------------------------------------------------------------------------------------------ what is staged
 
 
-def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str]) -> Sequence[str]:
+def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str], *, is_whole: bool) -> Sequence[str]:
     """Refuses a lock or a line of `.gitignore` that is in the work tree and not in the commit.
 
     Returns:
@@ -101,21 +120,32 @@ def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str]) -> Sequence[
     """
     lines = ignore_lines(lock.entries)
     ignoring = _ignore_files(repo, lock)
-    asked = [f":0:{os.fsdecode(path)}" for path in (LOCK_NAME, *ignoring)]
-    staged, *found = find_objects(repo.root, [*asked, *_UNFINISHED], with_content=True, environment=index)
-    if staged is not None and decode_lock(staged.content) != lock:
-        raise CommitUnfitError(
-            "mlvc.lock has changes that are not staged", hint="git add mlvc.lock .gitignore"
-        )
-    for path, item in zip(ignoring, found, strict=False):
-        text = b"" if item is None else item.content
-        if staged is not None and (lines[path] & _lines_of(repo, path)) - set(text.splitlines()):
-            name = encode_name(path)
-            raise CommitUnfitError(
-                f"{name} keeps git away from tracked data, and has changes that are not staged",
-                hint=f"git add mlvc.lock {name}",
-            )
-    return [name for name, item in zip(_UNFINISHED, found[len(ignoring) :], strict=True) if item is not None]
+    asked = [f":0:{os.fsdecode(path)}" for path in (SETTINGS_NAME, LOCK_NAME, *ignoring)]
+    objects = find_objects(repo.root, [*asked, *_UNFINISHED], with_content=True, environment=index)
+    texts = [None if item is None else item.content for item in objects]
+    settings, staged, *found = texts
+    unstaged = [
+        path
+        for path, text in zip(ignoring, found, strict=False)
+        if (lines[path] & _lines_of(repo, path)) - set((text or b"").splitlines())
+    ]
+    names = [LOCK_NAME, *unstaged]
+    told = None
+    if staged is None and lock == Lock():
+        pass  # Nothing is tracked yet, or no longer.
+    elif staged is None:
+        told = "mlvc.lock is not in git, so the commit would not say which data belongs to it"
+        names = names if settings is not None else [SETTINGS_NAME, *names]
+    elif decode_lock(staged) != lock:
+        told = "mlvc.lock has changes that are not staged"
+    elif unstaged:
+        told = f"{encode_name(unstaged[0])} keeps git away from tracked data, and has changes that are not staged"
+    if told is not None:
+        command = f"git add {_typed(repo, names)}"
+        # What is staged is not in a commit of named files.
+        hint = command if is_whole else f"`{command}`, then `git commit` without names, or name these too"
+        raise CommitUnfitError(told, hint=hint)
+    return [name for name, text in zip(_UNFINISHED, texts[len(asked) :], strict=True) if text is not None]
 
 
 def _ignore_files(repo: Repo, lock: Lock) -> Sequence[bytes]:
@@ -159,18 +189,22 @@ def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
 
 
 def _check_no_data(repo: Repo, index: Mapping[str, str]) -> None:
-    data = [encode_name(path) for path in _staged_data(repo, index)]
+    data = list(_staged_data(repo, index))
     if data:
+        name, added = _typed(repo, data[:1]), _typed(repo, [LOCK_NAME, *ignore_lines(data[:1])])
         raise CommitUnfitError(
-            f"data would go into git: {some_of(data)}",
-            hint=f"git rm --cached {data[0]} && mlvc add {data[0]} && git add mlvc.lock .gitignore",
+            f"data would go into git: {some_of([encode_name(path) for path in data])}",
+            hint=f"git rm --cached {name} && mlvc add {name} && git add {added}",
         )
 
 
 def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
     most_bytes = _LARGE_BYTES if repo.config.hooks_max_size is None else repo.config.hooks_max_size
     arguments = ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AMT", "-z")
-    fields = run_git(repo.root, *arguments, environment=index).stdout.split(b"\0")[:-1]
+    done = run_git(repo.root, *arguments, environment=index)
+    if done.returncode != 0:
+        raise GitError(f"git does not say what is staged: {git_said(done)}")
+    fields = done.stdout.split(b"\0")[:-1]
     # `:MODE MODE SHA SHA STATUS`, and the name as a field of its own; a submodule's SHA is nothing here.
     staged = [entry.split(b" ")[3].decode() for entry in fields[::2]]
     for name, item in zip(fields[1::2], find_objects(repo.root, staged), strict=True):

@@ -15,10 +15,11 @@ __all__ = ["pre_commit"]
 def pre_commit(session: Session, _: Sequence[str]) -> int:
     """Refuses a commit that would not describe the data, or would hold data."""
     index = session.environment.get("GIT_INDEX_FILE")
+    repo = open_repository(session)
+    # Git calls its hooks at the top, wherever the person is.
+    repo.cwd = repo.root / session.environment.get("GIT_PREFIX", "")
     # It may be relative to the directory that git calls its hooks in.
-    added = check_commit(
-        open_repository(session), {} if index is None else {"GIT_INDEX_FILE": os.path.abspath(index)}
-    )
+    added = check_commit(repo, {} if index is None else {"GIT_INDEX_FILE": os.path.abspath(index)})
     if added:
         session.tell(f"mlvc: added {', '.join(added)}, and staged mlvc.lock (hooks.add)")
     return 0

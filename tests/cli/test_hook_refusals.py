@@ -1,0 +1,153 @@
+"""What pre-commit tells a person to type: it works as it stands there, in the directory that the person is in."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mlvc.repo import Repo
+from mlvc.verbs.add import add
+from tests.support.command import child_environment
+from tests.support.reporter import RecordingReporter
+
+
+@pytest.fixture
+def refused(git):
+    """Commits and returns the commands that the refusal names."""
+
+    def call(*arguments, cwd=None):
+        said = git("commit", "-m", "x", *arguments, check=False, both=True, **({"cwd": cwd} if cwd else {}))
+        assert said.startswith("error: "), said
+        hint = said.partition("\nhint: ")[2]
+        return re.findall("`([^`]+)`", hint) or [hint]
+
+    return call
+
+
+@pytest.fixture
+def type_in(hooked, tmp_path):
+    """Gives a line to the shell, on whose PATH `mlvc` is this one."""
+    program = tmp_path / "bin" / "mlvc"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m mlvc "$@"\n')
+    program.chmod(0o755)
+
+    def call(line, cwd=hooked):
+        environment = child_environment({})
+        environment["PATH"] = f"{program.parent}:{environment['PATH']}"
+        subprocess.run(line, shell=True, cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    return call
+
+
+@pytest.fixture
+def track(hooked):
+    """Makes a file that mlvc tracks."""
+
+    def call(path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a\n")
+        add(Repo.open(hooked, reporter=RecordingReporter(), environment={}), [str(path)])
+
+    return call
+
+
+@pytest.fixture
+def apart(hooked, track, git):
+    """A file with blanks and quotes in its name, tracked below a directory that has no other data."""
+    path = hooked / "more data" / "it's.csv"
+    track(path)
+    git("add", "-A")
+    git("commit", "-q", "-m", "apart")
+    return path
+
+
+@pytest.mark.parametrize(("place", "is_gone"), [(".", False), ("more data", True)])
+def test_edited_data(apart, git, refused, type_in, agree, hooked, place, is_gone):
+    """It is taken over with the first command; with the second all is as it was."""
+    here = hooked / place
+
+    def edit():
+        (hooked / "data" / "table.csv").write_text("edited")
+        if is_gone:
+            apart.unlink()
+        else:
+            apart.write_text("edited")
+
+    edit()
+    type_in(refused("--allow-empty", cwd=here)[1], cwd=here)
+    agree()
+    edit()
+    type_in(refused("--allow-empty", cwd=here)[0], cwd=here)
+    git("commit", "-q", "-m", "taken", cwd=here)
+    agree()
+    assert is_gone != ("it's" in (hooked / "mlvc.lock").read_text())
+
+
+def test_lock_that_is_not_staged(hooked, git, refused, type_in, agree, track):
+    """With the `.gitignore` of the new path and no other: a project may have none at its top."""
+    new = hooked / "newer" / "x.bin"
+    track(new)
+    type_in(refused("--allow-empty", cwd=new.parent)[0], cwd=new.parent)
+    git("commit", "-q", "-m", "new")
+
+    agree()
+    assert "" == git("status", "--porcelain")
+
+
+def test_commit_of_named_files(hooked, git, refused, type_in, agree, track):
+    """What is staged is not in it, so staging alone would be refused again."""
+    track(hooked / "x.bin")
+    (hooked / "train.py").write_text("edited")
+    git("add", "train.py")
+    add, commit = refused("train.py")
+    type_in(add)
+    assert [add, commit] == refused("train.py")
+    type_in(f"{commit} -q -m 'what is staged'")
+
+    agree()
+
+
+def test_project_whose_lock_was_never_staged(hooked, git, refused, type_in, agree):
+    """Its first commit would leave the data of a clone unknown."""
+    git("rm", "-q", "--cached", "mlvc.toml", "mlvc.lock")
+    type_in(refused()[0])
+    assert "" == git("status", "--porcelain")
+
+    git("commit", "-q", "--allow-empty", "-m", "whole")
+    agree()
+
+
+def test_project_that_tracks_nothing_yet(hooked, git, run_mlvc):
+    """There is nothing to keep together."""
+    run_mlvc("rm", "data")
+    git("rm", "-q", "--cached", "mlvc.toml", "mlvc.lock")
+
+    git("commit", "-q", "-m", "later")
+
+
+def test_data_about_to_go_into_git(hooked, git, refused, type_in, agree):
+    """It becomes mlvc's, with the `.gitignore` beside it."""
+    model = hooked / "models" / "my model.pt"
+    model.parent.mkdir()
+    model.write_text("x")
+    git("add", "models")
+    type_in(refused(cwd=model.parent)[0], cwd=model.parent)
+    git("commit", "-q", "-m", "tracked")
+
+    agree()
+    assert "models/.gitignore" in git("ls-files")
+    assert "my model.pt" not in git("ls-files")
+
+
+def test_git_that_does_not_tell_what_is_staged(hooked, git):
+    """Then nobody knows whether that is data."""
+    shutil.copy(hooked / "train.py", hooked / "model.pt")
+    git("add", "model.pt")
+    git("config", "diff.orderFile", str(hooked / "gone"))
+    said = git("commit", "-m", "x", check=False, both=True)
+
+    assert said.startswith("error: git does not say what is staged: ")
+    assert "first" in git("log", "-1", "--format=%s")
