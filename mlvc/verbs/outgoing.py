@@ -133,23 +133,31 @@ def find_unsent(
     return lacking
 
 
-def check_blind_push(root: Path, refs: Sequence[OutgoingRef], git_remote: str) -> None:
+def check_blind_push(
+    root: Path, refs: Sequence[OutgoingRef], git_remote: str, *, has_work_tree: bool
+) -> None:
     """Refuses a git push of commits that track data, where what is checked out does not say where the data belongs.
 
     Args:
-        root: The top of a work tree without `mlvc.toml`.
+        root: The top of a work tree without `mlvc.toml`, or a git directory.
         refs: What git is about to push.
         git_remote: The name of git's remote.
+        has_work_tree: Which of the two `root` is.
 
     Raises:
         DataNotPushedError: They do.
     """
     texts = [text for _, text in outgoing_versions(root, refs, git_remote, LOCK_NAME)]
     if any(decode_lock(text) != Lock() for text in texts):
-        raise DataNotPushedError(
-            "these commits track data, and what is checked out has no mlvc.toml that says where it belongs",
-            hint=f"check out one of them, then repeat; {_WITHOUT}",
+        reason, step = (
+            (
+                "what is checked out has no mlvc.toml that says where it belongs",
+                "check out one of them, then repeat",
+            )
+            if has_work_tree
+            else ("there is no work tree here whose mlvc.toml says where it belongs", "push from a work tree")
         )
+        raise DataNotPushedError(f"these commits track data, and {reason}", hint=f"{step}; {_WITHOUT}")
 
 
 def _is_all_seen(repo: Repo, remotes: Iterable[Remote]) -> bool:

@@ -178,6 +178,16 @@ def test_branch_that_is_checked_out_may_know_no_data(shared, git, commit, run_ml
     assert "what is checked out has no mlvc.toml" in said
 
 
+def test_push_from_inside_the_git_directory(shared, hooked, git, commit):
+    """No work tree says there which remote is meant; what tracks no new data goes."""
+    git("push", "-q", "origin", "main:refs/heads/again", cwd=hooked / ".git")
+    commit("new")
+
+    said = git("push", "origin", "main", check=False, both=True, cwd=hooked / ".git")
+    assert said.startswith("error: these commits track data, and there is no work tree here")
+    assert "hint: push from a work tree" in said
+
+
 def test_records_count_too(shared, hooked, git, run_mlvc):
     """The data is on the remote, and the data commit that names it is not."""
     git("commit", "-q", "--allow-empty", "-m", "no data")

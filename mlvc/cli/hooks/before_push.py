@@ -10,6 +10,7 @@ from mlvc.cli.render import size
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import Session
 from mlvc.code.outgoing import OutgoingRef
+from mlvc.code.repository import BareRepositoryError
 from mlvc.errors import UsageError
 from mlvc.repo import NotInitialisedError
 from mlvc.verbs.outgoing import check_blind_push, guard_push
@@ -34,8 +35,9 @@ def pre_push(session: Session, arguments: Sequence[str]) -> int:
         refs = [OutgoingRef(tip, session.environment.get("PRE_COMMIT_FROM_REF", ""))]
     try:
         repo = open_repository(session)
-    except NotInitialisedError:
-        check_blind_push(Path.cwd(), refs, git_remote)
+    except (NotInitialisedError, BareRepositoryError) as exc:
+        has_work_tree = isinstance(exc, NotInitialisedError)
+        check_blind_push(Path.cwd(), refs, git_remote, has_work_tree=has_work_tree)
     else:
         sent = guard_push(repo, refs, git_remote)
         if sent is not None:
