@@ -4,6 +4,8 @@
 python=
 name=${0##*/}
 name=${name%%.*}
+# Called without a PATH, git leaves one that ends in the work tree.
+case $PATH in *:) PATH=$PATH/usr/bin:/bin ;; esac
 
 # What git says on standard input must reach the hook that was here before, too.
 case $name in pre-push | post-rewrite) said=$(cat && echo .) ;; esac
@@ -40,6 +42,7 @@ has_data() {
 }
 
 status=127
+unset PYTHONHOME # That of another Python.
 if [ -x "$python" ]; then
   call "$python" -P -c '
 import gc
@@ -48,6 +51,8 @@ try:
     from mlvc.cli.hook import main
 except Exception:
     raise SystemExit(127)
+except KeyboardInterrupt:
+    raise SystemExit(130)
 main()' "$name" "$@"
   status=$?
 fi

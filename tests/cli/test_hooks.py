@@ -232,6 +232,38 @@ def test_broken_mlvc_refuses_in_one_line(hooked, git, tmp_path, how, told):
     assert "first" in git("log", "-1", "--format=%s")
 
 
+def test_interrupted_while_it_starts(hooked, git, tmp_path):
+    """Nothing was checked, and there is no traceback."""
+    (tmp_path / "broken" / "mlvc").mkdir(parents=True)
+    (tmp_path / "broken" / "mlvc" / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    environment = {"PYTHONPATH": str(tmp_path / "broken"), "PATH": "/usr/bin:/bin"}
+
+    assert "" == git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=environment)
+    assert "first" in git("log", "-1", "--format=%s")
+
+
+@pytest.mark.parametrize("environment", [{"PATH": ""}, {"PATH": None}, {"PYTHONHOME": "/gone"}])
+def test_environment_of_another_program(hooked, environment):
+    """A window may call git with no PATH, or with another Python's settings; nothing of the work tree is executed."""
+    for name in ("cat", "env", "git"):
+        write_hook(hooked / name, "touch executed")
+    (hooked / "data" / "table.csv").write_text("edited")
+    git = shutil.which("git")
+    said = subprocess.run(
+        [git, "commit", "--allow-empty", "-m", "x"],
+        cwd=hooked,
+        env=child_environment(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == said.returncode
+    assert said.stderr.startswith("error: tracked data differs from mlvc.lock: data/table.csv\nhint: ")
+    assert 2 == len(said.stderr.splitlines())
+    assert not (hooked / "executed").exists()
+
+
 def test_interpreter_of_a_script_that_is_gone(hooked, git, remove_mlvc, tmp_path):
     """As pip leaves it where an environment was moved: the `mlvc` on the PATH is there, and cannot be started."""
     script = tmp_path / "bin" / "mlvc"
