@@ -9,7 +9,6 @@ The steps go to the file that `MLVC_STEPS` names; `runtime/steps.py`, which is l
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Union
 
@@ -28,6 +27,8 @@ def _append(kind: str, name: str, value: Scalar, step: float | None) -> None:
     path = os.environ.get("MLVC_LOG")
     if not path:
         return
+    import json  # noqa: PLC0415  # most who import mlvc log nothing, git's hooks among them
+
     line = json.dumps({"kind": kind, "name": str(name), "value": _plain(value), "step": _plain(step)}) + "\n"
     # One write of a whole line with O_APPEND: lines of several processes do not mix.
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)

@@ -13,7 +13,6 @@ import re
 from collections.abc import Collection, Mapping
 
 from mlvc.errors import FormatError
-from mlvc.model.canonical import encode_canonical
 from mlvc.model.config import NEEDS_TRUST, Config
 from mlvc.model.ids import ObjectId
 
@@ -32,6 +31,8 @@ def settings_to_trust(config: Config) -> Mapping[str, str]:
 
 def digest_of(settings: Mapping[str, str]) -> str:
     """Returns what tells whether exactly these settings are trusted."""
+    from mlvc.model.canonical import encode_canonical  # noqa: PLC0415  # hardly a project asks for trust
+
     return ObjectId.of(encode_canonical(dict(settings))).hex
 
 

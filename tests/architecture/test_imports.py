@@ -139,9 +139,10 @@ def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_
             (git_repo / "code.py").write_text("pass\n")
             for command in (["add", "code.py"], ["commit", "--quiet", "--message", "code"]):
                 subprocess.run(["git", *command], cwd=git_repo, check=True)
-        assert third_parties(modules_of(*arguments, module="mlvc.cli.hook", stdin=line)) <= STORE | {
-            "mlvc"
-        }, arguments
+        loaded = modules_of(*arguments, module="mlvc.cli.hook", stdin=line)
+        assert third_parties(loaded) <= STORE | {"mlvc"}, arguments
+        if arguments == ["pre-commit"]:
+            assert {"json", "mlvc.store.local"}.isdisjoint(loaded)
 
 
 def test_a_run_on_this_machine_loads_nothing_that_only_a_sandbox_needs(modules_of, run_mlvc):
