@@ -103,10 +103,20 @@ def _ways_to_take(repo: Repo, edited: Collection[bytes]) -> str:
 
 def _typed(repo: Repo, paths: Iterable[bytes]) -> str:
     """Returns paths as a person types them, in the directory that git was called in."""
-    from shlex import join  # noqa: PLC0415  # only a refusal names commands
+    return " ".join(_word(os.path.relpath(repo.root / os.fsdecode(path), repo.cwd)) for path in paths)
 
-    here = [os.path.relpath(repo.root / os.fsdecode(path), repo.cwd) for path in paths]
-    return join(encode_name(os.fsencode(path)) for path in here)
+
+def _word(path: str) -> str:
+    from shlex import quote  # noqa: PLC0415  # only a refusal names commands
+
+    path = f"./{path}" if path.startswith("-") else path
+    if path.isprintable():
+        return quote(path)
+    # Bash and zsh read this, and a terminal shows it as it is.
+    plain = (
+        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:03o}" for byte in os.fsencode(path)
+    )
+    return f"$'{''.join(plain)}'"
 
 
 # ------------------------------------------------------------------------------------------ what is staged
