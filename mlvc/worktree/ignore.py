@@ -60,7 +60,7 @@ def add_ignore(root: Path, path: bytes) -> bool:
     """
     file, text = _read(root, path)
     line = ignore_line(path)
-    if line in text.split(b"\n"):
+    if line in map(_content, text.split(b"\n")):
         return False
     if text and not text.endswith(b"\n"):
         text += b"\n"
@@ -84,7 +84,7 @@ def remove_ignore(root: Path, path: bytes) -> bool:
         return False
     line = ignore_line(path)
     lines = re.findall(rb"[^\n]*\n|[^\n]+", text)  # `splitlines` would also split at carriage returns.
-    kept = [item for item in lines if item.removesuffix(b"\n") != line]
+    kept = [item for item in lines if _content(item) != line]
     if len(kept) == len(lines):
         return False
     with fsio.translate_os_errors(f"write {file}"):
@@ -93,6 +93,11 @@ def remove_ignore(root: Path, path: bytes) -> bool:
         else:
             file.unlink()
     return True
+
+
+def _content(line: bytes) -> bytes:
+    # Git may have been told to write CRLF, and reads it; a line of ours ends in no carriage return.
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _read(root: Path, path: bytes) -> tuple[Path, bytes]:

@@ -110,6 +110,17 @@ def test_other_lines_stay(tmp_path, text):
     assert file.read_bytes() == whole
 
 
+def test_line_that_git_checked_out_with_a_carriage_return(git_repo):
+    """With `core.autocrlf` it is the same line to git: it is written no second time, and goes when it has to."""
+    file = git_repo / ".gitignore"
+    file.write_bytes(b"*.pyc\r\n/data\r\n")
+    assert not add_ignore(git_repo, b"data")
+    assert 0 == subprocess.run(["git", "check-ignore", "-q", "data"], cwd=git_repo, check=False).returncode
+
+    assert remove_ignore(git_repo, b"data")
+    assert b"*.pyc\r\n" == file.read_bytes()
+
+
 def test_a_file_that_holds_nothing_else_is_deleted(tmp_path):
     """What `add_ignore` made goes away with its last line; removing again changes nothing."""
     add_ignore(tmp_path, b"data")
