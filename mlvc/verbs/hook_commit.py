@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlvc import fsio
-from mlvc.code.child import GitError, git_said, run_git
+from mlvc.code.child import GitError, git_names, git_said, run_git
 from mlvc.code.objects import find_objects
 from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.lock import Lock, TrackedPath, decode_lock
@@ -68,8 +68,7 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
     if edited:
         names = [name for changed in edited.values() for name in changed]
         raise CommitUnfitError(
-            f"tracked data differs from mlvc.lock: {some_of(names)}",
-            hint=f"{_ways_to_take(repo, edited)}, or `mlvc checkout --force -- {_typed(repo, edited)}` to go back",
+            f"tracked data differs from mlvc.lock: {some_of(names)}", hint=_ways_out(repo, edited)
         )
     if waiting and not unfinished and not is_rewriting(repo):
         raise CommitUnfitError(
@@ -91,14 +90,16 @@ def _add(repo: Repo, paths: Iterable[bytes]) -> Sequence[str]:
         return [item.entry.name for item in add_paths(repo, paths).paths]
 
 
-def _ways_to_take(repo: Repo, edited: Collection[bytes]) -> str:
-    """Returns the commands that make `mlvc.lock` say what stands in the work tree."""
+def _ways_out(repo: Repo, edited: Collection[bytes]) -> str:
+    """Returns the commands that make `mlvc.lock` say what stands in the work tree, and those that do the contrary."""
     there = [path for path in edited if repo.view.exists(path)]
     gone = [path for path in edited if path not in there]
     commands = [f"mlvc add {_typed(repo, there)}"] if there else []
     commands += [f"mlvc rm {_typed(repo, gone)}"] if gone else []
     commands.append(f"git add {_typed(repo, [LOCK_NAME, *ignore_lines(gone)])}")
-    return f"`{' && '.join(commands)}`"
+    take, back = f"`{' && '.join(commands)}`", f"`mlvc checkout --force -- {_typed(repo, edited)}`"
+    # Whoever makes room on a disk does not mean to take the data from everybody.
+    return f"{take}, or {back} to go back" if there else f"{back} brings it back, or {take}"
 
 
 def _typed(repo: Repo, paths: Iterable[bytes]) -> str:
@@ -185,7 +186,22 @@ def _differences(repo: Repo, lock: Lock) -> tuple[dict[bytes, Sequence[str]], Se
             waiting += changes
         elif changes:
             edited[path] = changes
+    for path in _left_out(repo, [path for path in edited if not repo.view.exists(path)]):
+        del edited[path]
     return edited, waiting
+
+
+def _left_out(repo: Repo, paths: Collection[bytes]) -> Collection[bytes]:
+    """Returns the paths whose directory a sparse checkout leaves out, where git itself deletes what it ignores.
+
+    That is told by the `.gitignore` beside them.
+    """
+    if not paths:
+        return ()
+    keepers = {path: keeper for path in paths for keeper in ignore_lines([path])}
+    listed = git_names(repo.root, "--literal-pathspecs", "ls-files", "-t", "-z", "--", *set(keepers.values()))
+    left_out = {item[2:] for item in listed if item.startswith(b"S ")}
+    return [path for path, keeper in keepers.items() if keeper in left_out]
 
 
 def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:

@@ -66,7 +66,7 @@ def apart(hooked, track, git):
 
 @pytest.mark.parametrize(("place", "is_gone"), [(".", False), ("more data", True)])
 def test_edited_data(apart, git, refused, type_in, agree, hooked, place, is_gone):
-    """It is taken over with the first command; with the second all is as it was."""
+    """One command takes it over; with the other all is as it was."""
     here = hooked / place
 
     def edit():
@@ -76,14 +76,31 @@ def test_edited_data(apart, git, refused, type_in, agree, hooked, place, is_gone
         else:
             apart.write_text("edited")
 
+    def ways_out():
+        take, back = sorted(refused("--allow-empty", cwd=here), key=lambda line: "checkout" in line)
+        return take, back
+
     edit()
-    type_in(refused("--allow-empty", cwd=here)[1], cwd=here)
+    type_in(ways_out()[1], cwd=here)
     agree()
     edit()
-    type_in(refused("--allow-empty", cwd=here)[0], cwd=here)
+    type_in(ways_out()[0], cwd=here)
     git("commit", "-q", "-m", "taken", cwd=here)
     agree()
     assert is_gone != ("it's" in (hooked / "mlvc.lock").read_text())
+
+
+def test_data_that_a_sparse_checkout_leaves_out(apart, hooked, git, agree):
+    """Git deletes what it ignores in such a directory; it is no reason, and stays tracked."""
+    (hooked / "code").mkdir()
+    (hooked / "code" / "x.py").write_text("x\n")
+    git("add", "code")
+    git("commit", "-q", "-m", "code")
+    git("sparse-checkout", "set", "--cone", "code")
+    assert not apart.exists()
+    (hooked / "code" / "x.py").write_text("edited\n")
+    git("commit", "-q", "-a", "-m", "edited")
+    assert "it's.csv" in git("show", "--no-textconv", "HEAD:mlvc.lock")
 
 
 def test_lock_that_is_not_staged(hooked, git, refused, type_in, agree, track):
