@@ -76,7 +76,7 @@ _HOOKS: Mapping[str, str] = {
     "pre-commit": "before_commit",
     "pre-push": "before_push",
     "post-commit": "afterwards",
-    "post-checkout": "afterwards",
+    "post-checkout": "after_checkout",
     "post-merge": "afterwards",
     "post-rewrite": "afterwards",
     "show-lock": "lock_file",

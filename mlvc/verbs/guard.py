@@ -1,22 +1,18 @@
-"""What the git hooks do after git: the data follows where plain git moves the lock, and every commit is recorded."""
+"""What the git hooks do after git: the data follows where plain git moves the lock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from mlvc import fsio
-from mlvc.model.lock import Lock, TrackedPath, decode_lock
-from mlvc.repo import LOCK_NAME, Repo
-from mlvc.verbs.commit import record_commit
-from mlvc.worktree.worktree import UnsavedFilesError
+from mlvc.model.lock import Lock, TrackedPath
+from mlvc.repo import Repo
 
 __all__ = [
     "follow",
     "follow_commit",
     "lock_before",
     "lock_before_rebase",
-    "record_head",
-    "record_rewritten",
 ]
 
 
@@ -49,6 +45,8 @@ def follow(repo: Repo, before: Lock) -> None:
         UnsavedFilesError: Bytes would be lost; nothing was changed.
         MissingObjectsError: The store lacks contents; nothing was changed.
     """
+    if repo.read_lock().entries == before.entries:
+        return  # As at each new branch: nobody needs to wait for the store.
     with repo.editing():
         old, new = before.entries, repo.read_lock().entries
         moved = [path for path in old.keys() | new.keys() if old.get(path) != new.get(path)]
@@ -85,34 +83,18 @@ def _bring(
     changed = [path for path in paths if before.get(path) != after.get(path)]
     if not changed:
         return
+    from mlvc.worktree.contents import ObstructedError  # noqa: PLC0415  # most checkouts move no data
+    from mlvc.worktree.worktree import UnsavedFilesError  # noqa: PLC0415  # likewise
+
     target = {path: after[path] for path in changed if path in after}
     current = {path: before[path] for path in changed if path in before}
     try:
         repo.worktree.materialise(target, current, force=False)
+    # To repeat git's command would not help.
     except UnsavedFilesError as exc:
-        # To repeat git's command would not help.
         exc.hint = "`mlvc checkout --force` saves them first and goes on; `mlvc add` keeps them instead"
         raise
+    except ObstructedError as exc:
+        exc.hint = "move it away, then `mlvc checkout`"
+        raise
     repo.note_brought(target.values(), removed=current.keys() - target.keys())
-
-
-# ---------------------------------------------------------------------------------------- data commits
-
-
-def record_head(repo: Repo) -> None:
-    """Records the data commit of HEAD, unless it has one or holds no lock."""
-    record_rewritten(repo, ["HEAD"])
-
-
-def record_rewritten(repo: Repo, revs: Iterable[str]) -> None:
-    """Records the data commits of git commits, parents first, unless they have one or hold no lock."""
-    head, *found = repo.code.commits_at(LOCK_NAME, "HEAD", *revs)
-    commits = [(info, decode_lock(lock)) for info, lock in filter(None, found) if lock is not None]
-    if head is None or not commits:
-        return
-    asked = {sha for info, _ in commits for sha in (info.sha, *info.parents)}
-    recorded = dict(repo.recorded_commits(asked))
-    for info, lock in commits:
-        if info.sha not in recorded:
-            record = record_commit(repo, info, lock, recorded, is_head=info.sha == head[0].sha)
-            recorded[info.sha] = record.id

@@ -134,14 +134,15 @@ def test_hooks_that_git_waits_for_load_no_library_but_the_store(modules_of, git_
     )
     line = f"refs/heads/main {head.stdout.strip()} refs/heads/main {'0' * 40}\n"
 
-    for arguments in (["pre-commit"], ["pre-push", "origin", "url"], ["post-commit"]):
+    looking = (["pre-commit"], ["post-checkout", "HEAD", "HEAD", "1"])
+    for arguments in (*looking, ["pre-push", "origin", "url"], ["post-commit"]):
         if arguments == ["post-commit"]:
             (git_repo / "code.py").write_text("pass\n")
             for command in (["add", "code.py"], ["commit", "--quiet", "--message", "code"]):
                 subprocess.run(["git", *command], cwd=git_repo, check=True)
         loaded = modules_of(*arguments, module="mlvc.cli.hook", stdin=line)
         assert third_parties(loaded) <= STORE | {"mlvc"}, arguments
-        if arguments == ["pre-commit"]:
+        if arguments in looking:
             assert {"json", "mlvc.store.local"}.isdisjoint(loaded)
 
 

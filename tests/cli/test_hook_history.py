@@ -1,5 +1,7 @@
 """A scripted week of plain git with the hooks installed: after every step data, lock and index agree."""
 
+import os
+
 import pytest
 
 from mlvc.repo import Repo
@@ -298,6 +300,21 @@ def test_unsaved_work_stays(hooked, change, git):
     assert "would be lost: data/table.csv" in said
     assert "hint: `mlvc checkout --force`" in said
     assert "unsaved" == (hooked / "data" / "table.csv").read_text()
+
+
+def test_what_stands_in_the_way_of_data(hooked, change, agree, git, run_mlvc):
+    """It stays; git's own work is done, so that the next step is mlvc's."""
+    git("checkout", "-q", "-b", "other")
+    change("new.bin", "there")
+    git("checkout", "-q", "main")
+    pipe = hooked / "data" / "new.bin"
+    os.mkfifo(pipe)
+    said = git("checkout", "-q", "other", both=True)
+    assert said.endswith("\nhint: move it away, then `mlvc checkout`\n")
+
+    pipe.unlink()
+    run_mlvc("checkout")
+    agree()
 
 
 def test_branch_whose_data_is_not_here(hooked, change, git, run_mlvc, tmp_path):

@@ -1,4 +1,4 @@
-"""The hooks that git calls when it has done its work."""
+"""The hooks that git calls when it has made commits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from mlvc.cli.hooks.told import input_lines, told_by_framework
 from mlvc.cli.repository import open_repository
 from mlvc.cli.session import Session
-from mlvc.errors import UsageError
-from mlvc.verbs.guard import (
-    follow,
-    follow_commit,
-    lock_before,
-    lock_before_rebase,
-    record_head,
-    record_rewritten,
-)
+from mlvc.verbs.guard import follow, follow_commit, lock_before, lock_before_rebase
+from mlvc.verbs.hook_record import record_head, record_rewritten
 from mlvc.verbs.rewriting import is_rewriting
 
-__all__ = ["post_checkout", "post_commit", "post_merge", "post_rewrite"]
+__all__ = ["post_commit", "post_merge", "post_rewrite"]
 
 
 def post_commit(session: Session, _: Sequence[str]) -> int:
@@ -27,19 +20,6 @@ def post_commit(session: Session, _: Sequence[str]) -> int:
     record_head(repo)
     if not is_rewriting(repo):
         follow_commit(repo)
-    return 0
-
-
-def post_checkout(session: Session, arguments: Sequence[str]) -> int:
-    """Brings the data of the branch that was checked out."""
-    told = arguments or told_by_framework(session, "FROM_REF", "TO_REF", "CHECKOUT_TYPE")
-    if len(told) != 3:
-        raise UsageError("post-checkout takes the three arguments that git gives it")
-    before, _, is_branch = told
-    if is_branch == "1":
-        repo = open_repository(session)
-        if not is_rewriting(repo):
-            follow(repo, lock_before(repo, before))
     return 0
 
 
