@@ -13,7 +13,7 @@ from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.lock import Lock, TrackedPath, decode_lock
 from mlvc.model.names import encode_name
 from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
-from mlvc.verbs.naming import some_of
+from mlvc.verbs.naming import some_of, typed
 from mlvc.verbs.rewriting import is_rewriting
 from mlvc.worktree.ignore import ignore_lines
 
@@ -73,7 +73,7 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
     if waiting and not unfinished and not is_rewriting(repo):
         raise CommitUnfitError(
             f"the data is stored, but mlvc.lock names another version of it: {some_of(waiting)}",
-            hint=f"`git add {_typed(repo, [LOCK_NAME])}` after `mlvc add`; "
+            hint=f"`git add {typed(repo, [LOCK_NAME])}` after `mlvc add`; "
             "`mlvc checkout` after `git reset` or `git stash`",
         )
     # What a merge brings is in git already.
@@ -94,30 +94,12 @@ def _ways_out(repo: Repo, edited: Collection[bytes]) -> str:
     """Returns the commands that make `mlvc.lock` say what stands in the work tree, and those that do the contrary."""
     there = [path for path in edited if repo.view.exists(path)]
     gone = [path for path in edited if path not in there]
-    commands = [f"mlvc add {_typed(repo, there)}"] if there else []
-    commands += [f"mlvc rm {_typed(repo, gone)}"] if gone else []
-    commands.append(f"git add {_typed(repo, [LOCK_NAME, *ignore_lines(gone)])}")
-    take, back = f"`{' && '.join(commands)}`", f"`mlvc checkout --force -- {_typed(repo, edited)}`"
+    commands = [f"mlvc add {typed(repo, there)}"] if there else []
+    commands += [f"mlvc rm {typed(repo, gone)}"] if gone else []
+    commands.append(f"git add {typed(repo, [LOCK_NAME, *ignore_lines(gone)])}")
+    take, back = f"`{' && '.join(commands)}`", f"`mlvc checkout --force -- {typed(repo, edited)}`"
     # Whoever makes room on a disk does not mean to take the data from everybody.
     return f"{take}, or {back} to go back" if there else f"{back} brings it back, or {take}"
-
-
-def _typed(repo: Repo, paths: Iterable[bytes]) -> str:
-    """Returns paths as a person types them, in the directory that git was called in."""
-    return " ".join(_word(os.path.relpath(repo.root / os.fsdecode(path), repo.cwd)) for path in paths)
-
-
-def _word(path: str) -> str:
-    from shlex import quote  # noqa: PLC0415  # only a refusal names commands
-
-    path = f"./{path}" if path.startswith("-") else path
-    if path.isprintable():
-        return quote(path)
-    # Bash and zsh read this, and a terminal shows it as it is.
-    plain = (
-        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:03o}" for byte in os.fsencode(path)
-    )
-    return f"$'{''.join(plain)}'"
 
 
 # ------------------------------------------------------------------------------------------ what is staged
@@ -152,7 +134,7 @@ def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str], *, is_whole:
     elif unstaged:
         told = f"{encode_name(unstaged[0])} keeps git away from tracked data, and has changes that are not staged"
     if told is not None:
-        command = f"git add {_typed(repo, names)}"
+        command = f"git add {typed(repo, names)}"
         # What is staged is not in a commit of named files.
         hint = command if is_whole else f"`{command}`, then `git commit` without names, or name these too"
         raise CommitUnfitError(told, hint=hint)
@@ -217,7 +199,7 @@ def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
 def _check_no_data(repo: Repo, index: Mapping[str, str]) -> None:
     data = list(_staged_data(repo, index))
     if data:
-        name, added = _typed(repo, data[:1]), _typed(repo, [LOCK_NAME, *ignore_lines(data[:1])])
+        name, added = typed(repo, data[:1]), typed(repo, [LOCK_NAME, *ignore_lines(data[:1])])
         raise CommitUnfitError(
             f"data would go into git: {some_of([encode_name(path) for path in data])}",
             hint=f"git rm --cached {name} && mlvc add {name} && git add {added}",

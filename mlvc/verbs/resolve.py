@@ -9,16 +9,16 @@ from mlvc.errors import MlvcError, NotFoundError, UsageError
 from mlvc.model.lock import Lock, LockConflict, TrackedPath, decode_lock, encode_entry
 from mlvc.model.names import encode_name
 from mlvc.model.tree import TreeEntry
-from mlvc.repo import Repo
+from mlvc.repo import LOCK_NAME, Repo
 from mlvc.verbs.naming import some_of
 from mlvc.verbs.undo import remember
-from mlvc.worktree.ignore import add_ignore
+from mlvc.worktree.ignore import add_ignore, ignore_lines
 from mlvc.worktree.merge import LockMerge, Side, merge_locks, settle
 from mlvc.worktree.plan import MissingObjectsError
 from mlvc.worktree.trees import diff_trees
 from mlvc.worktree.worktree import MaterialiseResult
 
-__all__ = ["NoConflictError", "StillInConflictError", "resolve", "resolve_by_adding"]
+__all__ = ["NoConflictError", "StillInConflictError", "files_to_stage", "resolve", "resolve_by_adding"]
 
 _BASE = ":1:mlvc.lock"
 """What both sides come from, as git keeps it until the merge is committed."""
@@ -88,6 +88,13 @@ def resolve(repo: Repo, side: Side, arguments: Sequence[str], *, force: bool = F
             if path == item.path or path.startswith(item.path + b"/")
         }
         return _take(repo, decided, entries, current, left, opened=opened, force=force)
+
+
+def files_to_stage(repo: Repo, conflicts: Iterable[LockConflict]) -> Sequence[bytes]:
+    """Returns the files that git has to be given once some conflicts are decided."""
+    sides = [_lock_of(lines) for item in conflicts for lines in (item.ours, item.theirs)]
+    keepers = ignore_lines(sorted({path for side in sides for path in side.entries}))
+    return [LOCK_NAME, *(path for path in keepers if repo.view.exists(path))]
 
 
 def resolve_by_adding(repo: Repo, paths: Iterable[bytes]) -> Sequence[TrackedPath]:

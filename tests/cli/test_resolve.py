@@ -45,6 +45,32 @@ def test_one_side_is_taken(clash, git, run_mlvc, agree, side, path):
     finish(git, agree)
 
 
+def test_next_step_names_what_is_there(hooked, git, run_mlvc, agree):
+    """Typed below the top as it is said, in a project whose `.gitignore` stands elsewhere."""
+    path = hooked / "more" / "x.csv"
+    path.parent.mkdir()
+
+    def commit(text):
+        path.write_text(text)
+        run_mlvc("add", path)
+        git("add", "-A")
+        git("commit", "-q", "-m", text)
+
+    commit("0")
+    git("switch", "-q", "-c", "other")
+    commit("1")
+    git("switch", "-q", "main")
+    commit("2")
+    git("merge", "other", check=False)
+    said = run_mlvc("checkout", "--theirs", cwd=path.parent).stderr
+    assert "next: `git add ../mlvc.lock .gitignore`, then `git commit`\n" == said
+
+    git("add", "../mlvc.lock", ".gitignore", cwd=path.parent)
+    git("commit", "-q", "-m", "merged")
+    agree()
+    assert "1" == path.read_text()
+
+
 def test_files_put_right_by_hand(clash, git, run_mlvc, agree):
     """`mlvc add` decides what both changed, and brings what only the other side has."""
     (clash / "table.csv").write_text("ours and theirs")

@@ -49,15 +49,15 @@ def command(
                 "--ours and --theirs take no revision, and exclude each other",
                 hint="as in mlvc checkout --theirs -- data",
             )
-        from mlvc.verbs.naming import some_of  # noqa: PLC0415  # a checkout in a conflict is rare
-        from mlvc.verbs.resolve import resolve  # noqa: PLC0415  # as above
+        from mlvc.verbs.naming import some_of, typed  # noqa: PLC0415  # a checkout in a conflict is rare
+        from mlvc.verbs.resolve import files_to_stage, resolve  # noqa: PLC0415  # as above
 
+        _, conflicts = repo.read_conflicts()
         result = CheckoutResult(None, resolve(repo, "ours" if ours else "theirs", paths, force=force))
         _, left = repo.read_conflicts()
         names = some_of([encode_name(item.path) or "the environment" for item in left])
-        session.tell(
-            f"next: decide {names} too" if left else "next: `git add mlvc.lock .gitignore`, then `git commit`"
-        )
+        staged = typed(repo, files_to_stage(repo, conflicts))
+        session.tell(f"next: decide {names} too" if left else f"next: `git add {staged}`, then `git commit`")
     else:
         result = checkout(repo, rev, paths=paths, force=force)
     files = result.files
