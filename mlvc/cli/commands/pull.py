@@ -18,7 +18,7 @@ from mlvc.verbs.pull import pull
 __all__ = ["command"]
 
 
-@make_command("pull", "mlvc pull", "mlvc pull data", "mlvc pull 'data/2024-*.csv'")
+@make_command("pull", "mlvc pull", "mlvc pull data", "mlvc pull 'data/*.csv'")
 def command(
     context: typer.Context,
     paths: Annotated[
