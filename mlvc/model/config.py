@@ -213,11 +213,13 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
     try:
         document = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise FormatError(f"{source} cannot be read: {exc}") from None
+        raise FormatError(f"{source} cannot be read: {exc}", hint=f"mend that place in {source}") from None
     values: dict[str, object] = {}
     for section, settings in document.items():
         if not isinstance(settings, dict):
-            raise FormatError(f"{source}: `{section}` is not a section")
+            raise FormatError(
+                f"{source}: `{section}` is not a section", hint="see docs/reference/settings.md"
+            )
         for key, value in cast("dict[str, object]", settings).items():
             known = _KEYS.get((section, key))
             if known is None:

@@ -211,3 +211,18 @@ def test_settings_with_mistakes(text):
     """A typing mistake is found, and the file is named."""
     with pytest.raises(FormatError, match=r"mlvc\.toml"):
         decode_config(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (b"<<<<<<< HEAD\n", "mend that place in mlvc.toml"),
+        (b"project = 1", "see docs/reference/settings.md"),
+        (b"[unknown]\nx = 1", "see docs/reference/settings.md"),
+    ],
+)
+def test_settings_that_cannot_be_read_have_a_next_step(text, hint):
+    """Such as those that a merge left in conflict."""
+    with pytest.raises(FormatError) as caught:
+        decode_config(text)
+    assert hint == caught.value.hint
