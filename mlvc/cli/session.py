@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 from mlvc.cli.progress import TerminalReporter
@@ -22,7 +21,6 @@ __all__ = ["Session", "session_of"]
 _BOLD_RED, _BOLD_YELLOW, _CYAN, _PLAIN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[36m", "\x1b[0m"
 
 
-@dataclass
 class Session:
     """What the options before and after a command's name decided.
 
@@ -38,15 +36,23 @@ class Session:
         stderr: Takes everything else.
     """
 
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    quiet: bool = False
-    verbose: bool = False
-    json: bool = False
-    failure_status: int = 2
-    is_parsed: bool = False
-    stdin: TextIO = field(default_factory=lambda: sys.stdin)
-    stdout: TextIO = field(default_factory=lambda: sys.stdout)
-    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        quiet: bool = False,
+        stdin: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.environment: Mapping[str, str] = os.environ if environment is None else environment
+        self.quiet = quiet
+        self.verbose = False
+        self.json = False
+        self.failure_status = 2
+        self.is_parsed = False
+        self.stdin = sys.stdin if stdin is None else stdin
+        self.stdout = sys.stdout
+        self.stderr = sys.stderr if stderr is None else stderr
 
     @property
     def stdin_fd(self) -> int:

@@ -16,14 +16,13 @@ __all__ = [
     "GitError",
     "GitMissingError",
     "GitObject",
-    "git_command",
+    "git_environment",
     "git_names",
     "git_objects",
     "git_said",
     "run_git",
 ]
 
-_COMMAND_NOT_FOUND = 127
 _OBJECT = re.compile(rb"[0-9a-f]{40,64} [a-z]+ \d+")
 
 # Git sets these for its hooks, and a submodule or another worktree must not inherit them: the directory alone says
@@ -59,17 +58,18 @@ class GitMissingError(MlvcError):
 
     code = "git-missing"
 
+    def __init__(self) -> None:
+        super().__init__("git was not found", hint="install git, or put it on the PATH")
 
-def git_command(
-    *arguments: str | bytes, environment: Mapping[str, str] | None = None, runs_hooks: bool = False
-) -> list[str | bytes]:
-    """Returns the command that runs git with the arguments; see `run_git` for these."""
-    # `env` changes the caller's variables without this room reading them.
-    settings = {**(_FOR_HOOKS if runs_hooks else _FOR_READING), **(environment or {})}
-    command: list[str | bytes] = ["env"]
+
+def git_environment(
+    environment: Mapping[str, str] | None = None, *, runs_hooks: bool = False
+) -> Mapping[str, str]:
+    """Returns the variables that git is to have; see `run_git`."""
+    inherited = os.environ.copy()  # noqa: TID251  # handed on to git, which the user has set up by it; nothing is read
     for name in _OF_ONE_REPOSITORY:
-        command += ("-u", name)
-    return [*command, *(f"{name}={value}" for name, value in settings.items()), "git", *arguments]
+        inherited.pop(name, None)
+    return {**inherited, **(_FOR_HOOKS if runs_hooks else _FOR_READING), **(environment or {})}
 
 
 def run_git(
@@ -92,21 +92,23 @@ def run_git(
         GitMissingError: There is no git.
         GitError: `directory` is none, or an argument holds a NUL or is longer than the system takes.
     """
-    command = git_command(*arguments, environment=environment, runs_hooks=runs_hooks)
     try:
-        done = subprocess.run(command, cwd=directory, input=stdin, capture_output=True, check=False)
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=directory,
+            env=git_environment(environment, runs_hooks=runs_hooks),
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
     except (FileNotFoundError, NotADirectoryError) as exc:
         if directory.is_dir():
-            # `env` is looked for where git would be.
-            raise GitMissingError("git was not found", hint="install git, or put it on the PATH") from exc
+            raise GitMissingError from exc
         raise GitError(f"{encode_name(os.fsencode(directory))} is not a directory") from exc
     except ValueError as exc:
         raise GitError(f"an argument for git cannot be passed on: {exc}") from exc
     except OSError as exc:
         raise GitError(f"git cannot be started: {exc.strerror}") from exc
-    if done.returncode == _COMMAND_NOT_FOUND:
-        raise GitMissingError("git was not found", hint="install git, or put it on the PATH")
-    return done
 
 
 def git_names(directory: Path, *arguments: str | bytes) -> list[bytes]:

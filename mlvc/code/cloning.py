@@ -7,12 +7,11 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mlvc.code.child import GitError, GitMissingError, git_command
+from mlvc.code.child import GitError, GitMissingError, git_environment
 from mlvc.errors import UsageError
 
 __all__ = ["CloneRefusedError", "clone", "default_directory", "without_password"]
 
-_COMMAND_NOT_FOUND = 127
 _USER = re.compile(r"(https?://)[^/\s]*@", re.IGNORECASE)
 _REASONS = ("fatal:", "error:")
 
@@ -59,14 +58,20 @@ def clone(
         GitMissingError: There is no git.
         CloneRefusedError: Git failed.
     """
-    command = git_command(
-        "clone", "--quiet", "--", url, str(target), environment=environment, runs_hooks=True
-    )
     reasons: list[str] = []
     # Git asks for a password on the terminal itself, so none of the three streams needs to be one.
-    with subprocess.Popen(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as child:
+    try:
+        child = subprocess.Popen(
+            ["git", "clone", "--quiet", "--", url, str(target)],
+            cwd=cwd,
+            env=git_environment(environment, runs_hooks=True),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except FileNotFoundError as exc:
+        raise GitMissingError from exc
+    with child:
         assert child.stderr is not None  # noqa: S101  # it is a pipe
         try:
             for raw in child.stderr:
@@ -79,8 +84,6 @@ def clone(
         except BaseException:
             child.terminate()
             raise
-    if child.returncode == _COMMAND_NOT_FOUND:
-        raise GitMissingError("git was not found", hint="install git, or put it on the PATH")
     if child.returncode != 0:
         said = "\n".join(reasons) or f"exit status {child.returncode}"
         raise CloneRefusedError(

@@ -1,1 +1,1 @@
-"""The nouns of mlvc as frozen dataclasses, and their canonical encodings: pure, no I/O."""
+"""The nouns of mlvc as frozen dataclasses and named tuples, and their canonical encodings: pure, no I/O."""

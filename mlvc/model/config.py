@@ -59,9 +59,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, cast, get_args
+from types import MappingProxyType
+from typing import Literal, NamedTuple, cast, get_args
 
 from mlvc.errors import FormatError
 
@@ -90,8 +90,7 @@ _SIZE = re.compile("([0-9]{1,9}) ?(B|kB|MB|GB)")
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """A kind of difference that does not count in this project.
 
     Attributes:
@@ -105,8 +104,7 @@ class Ignored:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The settings that mlvc knows; unknown ones are an error, so that a typing mistake is found.
 
     Attributes:
@@ -158,7 +156,7 @@ class Config:
     hooks_environment: HooksEnvironment | None = None
     hooks_push: HooksPush | None = None
     compare_ignore: tuple[Ignored, ...] = ()
-    compare_tolerance: Mapping[str, float] = field(default_factory=dict)
+    compare_tolerance: Mapping[str, float] = MappingProxyType({})
 
 
 _KEYS: Mapping[tuple[str, str], tuple[str, type]] = {

@@ -6,8 +6,8 @@ BLAKE3: https://github.com/BLAKE3-team/BLAKE3-specs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import ClassVar, Never, Self
 
 from blake3 import blake3
 
@@ -32,13 +32,50 @@ SHORT_DIGITS = 12
 _PREFIX = "b3:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
 class ObjectId:
-    """A 32-byte BLAKE3 digest; use one of the subclasses, which never compare equal to each other."""
+    """A 32-byte BLAKE3 digest; use one of the subclasses, which never compare equal to each other.
 
+    Immutable, and ordered by the digest among ids of the same kind.
+
+    Attributes:
+        digest: The 32 bytes.
+    """
+
+    __slots__ = ("digest",)
     digest: bytes
 
     noun: ClassVar[str] = "object"
+
+    def __init__(self, digest: bytes) -> None:
+        _set_digest(self, digest)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        """Refuses: an id is a key of dictionaries."""
+        raise AttributeError(f"an id cannot be changed: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        """Returns whether `other` is the id of the same thing."""
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return self.digest == other.digest
+
+    def __lt__(self, other: Self) -> bool:
+        """Returns whether it comes first where ids of one kind are sorted."""
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return self.digest < other.digest
+
+    def __hash__(self) -> int:
+        """Returns a hash by the digest."""
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
+        """Pickles it by its digest."""
+        return type(self), (self.digest,)
+
+    def __repr__(self) -> str:
+        """Returns the expression that makes it."""
+        return f"{type(self).__name__}({self.digest!r})"
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview) -> Self:
@@ -70,6 +107,10 @@ class ObjectId:
     def __str__(self) -> str:
         """Returns the text form, `b3:` and 64 digits."""
         return _PREFIX + self.digest.hex()
+
+
+_set_digest: Callable[[ObjectId, bytes], None] = ObjectId.__dict__["digest"].__set__
+"""Past `__setattr__`, for `__init__`: the slot itself."""
 
 
 class BlobId(ObjectId):

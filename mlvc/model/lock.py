@@ -14,7 +14,8 @@ Format page: docs/format/lock.md
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from mlvc.errors import FormatError, MlvcError, VersionError
 from mlvc.model.ids import BlobId, EnvironmentId, RunId, TreeId
@@ -54,8 +55,7 @@ class LockConflictError(MlvcError):
     code = "lock-conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedPath:
+class TrackedPath(NamedTuple):
     """One tracked path.
 
     Attributes:
@@ -80,8 +80,7 @@ class TrackedPath:
         return encode_name(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """The tracked paths and the environment of one revision.
 
     Attributes:
@@ -89,7 +88,7 @@ class Lock:
         environment: The captured environment, if any.
     """
 
-    entries: Mapping[bytes, TrackedPath] = field(default_factory=dict)
+    entries: Mapping[bytes, TrackedPath] = MappingProxyType({})
     environment: EnvironmentId | None = None
 
     def with_entries(self, changed: Iterable[TrackedPath] = (), removed: Iterable[bytes] = ()) -> Lock:
@@ -102,8 +101,7 @@ class Lock:
         return Lock(entries, self.environment)
 
 
-@dataclass(frozen=True, slots=True)
-class LockConflict:
+class LockConflict(NamedTuple):
     """Lines that a merge could not decide.
 
     Attributes:

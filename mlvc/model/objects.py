@@ -587,8 +587,6 @@ def decode_object(data: bytes) -> StoredObject:
 
 def to_json(value: Any) -> JsonObject:  # noqa: ANN401  # any dataclass of this module
     """Returns a dataclass of this module as JSON, without the fields that equal their defaults."""
-    if isinstance(value, TrackedPath):
-        return _tracked_to_json(value)
     result: JsonObject = {}
     for item in dataclasses.fields(value):
         content = getattr(value, item.name)
@@ -603,6 +601,8 @@ def _value_to_json(value: Any) -> Json:  # noqa: ANN401  # any field's value
         return value
     if isinstance(value, ObjectId):
         return str(value)
+    if isinstance(value, TrackedPath):
+        return _tracked_to_json(value)
     if isinstance(value, tuple):
         return [_value_to_json(item) for item in value]
     if isinstance(value, Mapping):

@@ -266,7 +266,7 @@ def _mixed_inputs(
         ):
             below = {item[len(path) + 1 :] for item in inside}
             tree = _mixed(new.id, old.id, below, reader, writer)
-            chosen = dataclasses.replace(new, id=tree)
+            chosen = new._replace(id=tree)
         else:
             chosen = old
         result += [] if chosen is None else [chosen]

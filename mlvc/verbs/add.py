@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
             entry = repo.worktree.capture(path, writer, known)
             if known is not None and known.id == entry.id:
                 # The same bytes were made by the same run.
-                entry = dataclasses.replace(entry, run=known.run)
+                entry = entry._replace(run=known.run)
             stored_bytes = writer.stored_bytes
             added.append(Added(entry, stored_bytes - before_bytes, changed=entry != known))
             before_bytes = stored_bytes

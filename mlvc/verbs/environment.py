@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +100,7 @@ def lock(repo: Repo, *, resolve: bool = False) -> EnvLockResult:
         before = repo.read_lock()
         environment_id = environment.id
         if before.environment != environment_id:
-            repo.write_lock(dataclasses.replace(before, environment=environment_id))
+            repo.write_lock(before._replace(environment=environment_id))
     return EnvLockResult(environment_id, environment, before.environment != environment_id, unresolved)
 
 

@@ -380,14 +380,14 @@ def _metrics(repo: Repo, prepared: Prepared, read: Callable[[str], Metrics], exi
 def _track(repo: Repo, run: Run) -> None:
     lock = repo.read_lock()
     made_by = run.id
-    outputs = [dataclasses.replace(entry, run=made_by) for entry in run.outputs]
+    outputs = [entry._replace(run=made_by) for entry in run.outputs]
     # An output below a tracked directory belongs to that directory's line; `mlvc add` brings it up to date.
     own = [entry for entry in outputs if not tracked_parent(entry.path, lock.entries)]
     below = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in own)]
     for entry in own:
         add_ignore(repo.root, entry.path)
     lock = lock.with_entries(own, removed=below)
-    repo.write_lock(dataclasses.replace(lock, environment=run.environment or lock.environment))
+    repo.write_lock(lock._replace(environment=run.environment or lock.environment))
     repo.note_brought(own, removed=below)
     for entry in outputs:
         parent = tracked_parent(entry.path, lock.entries)

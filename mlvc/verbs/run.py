@@ -143,7 +143,7 @@ def prepare(repo: Repo, options: RunOptions) -> Prepared:
     params = {}
     for name in options.params_files:
         params.update(read_values(repo.cwd / name))
-    inputs = tuple(dataclasses.replace(entry, run=_made_by(entry, lock.entries)) for entry in inputs)
+    inputs = tuple(entry._replace(run=_made_by(entry, lock.entries)) for entry in inputs)
     gpus = find_gpus(repo)
     _warn_of_links(repo, options.argv, environment)
     pinned = _pins(repo, options, threads, code.sha, environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlvc.model.ids import BlobId
 from mlvc.model.tree import Kind, TreeEntry
@@ -16,8 +16,7 @@ from mlvc.worktree.trees import PathChange, TreeReader, change_of, only_side, re
 __all__ = ["Comparison"]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Compares recorded entries with what a scan saw.
 
     Attributes:

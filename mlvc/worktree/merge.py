@@ -5,7 +5,6 @@ Knows objects, not files: nothing of the work tree is read or written.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -166,7 +165,7 @@ class _Merger:
         if base == ours:
             return theirs
         if ours is not None and theirs is not None and (ours.kind, ours.id) == (theirs.kind, theirs.id):
-            return dataclasses.replace(ours, run=None)
+            return ours._replace(run=None)
         before, mine, other = (None if side is None else as_tree_entry(side) for side in (base, ours, theirs))
         side = self._side(path)
         if side is not None and not _are_directories(mine, other):
@@ -188,7 +187,7 @@ class _Merger:
         self._writer.flush()  # Only then can the new trees be read, and be named by a lock.
         entry = TrackedPath(path, merged.kind, merged.id, 1, merged.size_bytes)
         files = sum(item.kind is not Kind.DIRECTORY for _, item in flatten(self._reader, entry))
-        return dataclasses.replace(entry, files=files)
+        return entry._replace(files=files)
 
     def _entry(
         self, path: bytes, base: TreeEntry | None, ours: TreeEntry | None, theirs: TreeEntry | None

@@ -39,14 +39,14 @@ Format page: docs/format/statcache.md
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import xxhash
 
@@ -173,8 +173,7 @@ def all_settled(stamps: Iterable[Stamp], now: int) -> bool:
     return latest < now and NO_DIGEST not in itertools.chain.from_iterable(_DIGESTS.iter_unpack(joined))
 
 
-@dataclass(frozen=True, slots=True)
-class CachedDirectory:
+class CachedDirectory(NamedTuple):
     """What is known of one directory.
 
     Attributes:
@@ -185,7 +184,7 @@ class CachedDirectory:
         is_stored: Whether the store has everything that `entries` name but directories, after `StatCache.believe`.
     """
 
-    entries: Mapping[str, Stamp] = field(default_factory=dict)
+    entries: Mapping[str, Stamp] = MappingProxyType({})
     tree: bytes = b""
     size: int = 0
     files: int = 0
@@ -250,7 +249,7 @@ class StatCache:
             for path, block in self._encoded.items():
                 self._encoded[path] = _with_flags(block, block[_FLAGS_AT] & ~_IS_STORED)
             self._decoded = {
-                path: dataclasses.replace(known, is_stored=False)
+                path: known._replace(is_stored=False)
                 for path, known in self._decoded.items()
                 if path not in self._encoded
             }
@@ -263,7 +262,7 @@ class StatCache:
         below = path + "/"
         for name, known in list(self._decoded.items()):
             if name not in self._encoded and (name == path or name.startswith(below)):
-                self._set(name, dataclasses.replace(known, is_stored=True))
+                self._set(name, known._replace(is_stored=True))
         for name, block in self._encoded.items():
             if (name == path or name.startswith(below)) and not block[_FLAGS_AT] & _IS_STORED:
                 self._encoded[name] = _with_flags(block, block[_FLAGS_AT] | _IS_STORED)
@@ -426,7 +425,7 @@ def decode_directory(block: memoryview) -> CachedDirectory:
     names = os.fsdecode(encoded).split("\0")
     # An empty directory splits into one empty name, which the missing stamp drops.
     entries = dict(zip(names, iter_stamps(stamps), strict=False))
-    return dataclasses.replace(_decode_header(block), entries=entries)
+    return _decode_header(block)._replace(entries=entries)
 
 
 def encode_directory(path: str, directory: CachedDirectory) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
@@ -95,8 +94,7 @@ class BoundedTrees:
         return entries
 
 
-@dataclass(frozen=True, slots=True)
-class PathChange:
+class PathChange(NamedTuple):
     """One path that differs.
 
     Attributes:

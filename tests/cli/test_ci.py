@@ -203,7 +203,7 @@ def test_a_verdict_holds_for_the_gpus_that_it_was_found_on(work, clone, tmp_path
     record = dataclasses.replace(repo.store.read_object(entry.run), gpus=("NVIDIA A100",))
     with repo.store.writer() as writer:
         writer.add_object(record)
-    repo.write_lock(lock.with_entries([dataclasses.replace(entry, run=record.id)]))
+    repo.write_lock(lock.with_entries([entry._replace(run=record.id)]))
     work.commit("on a GPU")
     place = clone()
     place.mlvc("fetch")

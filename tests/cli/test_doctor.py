@@ -318,7 +318,7 @@ def test_records_of_strangers_are_read_with_care(project, run_mlvc, doctor, pack
     with repo.store.writer() as writer:
         writer.add_object(environment)
         writer.add_object(run)
-    repo.write_lock(dataclasses.replace(lock, environment=environment.id))
+    repo.write_lock(lock._replace(environment=environment.id))
 
     found = doctor(check=1)
 

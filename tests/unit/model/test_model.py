@@ -1,5 +1,8 @@
 """Names that no tree may hold, ids, settings, and what the lock refuses to write."""
 
+import copy
+import pickle
+
 import pytest
 
 from mlvc.errors import FormatError
@@ -142,6 +145,19 @@ def test_ids_of_different_things_are_never_equal():
     assert len({BlobId.of(b"x"), ChunkId.of(b"x"), BlobId.of(b"x")}) == 2
     assert BlobId.of(b"x") == BlobId.parse(str(BlobId.of(b"x")))
     assert str(BlobId.of(b"")) == "b3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_ids_are_sorted_within_a_kind_copied_and_never_changed():
+    first, last = sorted([BlobId(bytes([2]) * 32), BlobId(bytes([1]) * 32)])
+
+    assert (1, 2) == (first.digest[0], last.digest[0])
+    assert last == pickle.loads(pickle.dumps(last)) == copy.copy(last)
+    assert repr(last) == f"BlobId({last.digest!r})"
+    with pytest.raises(TypeError):
+        sorted([BlobId.of(b"x"), ChunkId.of(b"x")])
+    for change in (lambda: setattr(last, "digest", b""), lambda: setattr(last, "other", 1)):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            change()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Outputs are compared by their content where the format is known, and nothing in them is executed."""
 
-import dataclasses
 import io
 import tempfile
 import zipfile
@@ -136,8 +135,7 @@ def test_another_kind_is_different(store, tmp_path):
     first = tracked(store, b"1")
 
     assert (
-        "different"
-        == compare(first, dataclasses.replace(first, kind=Kind.EXECUTABLE), store, scratch=tmp_path).verdict
+        "different" == compare(first, first._replace(kind=Kind.EXECUTABLE), store, scratch=tmp_path).verdict
     )
 
 
