@@ -15,6 +15,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mlvc.repro.seccomp import prefix
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
 from tests.support.frameworks import FrameworksError, find_frameworks
@@ -33,6 +34,7 @@ REQUIREMENTS = {
     "s3": "s3_server",
     "ssh": "ssh_server",
     "postgres": "postgres_server",
+    "seccomp": "seccomp",
     "strace": "strace",
 }
 
@@ -155,6 +157,15 @@ def frameworks_python() -> Path:
         return find_frameworks()
     except FrameworksError as error:
         _do_without("FRAMEWORKS", error)
+
+
+@pytest.fixture(scope="session")
+def seccomp(tmp_path_factory) -> None:
+    """A kernel that tells a process of the calls of another, and wakes it up where they wait."""
+    output = tmp_path_factory.mktemp("seccomp") / "calls"
+    done = subprocess.run([*prefix(output), "true"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        _do_without("SECCOMP", done.stderr.strip() or "Linux is older than 6.6, or forbids it")
 
 
 @pytest.fixture(scope="session")

@@ -156,6 +156,10 @@ else
     echo "no file system that folds case can be mounted here"
 fi
 
+if printf '%s\n' 6.6 "$(uname -r)" | sort --version-sort --check=quiet; then
+    export MLVC_TESTS_REQUIRE_SECCOMP=1
+fi
+
 if [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && ! command -v strace >/dev/null; then
     echo "installing strace ..."
     { timeout 120 apt-get -qq update && timeout 200 apt-get -qq install -y --no-install-recommends strace; } \

@@ -16,7 +16,7 @@
     memory_mb = 8192
 
     [run]
-    tracer = "auto"          # auto | strace | audit-hook
+    tracer = "auto"          # auto | seccomp | strace | audit-hook
 
     [remote]
     url = "s3://bucket/path"
@@ -73,7 +73,7 @@ Link = Literal["none", "hardlink"]
 HooksAdd = Literal["refuse", "auto"]
 HooksEnvironment = Literal["warn", "refuse", "off"]
 HooksPush = Literal["check", "upload", "off"]
-Tracer = Literal["auto", "strace", "audit-hook"]
+Tracer = Literal["auto", "seccomp", "strace", "audit-hook"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "code_untracked": get_args(Untracked),
     "checkout_verify": get_args(Verify),
@@ -113,8 +113,8 @@ class Config(NamedTuple):
         env_python: The interpreter for `env`, `commit` and `status`.
         image_base: The Docker image that a reproduction runs on.
         repro_memory_mb: The memory limit of a reproduction; None sets none.
-        run_tracer: Who watches a command that runs on this machine: `strace` always, never, or (the
-            default) where it is no Python.
+        run_tracer: Who watches a command that runs on this machine from outside: `seccomp` or `strace` always,
+            nobody (`audit-hook`), or (the default) one of them where it is no Python.
         remote_url: Where the project's data is, for whoever has added no remote.
         remote_default: The name of the remote that is used where none is named.
         index_url: The PostgreSQL database of the index; None for a file of its own.

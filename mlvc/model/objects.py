@@ -222,8 +222,8 @@ class Observed:
     """What a run was seen to open and to connect to.
 
     Attributes:
-        tracer: Who watched: `audit-hook`, `strace`, both with a comma between them, or empty for nobody; what each
-            cannot see is documented.
+        tracer: Who watched: `audit-hook`, `seccomp` or `strace`, two with a comma between them, or empty for nobody;
+            what each cannot see is documented.
         reads: Files outside the environment and the system that were opened for reading, in text form; relative
             ones are below the repository.
         undeclared: Those of them that are neither code, nor input, nor output, nor written by the run itself.
@@ -235,8 +235,9 @@ class Observed:
         executed: Programs that were started.
         libraries: Shared libraries of the system that were loaded.
         packages: The package of the system, and its version, that each of them comes from, where that is known.
-        drawn: How often a program that is no Python asked the system for randomness, by program; only strace sees it.
-        strace_alone: Those of `reads` and `failed_opens` that strace saw and the audit hook did not.
+        drawn: How often a program that is no Python asked the system for randomness, by program; the audit
+            hook does not see it.
+        strace_alone: Those of `reads` and `failed_opens` that who watched from outside saw, and the audit hook did not.
     """
 
     tracer: str = ""

@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 from collections import Counter
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlvc.env.probe import find_python
 from mlvc.model.names import encode_name
 from mlvc.repro.calls import FOLLOWED, Call, Calls, decode_digits
 from mlvc.repro.trace import Trace
+from mlvc.repro.watched import Watched, is_python, powerless
 
-__all__ = ["Watched", "merged", "options", "read_strace"]
+__all__ = ["options", "read_strace"]
 
 _MOST_BYTES = 256 << 20
 _MOST_PATHS = 100_000
@@ -40,22 +38,6 @@ _RANDOM = re.compile(rb"0x[0-9a-f]+, (0x[0-9a-f]+|0), (0x[0-9a-f]+|0)\)")
 # Every start of the C library's `malloc` asks for eight bytes, without waiting for them.
 _OF_MALLOC = (b"0x8", b"0x1")
 _WRITING = (b"O_WRONLY", b"O_RDWR", b"O_CREAT")
-_SET_ID = stat.S_ISUID | stat.S_ISGID
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What came of watching.
-
-    Attributes:
-        trace: What was seen.
-        started: Whether the command itself was executed at all.
-        disturbed: Why the command may not have worked because it was watched; None if nothing says so.
-    """
-
-    trace: Trace
-    started: bool
-    disturbed: str | None = None
 
 
 def options(output: Path) -> list[bytes]:
@@ -85,37 +67,12 @@ def read_strace(path: Path, *, directory: Path, is_root: bool) -> Watched:
                 reader.take(call)
     for call in calls.remaining():
         reader.take(call)
-    return Watched(reader.trace(), bool(reader.executed), _disturbance(reader, is_root=is_root))
-
-
-def _disturbance(reader: _Reader, *, is_root: bool) -> str | None:
-    if reader.traced:
-        return "it traces processes itself, as a debugger does"
-    for program in () if is_root else sorted(reader.executed):
-        try:
-            mode = os.stat(program).st_mode
-        except OSError:
-            continue
-        if mode & _SET_ID:
-            return f"{encode_name(program)} has a set-user-ID or set-group-ID bit, which has no effect then"
-    return None
-
-
-def merged(trace: Trace, other: Trace) -> Trace:
-    """Returns what was seen by one or the other; facts and processes are those of the first."""
-    return replace(
-        trace,
-        reads=trace.reads | other.reads,
-        writes=trace.writes | other.writes,
-        connections=trace.connections | other.connections,
-        absent=trace.absent | other.absent,
-        listed=trace.listed | other.listed,
-        executed=trace.executed | other.executed,
-        libraries=trace.libraries | other.libraries,
-        drawn=other.drawn,
-        tracers=trace.tracers + other.tracers,
-        alone=(other.reads | other.absent) - (trace.reads | trace.absent | trace.writes),
+    disturbed = (
+        "it traces processes itself, as a debugger does"
+        if reader.traced
+        else powerless(reader.executed, is_root=is_root)
     )
+    return Watched(reader.trace(), bool(reader.executed), disturbed)
 
 
 class _Reader:
@@ -187,11 +144,6 @@ class _Reader:
             listed=frozenset(self.listed | directories),
             executed=frozenset(self.executed),
             libraries=frozenset(self.libraries),
-            drawn={program: count for program, count in self.drawn.items() if not _is_python(program)},
+            drawn={program: count for program, count in self.drawn.items() if not is_python(program)},
             tracers=("strace",),
         )
-
-
-def _is_python(program: bytes) -> bool:
-    """Whether a program, or a script's first line, is a Python: the states of its generators tell more."""
-    return find_python(os.fsdecode(program), path=os.defpath, directory=Path("/")) is not None

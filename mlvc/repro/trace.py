@@ -1,4 +1,6 @@
-"""What the processes of a command reported about themselves (see `mlvc/runtime/sitecustomize.py`).
+"""What the processes of a command reported about themselves, or a watcher about them.
+
+See `mlvc/runtime/sitecustomize.py` and `mlvc/runtime/watcher.py`.
 
 The command can write anything into its trace, so nothing in it is believed to be well-formed.
 """
@@ -62,11 +64,13 @@ class Trace:
         listed: Directories whose entries were asked for.
         executed: Programs that were started.
         libraries: Shared libraries that were mapped at the end of a process.
-        drawn: How often programs that are no Python asked the system for randomness, by program; only strace sees it.
+        drawn: How often programs that are no Python asked the system for randomness, by program; the
+            audit hook does not see it.
         reports: Each process.
         prefixes: Directories of the interpreters and packages of the processes.
         tracers: Who watched.
         alone: Paths that only the last one of them saw.
+        marks: What a watcher says of the command as a whole: that it was `started`, and that it `listens` itself.
     """
 
     reads: frozenset[bytes] = frozenset()
@@ -83,6 +87,7 @@ class Trace:
     prefixes: frozenset[bytes] = frozenset()
     tracers: tuple[str, ...] = ()
     alone: frozenset[bytes] = frozenset()
+    marks: frozenset[str] = frozenset()
 
 
 def read_trace(path: Path) -> Trace:
@@ -96,6 +101,8 @@ def read_trace(path: Path) -> Trace:
     connections: set[str] = set()
     libraries: set[bytes] = set()
     processes: dict[int, Process] = {}
+    drawn: dict[bytes, int] = {}
+    marks: set[str] = set()
     for number, line in enumerate(lines):
         try:
             match json.loads(line):
@@ -103,6 +110,10 @@ def read_trace(path: Path) -> Trace:
                     connections.add(encode_name(to.encode("utf-8", "surrogatepass")))
                 case {"event": str(event), "path": str(name)} if event in paths:
                     paths[event].add(bytes.fromhex(name))
+                case {"event": "draw", "path": str(name), "count": int(count)}:
+                    drawn[bytes.fromhex(name)] = count
+                case {"event": "started" | "listens" as mark}:
+                    marks.add(mark)
                 case {"event": "start" | "loaded" | "exit", "pid": int(pid)} as report:
                     process = processes.setdefault(pid, Process(pid))
                     libraries.update(_take_report(process, report, number))
@@ -123,9 +134,11 @@ def read_trace(path: Path) -> Trace:
         listed=frozenset(paths["list"]),
         executed=frozenset(paths["execute"]),
         libraries=frozenset(libraries),
+        drawn=drawn,
         reports=reports,
         prefixes=frozenset(path for process in reports for path in process.prefixes),
         tracers=("audit-hook",) if reports else (),
+        marks=frozenset(marks),
     )
 
 

@@ -1,4 +1,4 @@
-"""What `mlvc run` and `mlvc repro` add to a training of one second, paired and in turns; and what strace adds.
+"""What `mlvc run` and `mlvc repro` add to a training of one second, paired and in turns; and what watchers add.
 
 python tests/benchmarks/run_overhead.py PYTHON [--turns N] [--image IMAGE]
 
@@ -153,7 +153,7 @@ def trainings(parent: Path, python: str, image: str | None) -> dict[str, Command
 
 
 def traced(parent: Path, python: str) -> dict[str, Command]:
-    """Returns commands that are no Python: bare, recorded without strace, and recorded with it."""
+    """Returns commands that are no Python: bare, and recorded with each who may watch them."""
     works = {
         "a pipeline and a training": (
             ["sh", "work.sh"],
@@ -170,12 +170,12 @@ def traced(parent: Path, python: str) -> dict[str, Command]:
         )
     commands: dict[str, Command] = {}
     for name, (argv, files) in works.items():
-        for tracer in ("audit-hook", "strace"):
+        for tracer in ("audit-hook", "seccomp", "strace"):
             folder = make_project(
                 parent / f"{name} {tracer}".replace(" ", "-"), files, f'\n[run]\ntracer = "{tracer}"\n'
             )
             commands.setdefault(f"{name}, bare", Command(argv, folder, ""))
-            told = f"{name}, {'with' if tracer == 'strace' else 'without'} strace"
+            told = f"{name}, {tracer}"
             commands[told] = Command([*MLVC, "run", "--", *argv], folder, f"{name}, bare", run_took(folder))
     return commands
 

@@ -12,6 +12,20 @@ import pytest
 from mlvc.model.ids import BlobId
 from tests.support.command import child_environment
 
+# Refuses `seccomp` with flags that ask for a listener, whatever number the machine has for that call.
+WITHOUT_LISTENERS = """
+import ctypes, os, struct, sys
+steps = [(0x20, 24, 0, 0), (0x15, 40, 0, 1), (0x06, 0x50001, 0, 0), (0x06, 0x7FFF0000, 0, 0)]
+steps[:1] = [(0x20, 0, 0, 0), (0x15, {"x86_64": 317, "aarch64": 277}[os.uname().machine], 0, 3), steps[0]]
+code = b"".join(struct.pack("HBBI", kind, yes, no, value) for kind, value, yes, no in steps)
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert 0 == libc.prctl(38, 1, 0, 0, 0)
+assert 0 == libc.prctl(22, 2, ctypes.byref(Program(len(steps), code))), ctypes.get_errno()
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 def test_streams_and_status_are_the_commands_own(project, run_mlvc):
     """Stdout on stdout, stderr on stderr, the exit status passed on; the run is recorded as failed."""
@@ -301,8 +315,20 @@ def test_verify_of_a_second_execution_that_fails(project, run_mlvc):
     assert "1\n" == (project / "out").read_text()
 
 
-@pytest.mark.strace
-def test_programs_that_are_no_python_are_watched_too(project, run_mlvc):
+@pytest.fixture(
+    params=[
+        pytest.param("seccomp", marks=pytest.mark.seccomp),
+        pytest.param("strace", marks=pytest.mark.strace),
+    ]
+)
+def watcher(request, project):
+    """Who watches from outside, set down in the settings."""
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[run]\ntracer = "{request.param}"\n')
+    return request.param
+
+
+def test_programs_that_are_no_python_are_watched_too(project, run_mlvc, watcher):
     """What they read, what they did not find, what they renamed, what they started."""
     (project / ".gitignore").write_text("extra.csv\n")
     (project / "extra.csv").write_text("1\n")
@@ -313,34 +339,76 @@ def test_programs_that_are_no_python_are_watched_too(project, run_mlvc):
 
     assert "  -i extra.csv\n" in result.stderr
     assert (["extra.csv"], ["absent.csv"]) == (seen["undeclared"], seen["failed_opens"])
-    assert "strace" == seen["tracer"]
+    assert watcher == seen["tracer"]
     assert {"sh", "cat", "mv"} <= {name.rpartition("/")[2] for name in seen["executed"]}
 
 
-@pytest.mark.strace
-def test_a_python_below_a_shell_is_watched_by_both(project, run_mlvc):
-    """The record says what strace alone saw; the interpreter's own files are not listed."""
+def test_a_python_below_a_shell_is_watched_by_both(project, run_mlvc, watcher):
+    """The record says what was seen from outside alone; the interpreter's own files are not listed."""
     (project / "plain.txt").write_text("1\n")
     watched_run(run_mlvc, "import os; open('script.py').close(); os.system('cat plain.txt')")
     seen = last_run(run_mlvc)["observed"]
 
-    assert "audit-hook, strace" == seen["tracer"]
+    assert f"audit-hook, {watcher}" == seen["tracer"]
     assert ["plain.txt", "script.py"] == seen["reads"]
     assert ["plain.txt"] == seen["strace_alone"]
 
 
-@pytest.mark.strace
+@pytest.mark.seccomp
 def test_the_setting_decides_who_watches(project, run_mlvc):
-    """`audit-hook` leaves other programs alone; `strace` sees what Python's own hook does not."""
+    """`audit-hook` leaves other programs alone; by default they are watched, and a Python is not."""
+    run_mlvc("run", "--", "sh", "-c", "cat train.py")
+    assert "seccomp" == last_run(run_mlvc)["observed"]["tracer"]
+    run_mlvc("run", "--", sys.executable, "-c", "pass")
+    assert "audit-hook" == last_run(run_mlvc)["observed"]["tracer"]
+
     with (project / "mlvc.toml").open("a") as settings:
         settings.write('\n[run]\ntracer = "audit-hook"\n')
     run_mlvc("run", "--", "sh", "-c", "cat train.py")
-
     assert "" == last_run(run_mlvc)["observed"]["tracer"]
 
 
 @pytest.mark.strace
-def test_a_program_that_draws_from_the_system_is_named(project, run_mlvc):
+def test_where_the_kernel_cannot_tell_strace_watches(project, run_mlvc):
+    """The command runs once all the same."""
+    command = [
+        sys.executable,
+        "-m",
+        "mlvc",
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "cat train.py >/dev/null; echo x >> times",
+    ]
+
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_LISTENERS, *command],
+        cwd=project,
+        env=child_environment({}),
+        check=True,
+    )
+
+    seen = last_run(run_mlvc)["observed"]
+    assert ("strace", ["train.py"]) == (seen["tracer"], seen["reads"])
+    assert "x\n" == (project / "times").read_text()
+
+
+@pytest.mark.seccomp
+def test_a_run_in_a_run_is_watched_by_the_outer_one(project, run_mlvc):
+    """And is no reason to run the outer command again when that fails."""
+    mlvc = f"{sys.executable} -m mlvc"
+    script = f"{mlvc} run --name inner -- sh -c 'cat train.py'; echo x >> times; exit 3"
+
+    run_mlvc("run", "--name", "outer", "--", "sh", "-c", script, check=3)
+
+    runs = {run["name"]: run["observed"] for run in run_mlvc("runs", "--json").json()["runs"]}
+    assert "x\n" == (project / "times").read_text()
+    assert ("", "audit-hook, seccomp") == (runs["inner"]["tracer"], runs["outer"]["tracer"])
+    assert "train.py" in runs["outer"]["reads"]
+
+
+def test_a_program_that_draws_from_the_system_is_named(project, run_mlvc, watcher):
     """`shuf` seeds itself, and `sort` does not; what was drawn is nowhere."""
     run_mlvc("run", "-o", "out", "--", "sh", "-c", "seq 9 | shuf | sort > out")
 
@@ -353,6 +421,8 @@ def test_a_program_that_draws_from_the_system_is_named(project, run_mlvc):
 def test_a_program_that_strace_disturbs_still_works(project, run_mlvc):
     """A debugger's call fails below strace: it is run again without, and from then on never with."""
     script = "import ctypes, sys\nprint('start')\nsys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)\n"
+    with (project / "mlvc.toml").open("a") as settings:
+        settings.write('\n[run]\ntracer = "strace"\n')
 
     first = watched_run(run_mlvc, script)
     second = watched_run(run_mlvc, script)
@@ -362,13 +432,13 @@ def test_a_program_that_strace_disturbs_still_works(project, run_mlvc):
     assert ["finished", "finished"] == [run["status"] for run in run_mlvc("runs", "--json").json()["runs"]]
 
 
-@pytest.mark.strace
-def test_signals_and_background_processes_are_as_without_strace(project, run_mlvc):
+def test_signals_and_background_processes_are_as_without_a_watcher(project, run_mlvc, watcher):
     """A signal ends with 128 + n; what stays in the background is not waited for."""
     run_mlvc("run", "--", "sh", "-c", "kill -9 $$", check=137)
     run_mlvc("run", "--", "sh", "-c", "sleep 100 >/dev/null 2>&1 & echo $! > pid", timeout_s=60)
     (project / "pid").read_text()
     subprocess.run(["kill", (project / "pid").read_text().strip()], check=True)
+    assert watcher == last_run(run_mlvc)["observed"]["tracer"]
 
 
 @pytest.mark.parametrize("options", [(), ("--verify",), ("--engine", "bubblewrap")])

@@ -1,0 +1,488 @@
+"""Runs a command and notes which files, programs and hosts it and all that it starts ask the system for.
+
+    python -I -S -W ignore watcher.py OUTPUT COMMAND ARGUMENT…
+
+The command carries a filter of system calls (seccomp), by which the watched ones wait until this process was told of
+them: it reads the path from the memory of whoever asks, notes it, and lets the call go on. Below a tracer each call
+stops twice; here once, and the kernel lets this process run on the processor that waits for it (Linux 6.6).
+https://docs.kernel.org/userspace-api/seccomp_filter.html#userspace-notification
+
+Exits as the command does. What that leaves in the background goes on, unwatched. The output has the lines that
+`sitecustomize.py` writes for these events, `{"event": "started"}` unless the command was not executed and nothing has
+happened, and `{"event": "listens"}` where it wants to be told itself, which fails: a process has one listener.
+
+It is executed by path, and imports nothing of mlvc.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+
+# By machine: its name in filters (`linux/audit.h`), and the calls that are watched.
+# `linux/arch/x86/entry/syscalls/syscall_64.tbl`, `include/uapi/asm-generic/unistd.h`
+_MACHINES = {
+    "x86_64": (
+        0xC000003E,
+        {
+            "seccomp": 317,
+            "open": 2,
+            "openat": 257,
+            "openat2": 437,
+            "creat": 85,
+            "connect": 42,
+            "execve": 59,
+            "execveat": 322,
+        }
+        | {"rename": 82, "renameat": 264, "renameat2": 316, "link": 86, "linkat": 265, "symlink": 88}
+        | {"symlinkat": 266, "getrandom": 318, "mount": 165, "move_mount": 429},
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {
+            "seccomp": 277,
+            "openat": 56,
+            "openat2": 437,
+            "connect": 203,
+            "execve": 221,
+            "execveat": 281,
+            "renameat": 38,
+        }
+        | {"renameat2": 276, "linkat": 37, "symlinkat": 36, "getrandom": 278}
+        | {"mount": 40, "move_mount": 429},
+    ),
+}
+# Which arguments are the directory that a path starts from (None where that is the present one) and the path.
+_OPENING = {"open": (None, 0), "openat": (0, 1), "openat2": (0, 1), "creat": (None, 0)}
+_MOUNTING = ("mount", "move_mount")
+_EXECUTING = {"execve": (None, 0), "execveat": (0, 1)}
+_LINKING = {"symlink": (None, 1), "symlinkat": (1, 2)}
+# Twice: what gets a new name, and the name.
+_NAMING = {
+    **dict.fromkeys(("rename", "link"), ((None, 0), (None, 1))),
+    **dict.fromkeys(("renameat", "renameat2", "linkat"), ((0, 1), (2, 3))),
+}
+
+# `linux/seccomp.h`, `linux/bpf_common.h`, `linux/prctl.h`
+_SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
+_ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = 0, 4, 16
+_NOTIFICATION, _RESPONSE = struct.Struct("QI4xi12x6Q"), struct.Struct("QqiI")
+_RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
+_SYNCHRONOUS, _CONTINUE = 1, 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+
+_AT_FDCWD = -100
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_PATH_BYTES = _PAGE_BYTES = 4096
+_IPV4, _IPV6 = 2, 10
+_SMALLEST_ADDRESS, _LARGEST_ADDRESS = 8, 28
+_MALLOC_BYTES, _MALLOC_FLAGS = 8, 1
+"""What each start of the C library's `malloc` asks for: eight bytes, without waiting for them."""
+_MOST_OPEN = 100
+_MOST_NOTED = 300_000
+_NOT_EXECUTED = 127
+_SIGNALLED = 128
+_LAST_MS = 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _instructions(machine: int, numbers: dict[str, int]) -> bytes:
+    """Returns the filter. What is no program of this machine, as a 32-bit one, is not watched."""
+    watched = [number for name, number in numbers.items() if name != "getrandom"]
+    # Jumps count the steps that they leave out, and lead forward alone.
+    to_random, to_notify = len(watched) + 1, len(watched) + 5
+    steps = [
+        (_LOAD, _MACHINE_AT, 0, 0),
+        (_EQUAL, machine, 0, to_notify + 3),
+        (_LOAD, _NUMBER_AT, 0, 0),
+        (_EQUAL, numbers["getrandom"], to_random, 0),
+        *((_EQUAL, number, to_notify - 1 - place, 0) for place, number in enumerate(watched)),
+        (_RETURN, _ALLOW, 0, 0),
+        (_LOAD, _ARGUMENTS_AT + 8, 0, 0),
+        (_EQUAL, _MALLOC_BYTES, 0, 2),
+        (_LOAD, _ARGUMENTS_AT + 16, 0, 0),
+        (_EQUAL, _MALLOC_FLAGS, 1, 0),
+        (_RETURN, _NOTIFY, 0, 0),
+        (_RETURN, _ALLOW, 0, 0),
+    ]
+    return b"".join(struct.pack("HBBI", code, yes, no, value) for code, value, yes, no in steps)
+
+
+def _listen() -> tuple[int, dict[int, str]]:
+    """Puts the filter on this thread; returns what its calls are heard by, and the names of the calls.
+
+    Raises:
+        OSError: The system does not know that, or forbids it.
+        KeyError: The numbers of this machine's calls are not known.
+    """
+    machine, numbers = _MACHINES[os.uname().machine]
+    instructions = _instructions(machine, numbers)
+    program = _Program(len(instructions) // 8, instructions)
+    flags = _NEW_LISTENER | _WAIT_KILLABLE
+    listener = _libc.syscall(numbers["seccomp"], _SET_MODE_FILTER, flags, ctypes.byref(program))
+    if listener < 0 and ctypes.get_errno() == errno.EACCES:
+        # An ordinary user gives up what programs with a set-user-ID bit would bring.
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        listener = _libc.syscall(numbers["seccomp"], _SET_MODE_FILTER, flags, ctypes.byref(program))
+    if listener < 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+    fcntl.ioctl(listener, _SET_FLAGS, _SYNCHRONOUS)
+    return listener, {number: name for name, number in numbers.items()}
+
+
+class _Notes:
+    """What was seen, each thing once; written down at the end."""
+
+    def __init__(self) -> None:
+        self.paths: set[tuple[str, bytes]] = set()
+        self.hosts: set[str] = set()
+        self.drawn: dict[bytes, int] = {}
+        self.is_listening = False
+
+    def path(self, event: str, path: bytes) -> None:
+        """Notes a path, which starts at its root."""
+        if len(self.paths) < _MOST_NOTED:
+            self.paths.add((event, path))
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields what stands in the output; an address has nothing that JSON would have to escape."""
+        for event, path in self.paths:
+            name = os.path.normpath(path).hex()
+            yield f'{{"event": "{event}", "path": "{name}"}}\n'.encode()
+        for address in self.hosts:
+            yield f'{{"event": "connect", "to": "{address}"}}\n'.encode()
+        if self.is_listening:
+            yield b'{"event": "listens"}\n'
+        for program, count in self.drawn.items():
+            yield f'{{"event": "draw", "path": "{program.hex()}", "count": {count}}}\n'.encode()
+
+
+class _Processes:
+    """The memory of the processes that are watched, and which of them see other mounts than this one."""
+
+    def __init__(self) -> None:
+        self._memory: dict[int, int] = {}
+        self._elsewhere: dict[int, bool] = {}
+        self._place = os.readlink("/proc/self/ns/mnt")
+
+    def forget(self) -> None:
+        """Forgets all: a process that executes a program has another memory, and a number may be another's."""
+        for fd in self._memory.values():
+            os.close(fd)
+        self._memory.clear()
+        self._elsewhere.clear()
+
+    def is_elsewhere(self, pid: int) -> bool:
+        """Returns whether a process has mounts of its own, as one in a container.
+
+        Raises:
+            OSError: That cannot be read.
+        """
+        found = self._elsewhere.get(pid)
+        if found is None:
+            found = self._elsewhere[pid] = os.readlink(f"/proc/{pid}/ns/mnt") != self._place
+        return found
+
+    def read(self, pid: int, address: int, size: int) -> bytes:
+        """Returns up to `size` bytes, which end with the page where the next one is not there.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+        for _ in range(2):
+            fd = self._memory.get(pid)
+            if fd is None:
+                if len(self._memory) >= _MOST_OPEN:
+                    self.forget()
+                fd = self._memory[pid] = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            found = os.pread(fd, size, address)
+            if found:
+                return found
+            self.forget()  # Its process is gone, and the number another's.
+        return b""
+
+    def text(self, pid: int, address: int) -> bytes:
+        """Returns the string at an address, without its end.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        size = _PAGE_BYTES - address % _PAGE_BYTES
+        found = self.read(pid, address, size)
+        end = found.find(0)
+        if end < 0:
+            found += self.read(pid, address + size, _PATH_BYTES)
+            end = found.find(0)
+        return found[:end]
+
+
+class _Watch:
+    """Hears the calls, one by one, and lets each go on.
+
+    A program that imports much makes thousands of calls, and each finds the caches of the processor cold: what is
+    executed for one is kept short.
+
+    Nothing is looked at in the file system once something was mounted: what serves that may itself wait to be heard.
+    """
+
+    def __init__(self, listener: int, names: dict[int, str], notes: _Notes) -> None:
+        self._listener = listener
+        self._names = names
+        self._notes = notes
+        self._processes = _Processes()
+        self._settled: set[tuple[bytes, int]] = set()
+        self._is_mounted = False
+
+    def until(self, last: int) -> None:
+        """Hears calls, and notes them, until the thread `last` makes one."""
+        buffer, nothing = bytearray(_NOTIFICATION.size), bytes(_NOTIFICATION.size)
+        while True:
+            buffer[:] = nothing
+            try:
+                fcntl.ioctl(self._listener, _RECEIVE, buffer)
+            except OSError:
+                continue  # Who asked was killed.
+            number, pid, call, *arguments = _NOTIFICATION.unpack(buffer)
+            try:
+                if pid != last:
+                    self._note(self._names.get(call), pid, arguments)
+            except (OSError, ValueError):
+                pass  # It is gone, or hides its memory; whatever happens, it must not wait for ever.
+            finally:
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+            if pid == last:
+                return
+
+    def is_somebody_left(self) -> bool:
+        """Returns whether there is a process that may still make a call; waits a moment for the last one to go."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        return not any(what & select.POLLHUP for _, what in poll.poll(_LAST_MS))
+
+    def let_go(self) -> None:
+        """Lets all calls go on until nobody is left to make one."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        while all(what & select.POLLIN for _, what in poll.poll()):
+            buffer = bytearray(_NOTIFICATION.size)
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._listener, _RECEIVE, buffer)
+                number = _NOTIFICATION.unpack(buffer)[0]
+                fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+
+    def _note(self, name: str | None, pid: int, arguments: list[int]) -> None:
+        if name == "openat":
+            self._opened(pid, self._path(pid, arguments, 0, 1), arguments[2])
+        elif name in _OPENING:
+            self._opened(pid, self._path(pid, arguments, *_OPENING[name]), self._flags(name, pid, arguments))
+        elif name in _EXECUTING:
+            path = self._path(pid, arguments, *_EXECUTING[name])
+            if path and self._may(pid, path, os.X_OK):
+                self._notes.path("execute", path)
+            self._processes.forget()
+        elif name in _LINKING:
+            path = self._path(pid, arguments, *_LINKING[name])
+            if path and (self._is_mounted or not os.path.lexists(path)):
+                self._notes.path("write", path)
+        elif name in _NAMING:
+            old, new = (self._path(pid, arguments, *which) for which in _NAMING[name])
+            if old and new and self._may(pid, old, os.F_OK):
+                self._notes.path("write", new)
+        elif name in _MOUNTING:
+            self._is_mounted = True
+        elif name == "seccomp":
+            self._notes.is_listening |= arguments[1] & _NEW_LISTENER != 0
+        elif name == "connect":
+            self._connected(self._processes.read(pid, arguments[1], min(arguments[2], _LARGEST_ADDRESS)))
+        elif name == "getrandom":
+            program = os.readlink(b"/proc/%d/exe" % pid)
+            self._notes.drawn[program] = self._notes.drawn.get(program, 0) + 1
+
+    def _path(self, pid: int, arguments: list[int], directory: int | None, place: int) -> bytes:
+        """Returns a path from its root, or nothing where nobody knows where it begins."""
+        path = self._processes.text(pid, arguments[place])
+        if path.startswith(b"/"):
+            return path
+        number = _AT_FDCWD if directory is None else ctypes.c_int32(arguments[directory]).value
+        if number == _AT_FDCWD and not path:
+            return b""
+        start = b"/proc/%d/cwd" % pid if number == _AT_FDCWD else b"/proc/%d/fd/%d" % (pid, number)
+        path = os.path.join(os.readlink(start), path)
+        return path if path.startswith(b"/") else b""
+
+    def _flags(self, name: str, pid: int, arguments: list[int]) -> int:
+        if name == "creat":
+            return os.O_WRONLY | os.O_CREAT
+        if name == "openat2":
+            return int.from_bytes(self._processes.read(pid, arguments[2], 8), sys.byteorder)
+        return arguments[1]
+
+    def _opened(self, pid: int, path: bytes, flags: int) -> None:
+        """Notes what opening a file comes to, as the file system is before it."""
+        if not path or (path, flags) in self._settled:
+            return
+        is_written, is_listed = flags & _WRITING != 0, flags & os.O_DIRECTORY != 0
+        if is_listed and not self._is_mounted and os.path.isfile(path):
+            self._notes.path("absent", path)
+        elif self._may(pid, path, os.W_OK if is_written else os.R_OK):
+            if flags & os.O_CREAT and flags & os.O_EXCL and not self._is_mounted and os.path.lexists(path):
+                return
+            self._settled.add((path, flags))
+            self._notes.path("list" if is_listed else "write" if is_written else "read", path)
+        elif not os.path.exists(path):
+            folder = os.path.dirname(path)
+            if not flags & os.O_CREAT or not os.path.isdir(folder):
+                self._notes.path("absent", path)
+            elif os.access(folder, os.W_OK):
+                self._notes.path("write", path)
+
+    def _may(self, pid: int, path: bytes, how: int) -> bool:
+        """Returns whether a call may succeed; where nothing is to be looked at, that it does."""
+        return self._is_mounted or self._processes.is_elsewhere(pid) or os.access(path, how)
+
+    def _connected(self, address: bytes) -> None:
+        if len(address) < _SMALLEST_ADDRESS or len(self._notes.hosts) >= _MOST_NOTED:
+            return
+        family, port = int.from_bytes(address[:2], sys.byteorder), int.from_bytes(address[2:4], "big")
+        if family == _IPV4:
+            self._notes.hosts.add(f"{'.'.join(map(str, address[4:8]))}:{port}")
+        elif family == _IPV6 and len(address) == _LARGEST_ADDRESS:
+            import ipaddress  # few commands speak to anybody
+
+            self._notes.hosts.add(f"[{ipaddress.IPv6Address(address[8:24])}]:{port}")
+
+
+class _Command:
+    """The command, started and waited for by a thread of its own, which alone has the filter.
+
+    Attributes:
+        thread: The number of that thread, whose first call that is watched says that the command has ended.
+        status: How it ended, as `os.waitpid` tells it; None where it was not executed.
+    """
+
+    def __init__(self, program: bytes, command: list[bytes], output: int) -> None:
+        self._program = program
+        self._command = command
+        self._variables = _own_variables()
+        self._output = output
+        self._listening = _thread.allocate_lock()
+        self._listening.acquire()
+        self._failure: OSError | KeyError | None = None
+        self._heard: tuple[int, dict[int, str]] = (-1, {})
+        self.thread = 0
+        self.status: int | None = None
+        _thread.start_new_thread(self._run, ())
+
+    def listener(self) -> tuple[int, dict[int, str]]:
+        """Returns what `_listen` returned, which may have raised."""
+        self._listening.acquire()
+        if self._failure is not None:
+            raise self._failure
+        return self._heard
+
+    def _run(self) -> None:
+        self.thread = _thread.get_native_id()
+        try:
+            self._heard = _listen()
+            # First: what has happened and is written nowhere would happen once more.
+            os.write(self._output, b'{"event": "started"}\n')
+        except (OSError, KeyError) as exc:
+            self._failure = exc
+            return
+        finally:
+            self._listening.release()
+        told, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            self._execute(tell)
+        os.close(tell)
+        is_executed = os.read(told, 1) == b""
+        status = os.waitpid(child, 0)[1]
+        self.status = status if is_executed else None
+        os.close(os.open(os.devnull, os.O_RDONLY))
+
+    def _execute(self, tell: int) -> None:
+        """Becomes the command; `tell` closes then, and otherwise holds a byte."""
+        # It must not go on where none of its calls would be answered.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # By Python, for itself.
+            signal.signal(ignored, signal.SIG_DFL)
+        with contextlib.suppress(OSError):
+            os.execve(self._program, self._command, self._variables)  # noqa: S606  # it is the command
+        os.write(tell, b".")
+        os._exit(_NOT_EXECUTED)
+
+
+def _exit_as(status: int) -> None:
+    """Ends this process as another one ended."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # One core dump is enough.
+        with contextlib.suppress(OSError):  # SIGKILL has no other effect to bring back.
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+        code = _SIGNALLED - code
+    os._exit(code)
+
+
+def _own_variables() -> dict[bytes, bytes]:
+    """Returns the variables that this process was started with: where none names a locale, Python adds one."""
+    with open("/proc/self/environ", "rb") as file:
+        pairs = (entry.partition(b"=") for entry in file.read().split(b"\0") if entry)
+        return {name: value for name, _, value in pairs}
+
+
+def _find(program: str) -> bytes:
+    """Returns the path of a program: the child that executes it is watched already, and had better not look around."""
+    if "/" not in program:
+        for directory in os.get_exec_path():
+            path = os.path.join(directory, program)
+            if os.access(path, os.X_OK) and not os.path.isdir(path):
+                return os.fsencode(path)
+    return os.fsencode(program)
+
+
+def main(path: str, command: list[str]) -> None:
+    """Runs the command and ends as it does."""
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    notes = _Notes()
+    running = _Command(_find(command[0]), [os.fsencode(word) for word in command], output)
+    try:
+        listener, names = running.listener()
+    except (OSError, KeyError):
+        os._exit(_NOT_EXECUTED)
+    watch = _Watch(listener, names, notes)
+    watch.until(running.thread)
+    with contextlib.suppress(OSError), open(output, "ab", closefd=False) as file:
+        file.writelines(notes.lines())  # A full disk costs the notes, and not what the command has done.
+    if watch.is_somebody_left() and os.fork() == 0:
+        # What stays in the background would fail at its next call without somebody who answers.
+        for fd in range(3):
+            os.close(fd)
+        watch.let_go()
+        os._exit(0)
+    if running.status is None:
+        os.ftruncate(output, 0)
+        os._exit(_NOT_EXECUTED)
+    _exit_as(running.status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
