@@ -224,7 +224,9 @@ class _Processes:
             OSError: It cannot be read.
         """
         size = _PAGE_BYTES - address % _PAGE_BYTES
-        found = self.read(pid, address, size)
+        fd = self._memory.get(pid)
+        found = os.pread(fd, size, address) if fd is not None else b""
+        found = found or self.read(pid, address, size)
         end = found.find(0)
         if end < 0:
             found += self.read(pid, address + size, _PATH_BYTES)
@@ -263,10 +265,11 @@ class _Watch:
                 if pid != last:
                     self._note(self._names.get(call), pid, arguments)
             except (OSError, ValueError):
-                pass  # It is gone, or hides its memory; whatever happens, it must not wait for ever.
-            finally:
-                with contextlib.suppress(OSError):
-                    fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+                pass  # It is gone, or hides its memory.
+            try:  # noqa: SIM105  # for each call, so without the calls of a context manager
+                fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+            except OSError:
+                pass  # It was killed while it waited.
             if pid == last:
                 return
 
