@@ -90,7 +90,7 @@ _SMALLEST_ADDRESS, _LARGEST_ADDRESS = 8, 28
 _MALLOC_BYTES, _MALLOC_FLAGS = 8, 1
 """What each start of the C library's `malloc` asks for: eight bytes, without waiting for them."""
 _MOST_OPEN = 100
-_MOST_NOTED = 300_000
+_MOST_NOTED = 100_000
 _NOT_EXECUTED = 127
 _SIGNALLED = 128
 _LAST_MS = 20
@@ -196,6 +196,8 @@ class _Processes:
         """
         found = self._elsewhere.get(pid)
         if found is None:
+            if len(self._elsewhere) >= _MOST_OPEN:
+                self.forget()
             found = self._elsewhere[pid] = os.readlink(f"/proc/{pid}/ns/mnt") != self._place
         return found
 
@@ -243,52 +245,33 @@ class _Watch:
     Nothing is looked at in the file system once something was mounted: what serves that may itself wait to be heard.
     """
 
-    def __init__(self, listener: int, names: dict[int, str], notes: _Notes) -> None:
-        self._listener = listener
-        self._names = names
+    def __init__(self, notes: _Notes) -> None:
         self._notes = notes
         self._processes = _Processes()
         self._settled: set[tuple[bytes, int]] = set()
         self._is_mounted = False
 
-    def until(self, last: int) -> None:
-        """Hears calls, and notes them, until the thread `last` makes one."""
+    def until(self, last: int, listener: int, names: dict[int, str]) -> None:
+        """Hears calls, by their names, and notes them, until the thread `last` makes one."""
         buffer, nothing = bytearray(_NOTIFICATION.size), bytes(_NOTIFICATION.size)
         while True:
             buffer[:] = nothing
             try:
-                fcntl.ioctl(self._listener, _RECEIVE, buffer)
+                fcntl.ioctl(listener, _RECEIVE, buffer)
             except OSError:
                 continue  # Who asked was killed.
             number, pid, call, *arguments = _NOTIFICATION.unpack(buffer)
             try:
                 if pid != last:
-                    self._note(self._names.get(call), pid, arguments)
-            except (OSError, ValueError):
-                pass  # It is gone, or hides its memory.
+                    self._note(names.get(call), pid, arguments)
+            except (OSError, ValueError, OverflowError):
+                pass  # It is gone, hides its memory, or named an address that is none.
             try:  # noqa: SIM105  # for each call, so without the calls of a context manager
-                fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+                fcntl.ioctl(listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
             except OSError:
                 pass  # It was killed while it waited.
             if pid == last:
                 return
-
-    def is_somebody_left(self) -> bool:
-        """Returns whether there is a process that may still make a call; waits a moment for the last one to go."""
-        poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        return not any(what & select.POLLHUP for _, what in poll.poll(_LAST_MS))
-
-    def let_go(self) -> None:
-        """Lets all calls go on until nobody is left to make one."""
-        poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        while all(what & select.POLLIN for _, what in poll.poll()):
-            buffer = bytearray(_NOTIFICATION.size)
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(self._listener, _RECEIVE, buffer)
-                number = _NOTIFICATION.unpack(buffer)[0]
-                fcntl.ioctl(self._listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
 
     def _note(self, name: str | None, pid: int, arguments: list[int]) -> None:
         if name == "openat":
@@ -347,7 +330,8 @@ class _Watch:
         elif self._may(pid, path, os.W_OK if is_written else os.R_OK):
             if flags & os.O_CREAT and flags & os.O_EXCL and not self._is_mounted and os.path.lexists(path):
                 return
-            self._settled.add((path, flags))
+            if len(self._settled) < _MOST_NOTED:
+                self._settled.add((path, flags))
             self._notes.path("list" if is_listed else "write" if is_written else "read", path)
         elif not os.path.exists(path):
             folder = os.path.dirname(path)
@@ -370,6 +354,25 @@ class _Watch:
             import ipaddress  # few commands speak to anybody
 
             self._notes.hosts.add(f"[{ipaddress.IPv6Address(address[8:24])}]:{port}")
+
+
+def _is_somebody_left(listener: int) -> bool:
+    """Returns whether there is a process that may still make a call; waits a moment for the last one to go."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return not any(what & select.POLLHUP for _, what in poll.poll(_LAST_MS))
+
+
+def _let_go(listener: int) -> None:
+    """Lets all calls go on until nobody is left to make one."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    while all(what & select.POLLIN for _, what in poll.poll()):
+        buffer = bytearray(_NOTIFICATION.size)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(listener, _RECEIVE, buffer)
+            number = _NOTIFICATION.unpack(buffer)[0]
+            fcntl.ioctl(listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
 
 
 class _Command:
@@ -464,22 +467,22 @@ def _find(program: str) -> bytes:
 
 def main(path: str, command: list[str]) -> None:
     """Runs the command and ends as it does."""
-    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     notes = _Notes()
-    running = _Command(_find(command[0]), [os.fsencode(word) for word in command], output)
     try:
+        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        watch = _Watch(notes)
+        running = _Command(_find(command[0]), [os.fsencode(word) for word in command], output)
         listener, names = running.listener()
     except (OSError, KeyError):
         os._exit(_NOT_EXECUTED)
-    watch = _Watch(listener, names, notes)
-    watch.until(running.thread)
+    watch.until(running.thread, listener, names)
     with contextlib.suppress(OSError), open(output, "ab", closefd=False) as file:
         file.writelines(notes.lines())  # A full disk costs the notes, and not what the command has done.
-    if watch.is_somebody_left() and os.fork() == 0:
+    if _is_somebody_left(listener) and os.fork() == 0:
         # What stays in the background would fail at its next call without somebody who answers.
         for fd in range(3):
             os.close(fd)
-        watch.let_go()
+        _let_go(listener)
         os._exit(0)
     if running.status is None:
         os.ftruncate(output, 0)

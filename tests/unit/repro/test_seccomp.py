@@ -136,7 +136,9 @@ def test_names_that_are_no_text_and_long_ones_are_whole(tmp_path, python):
 def test_what_cannot_be_read_fails_as_ever(python):
     """A path at an address that is none, and a descriptor that is none."""
     watched = python(
-        CALL + "assert -1 == ctypes.CDLL(None, use_errno=True).open(ctypes.c_void_p(1), 0)\n"
+        "import ctypes\n"
+        "for address in (1, 2**63, 2**64 - 1):\n"
+        "    assert -1 == ctypes.CDLL(None, use_errno=True).open(ctypes.c_void_p(address), 0)\n"
         "import os\ntry: os.open('x', 0, dir_fd=999)\nexcept OSError as exc: assert exc.errno == 9"
     )
 
