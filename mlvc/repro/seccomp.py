@@ -12,13 +12,15 @@ from mlvc.repro.watched import Watched, is_python, powerless
 
 __all__ = ["prefix", "read_seccomp"]
 
-_WATCHER = Path(__file__).parent.parent / "runtime" / "watcher.py"
+_RUNTIME = Path(__file__).parent.parent / "runtime"
+# Imported, because a script is compiled at each start; and nothing else shall be found in that directory.
+_START = b"import sys; sys.path.insert(0, sys.argv.pop(1)); import watcher; del sys.path[0]; watcher.main()"
 
 
 def prefix(output: Path) -> list[bytes]:
     """Returns what stands before a command that is watched."""
-    options = (b"-I", b"-S", b"-W", b"ignore")
-    return [os.fsencode(sys.executable), *options, os.fsencode(_WATCHER), os.fsencode(output)]
+    options = (b"-I", b"-S", b"-W", b"ignore", b"-c", _START)
+    return [os.fsencode(sys.executable), *options, os.fsencode(_RUNTIME), os.fsencode(output)]
 
 
 def read_seccomp(path: Path, *, is_root: bool) -> Watched:

@@ -1,6 +1,6 @@
 """Runs a command and notes which files, programs and hosts it and all that it starts ask the system for.
 
-    python -I -S -W ignore watcher.py OUTPUT COMMAND ARGUMENT…
+    python -I -S -W ignore -c 'import watcher; watcher.main()' OUTPUT COMMAND ARGUMENT…
 
 The command carries a filter of system calls (seccomp), by which the watched ones wait until this process was told of
 them: it reads the path from the memory of whoever asks, notes it, and lets the call go on. Below a tracer each call
@@ -11,19 +11,17 @@ Exits as the command does. What that leaves in the background goes on, unwatched
 `sitecustomize.py` writes for these events, `{"event": "started"}` unless the command was not executed and nothing has
 happened, and `{"event": "listens"}` where it wants to be told itself, which fails: a process has one listener.
 
-It is executed by path, and imports nothing of mlvc.
+It imports nothing of mlvc, and little of Python: each command waits for its start.
 """
 
 from __future__ import annotations
 
 import _thread
-import contextlib
 import ctypes
 import errno
 import fcntl
 import os
 import select
-import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -81,6 +79,9 @@ _NOTIFICATION, _RESPONSE = struct.Struct("QI4xi12x6Q"), struct.Struct("QqiI")
 _RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
 _SYNCHRONOUS, _CONTINUE = 1, 1
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+
+# The same on both machines; `signal` and what it loads would take as long as all that is loaded here.
+_SIGKILL, _SIGPIPE, _SIGXFSZ, _SIG_DFL = 9, 13, 25, 0
 
 _AT_FDCWD = -100
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -266,7 +267,7 @@ class _Watch:
                     self._note(names.get(call), pid, arguments)
             except (OSError, ValueError, OverflowError):
                 pass  # It is gone, hides its memory, or named an address that is none.
-            try:  # noqa: SIM105  # for each call, so without the calls of a context manager
+            try:
                 fcntl.ioctl(listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
             except OSError:
                 pass  # It was killed while it waited.
@@ -369,10 +370,12 @@ def _let_go(listener: int) -> None:
     poll.register(listener, select.POLLIN)
     while all(what & select.POLLIN for _, what in poll.poll()):
         buffer = bytearray(_NOTIFICATION.size)
-        with contextlib.suppress(OSError):
+        try:
             fcntl.ioctl(listener, _RECEIVE, buffer)
             number = _NOTIFICATION.unpack(buffer)[0]
             fcntl.ioctl(listener, _SEND, _RESPONSE.pack(number, 0, 0, _CONTINUE))
+        except OSError:
+            pass  # Who asked was killed.
 
 
 class _Command:
@@ -427,11 +430,13 @@ class _Command:
     def _execute(self, tell: int) -> None:
         """Becomes the command; `tell` closes then, and otherwise holds a byte."""
         # It must not go on where none of its calls would be answered.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # By Python, for itself.
-            signal.signal(ignored, signal.SIG_DFL)
-        with contextlib.suppress(OSError):
+        _libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        for ignored in (_SIGPIPE, _SIGXFSZ):  # By Python, for itself.
+            _libc.signal(ignored, _SIG_DFL)
+        try:
             os.execve(self._program, self._command, self._variables)  # noqa: S606  # it is the command
+        except OSError:
+            pass  # Who started this thread is told by the byte.
         os.write(tell, b".")
         os._exit(_NOT_EXECUTED)
 
@@ -441,8 +446,7 @@ def _exit_as(status: int) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # One core dump is enough.
-        with contextlib.suppress(OSError):  # SIGKILL has no other effect to bring back.
-            signal.signal(-code, signal.SIG_DFL)
+        _libc.signal(-code, _SIG_DFL)
         os.kill(os.getpid(), -code)
         code = _SIGNALLED - code
     os._exit(code)
@@ -465,8 +469,9 @@ def _find(program: str) -> bytes:
     return os.fsencode(program)
 
 
-def main(path: str, command: list[str]) -> None:
-    """Runs the command and ends as it does."""
+def main() -> None:
+    """Runs the command that the arguments name, and ends as it does."""
+    _, path, *command = sys.argv
     notes = _Notes()
     try:
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -476,8 +481,11 @@ def main(path: str, command: list[str]) -> None:
     except (OSError, KeyError):
         os._exit(_NOT_EXECUTED)
     watch.until(running.thread, listener, names)
-    with contextlib.suppress(OSError), open(output, "ab", closefd=False) as file:
-        file.writelines(notes.lines())  # A full disk costs the notes, and not what the command has done.
+    try:
+        with open(output, "ab", closefd=False) as file:
+            file.writelines(notes.lines())
+    except OSError:
+        pass  # A full disk costs the notes, and not what the command has done.
     if _is_somebody_left(listener) and os.fork() == 0:
         # What stays in the background would fail at its next call without somebody who answers.
         for fd in range(3):
@@ -488,7 +496,3 @@ def main(path: str, command: list[str]) -> None:
         os.ftruncate(output, 0)
         os._exit(_NOT_EXECUTED)
     _exit_as(running.status)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])

@@ -208,7 +208,7 @@ def test_a_machine_whose_calls_are_not_known_is_not_watched(tmp_path):
     code = (
         f"import os, runpy, sys; sys.argv = ['x', {str(tmp_path / 'calls')!r}, 'touch', 'made']; "
         "os.uname = lambda: os.uname_result(('Linux', '', '6.18', '', 'sparc')); "
-        f"runpy.run_path({str(WATCHER)!r}, run_name='__main__')"
+        f"runpy.run_path({str(WATCHER)!r})['main']()"
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
@@ -322,12 +322,11 @@ def test_an_ordinary_user_is_watched_too_and_set_user_id_programs_are_noticed(tm
     tmp_path.chmod(0o777)
     # The interpreter itself may lie where only root can execute it.
     code = (
-        "import __future__, _thread, collections.abc, contextlib, ctypes, errno, fcntl\n"
-        "import os, select, signal, struct, sys\n"
+        "import __future__, _thread, collections.abc, ctypes, errno, fcntl, os, select, struct, sys\n"
         f"source = open({str(WATCHER)!r}).read()\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1)\n"
         f"sys.argv = ['x', 'calls', {str(program)!r}, '/etc/hostname']\n"
-        "exec(compile(source, 'watcher', 'exec'))"
+        "exec(compile(source + 'main()', 'watcher', 'exec'))"
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True)
