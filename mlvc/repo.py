@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlvc import fsio
 from mlvc.code.repository import CodeRepository
-from mlvc.errors import FormatError, NotFoundError, UsageError, VersionError
+from mlvc.errors import FormatError, MlvcError, NotFoundError, UsageError, VersionError
 from mlvc.model.config import NEEDS_TRUST, Config, decode_config
 from mlvc.model.ids import BlobId, PackId, TreeId
 from mlvc.model.lock import (
@@ -51,7 +51,9 @@ __all__ = [
     "SETTINGS_NAME",
     "NotInitialisedError",
     "Repo",
+    "SparseCheckoutError",
     "SystemClock",
+    "check_not_left_out",
 ]
 
 SETTINGS_NAME = b"mlvc.toml"
@@ -69,6 +71,28 @@ class NotInitialisedError(NotFoundError):
     """The git repository has no `mlvc.toml`."""
 
     code = "not-initialised"
+
+
+class SparseCheckoutError(MlvcError):
+    """A sparse checkout leaves out `mlvc.toml` or `mlvc.lock`, so nothing can be said of the data."""
+
+    code = "sparse-checkout"
+
+
+def check_not_left_out(code: CodeRepository) -> None:
+    """Costs one git child; asked only where a file is missing.
+
+    Raises:
+        SparseCheckoutError: A sparse checkout leaves out a file that mlvc needs; a new one would lose what it says.
+    """
+    left_out = code.left_out(SETTINGS_NAME, LOCK_NAME)
+    if left_out:
+        # One pattern for the lines that keep git away from data, wherever they stand.
+        patterns = " ".join(["/" + os.fsdecode(name) for name in sorted(left_out)] + [".gitignore"])
+        raise SparseCheckoutError(
+            f"the sparse checkout leaves out {' and '.join(map(os.fsdecode, sorted(left_out)))}",
+            hint=f"git sparse-checkout add {patterns}",
+        )
 
 
 class SystemClock:
@@ -123,12 +147,14 @@ class Repo:
         Raises:
             NotAGitRepositoryError: `start` lies in none.
             NotInitialisedError: It has no `mlvc.toml`.
+            SparseCheckoutError: It has one, which is not in the work tree.
         """
         code = CodeRepository.open(start)
         settings = code.root / os.fsdecode(SETTINGS_NAME)
         with fsio.translate_os_errors(f"look at {settings}"):
             is_initialised = settings.is_file()
         if not is_initialised:
+            check_not_left_out(code)
             raise NotInitialisedError(
                 f"{encode_name(os.fsencode(code.root))} has no mlvc.toml", hint="run `mlvc init` there"
             )
@@ -363,6 +389,7 @@ class Repo:
         Raises:
             FormatError: It cannot be read, or is no file.
             LockConflictError: A merge left conflict marks in it.
+            SparseCheckoutError: Git keeps it out of the work tree.
         """
         path = self.root / os.fsdecode(LOCK_NAME)
         with fsio.translate_os_errors("read mlvc.lock"):
@@ -370,6 +397,7 @@ class Repo:
                 mode = path.lstat().st_mode
             except FileNotFoundError:
                 # Only then: to take a lock that could not be looked at for an empty one would lose its lines.
+                check_not_left_out(self.code)
                 return Lock()
             if not stat.S_ISREG(path.stat().st_mode if stat.S_ISLNK(mode) else mode):
                 # Opening a named pipe would wait for ever.

@@ -217,6 +217,10 @@ class CodeRepository:
         """Returns the files that git tracks at `path` or below it; all for an empty path."""
         return self._names("ls-files", "-z", "--recurse-submodules", "--", path or b".")
 
+    def left_out(self, *paths: bytes) -> Sequence[bytes]:
+        """Returns those of some files that git tracks and a sparse checkout keeps out of the work tree."""
+        return [item[2:] for item in self._names("ls-files", "-t", "-z", "--", *paths) if item[:2] == b"S "]
+
     def untracked_files(self) -> Sequence[bytes]:
         """Returns the files that git neither tracks nor ignores, sorted; another repository ends in `/`."""
         from mlvc.code.survey import survey  # noqa: PLC0415  # hooks that look at no code need not load it

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlvc import fsio
-from mlvc.code.child import GitError, git_names, git_said, run_git
+from mlvc.code.child import GitError, git_said, run_git
 from mlvc.code.objects import find_objects
 from mlvc.errors import MlvcError, NotFoundError
 from mlvc.model.lock import Lock, TrackedPath, decode_lock
@@ -181,8 +181,7 @@ def _left_out(repo: Repo, paths: Collection[bytes]) -> Collection[bytes]:
     if not paths:
         return ()
     keepers = {path: keeper for path in paths for keeper in ignore_lines([path])}
-    listed = git_names(repo.root, "--literal-pathspecs", "ls-files", "-t", "-z", "--", *set(keepers.values()))
-    left_out = {item[2:] for item in listed if item.startswith(b"S ")}
+    left_out = repo.code.left_out(*set(keepers.values()))
     return [path for path, keeper in keepers.items() if keeper in left_out]
 
 

@@ -13,7 +13,7 @@ from mlvc.code.child import GitError, git_said, run_git
 from mlvc.code.repository import CodeRepository
 from mlvc.model.lock import Lock, encode_lock
 from mlvc.ports import Reporter
-from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo
+from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo, check_not_left_out
 from mlvc.verbs.merge import set_up_driver
 
 __all__ = ["InitResult", "init"]
@@ -48,25 +48,27 @@ def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str
     Raises:
         NotAGitRepositoryError: `start` lies in no git repository, and `git` is off.
         FormatError: There is a `mlvc.toml` that cannot be read.
+        SparseCheckoutError: There is one, which git keeps out of the work tree.
     """
     if git:
         made = run_git(start, "init", "--quiet")
         if made.returncode != 0:
             raise GitError(f"git init failed: {git_said(made)}")
-    root = CodeRepository.open(start).root
+    code = CodeRepository.open(start)
+    root = code.root
     files = {
         SETTINGS_NAME: f'[project]\nid = "{secrets.token_hex(_PROJECT_ID_BYTES)}"\n'.encode(),
         LOCK_NAME: encode_lock(Lock()),
     }
-    created = []
-    for name, content in files.items():
+    missing = [name for name in files if not os.path.lexists(root / os.fsdecode(name))]
+    if missing:
+        check_not_left_out(code)
+    for name in missing:
         path = root / os.fsdecode(name)
-        if not os.path.lexists(path):
-            with fsio.translate_os_errors(f"write {path}"):
-                fsio.atomic_write(path, content)
-            created.append(os.fsdecode(name))
+        with fsio.translate_os_errors(f"write {path}"):
+            fsio.atomic_write(path, files[name])
     repo = Repo.open(start, reporter=reporter, environment=environment)
     repo.read_lock()
     _ = repo.store  # Opening it makes it.
     set_up_driver(repo.code)
-    return InitResult(root, repo.config.project_id, tuple(created))
+    return InitResult(root, repo.config.project_id, tuple(map(os.fsdecode, missing)))

@@ -103,6 +103,29 @@ def test_data_that_a_sparse_checkout_leaves_out(apart, hooked, git, agree):
     assert "it's.csv" in git("show", "--no-textconv", "HEAD:mlvc.lock")
 
 
+@pytest.mark.parametrize(
+    ("patterns", "named"),
+    [(["/*.py"], "mlvc.lock and mlvc.toml"), (["/*.py", "/mlvc.toml"], "mlvc.lock")],
+)
+def test_sparse_checkout_that_leaves_out_what_names_the_data(
+    hooked, git, run_mlvc, type_in, refused, agree, patterns, named
+):
+    """No command takes the project for one without data, or for none; what each names brings the files back."""
+    git("status")  # Git leaves a file where it is that it has not looked at.
+    git("sparse-checkout", "set", "--no-cone", *patterns)
+    before = sorted(path.name for path in hooked.iterdir())
+    commands = (["status"], ["add", "train.py"], ["commit", "-m", "x"], ["checkout"], ["verify"], ["init"])
+    answers = [run_mlvc(*command, "--json", check=2).json()["error"] for command in commands]
+
+    assert {"sparse-checkout"} == {error["code"] for error in answers}
+    assert {f"the sparse checkout leaves out {named}"} == {error["message"] for error in answers}
+    assert before == sorted(path.name for path in hooked.iterdir())
+    (line,) = refused("--allow-empty")
+    type_in(line)
+    git("commit", "-q", "--allow-empty", "-m", "whole")
+    agree()
+
+
 def test_lock_that_is_not_staged(hooked, git, refused, type_in, agree, track):
     """With the `.gitignore` of the new path and no other: a project may have none at its top."""
     new = hooked / "newer" / "x.bin"
