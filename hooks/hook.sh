@@ -30,7 +30,8 @@ fi
 
 # Whether there is data to guard: in this work tree, or at the tips of what is pushed.
 has_data() {
-  [ -e mlvc.toml ] && return
+  # A sparse checkout may leave the file out.
+  { [ -e mlvc.toml ] || git cat-file -e :mlvc.toml 2>/dev/null; } && return
   [ "$name" = pre-push ] || return
   for word in $said; do
     case $word in

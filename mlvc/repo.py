@@ -115,6 +115,7 @@ class Repo:
         reporter: Where progress and notes go.
         clock: The source of the time.
         cwd: The directory that a person's relative paths start from.
+        has_settings: Whether there is a `mlvc.toml`; without one the settings are the user's own alone.
     """
 
     def __init__(
@@ -125,8 +126,10 @@ class Repo:
         reporter: Reporter,
         environment: Mapping[str, str],
         clock: Clock | None = None,
+        has_settings: bool = True,
     ) -> None:
         self.code = code
+        self.has_settings = has_settings
         self.cwd = cwd
         self.reporter = reporter
         self.environment = environment
@@ -141,8 +144,16 @@ class Repo:
         reporter: Reporter,
         environment: Mapping[str, str],
         clock: Clock | None = None,
+        may_lack_settings: bool = False,
     ) -> Repo:
         """Opens the repository that `start` lies in. Costs one git child; the rooms open at their first use.
+
+        Args:
+            start: A directory.
+            reporter: As the attribute.
+            environment: As the attribute.
+            clock: As the attribute; by default the machine's.
+            may_lack_settings: Whether a branch without `mlvc.toml` will do, where another one has data here.
 
         Raises:
             NotAGitRepositoryError: `start` lies in none.
@@ -152,13 +163,22 @@ class Repo:
         code = CodeRepository.open(start)
         settings = code.root / os.fsdecode(SETTINGS_NAME)
         with fsio.translate_os_errors(f"look at {settings}"):
-            is_initialised = settings.is_file()
-        if not is_initialised:
+            has_settings = settings.is_file()
+            was_used = has_settings or (code.common_dir / _PRIVATE_DIRECTORY).is_dir()
+        if not has_settings:
             check_not_left_out(code)
+        if not (has_settings or (may_lack_settings and was_used)):
             raise NotInitialisedError(
                 f"{encode_name(os.fsencode(code.root))} has no mlvc.toml", hint="run `mlvc init` there"
             )
-        return cls(code, cwd=start.absolute(), reporter=reporter, environment=environment, clock=clock)
+        return cls(
+            code,
+            cwd=start.absolute(),
+            reporter=reporter,
+            environment=environment,
+            clock=clock,
+            has_settings=has_settings,
+        )
 
     @property
     def root(self) -> Path:
@@ -340,6 +360,8 @@ class Repo:
 
     @cached_property
     def _shared_config(self) -> Config:
+        if not self.has_settings:
+            return Config()
         with fsio.translate_os_errors("read mlvc.toml"):
             return decode_config((self.root / os.fsdecode(SETTINGS_NAME)).read_bytes())
 

@@ -17,15 +17,16 @@ from mlvc.verbs.naming import some_of, typed
 from mlvc.verbs.rewriting import is_rewriting
 from mlvc.worktree.ignore import ignore_lines
 
-__all__ = ["CommitUnfitError", "check_commit"]
+__all__ = ["UNFINISHED_MERGE", "CommitUnfitError", "check_commit", "staged_data"]
 
 _LARGE_BYTES = 10 * 1000 * 1000
 _DATA_FORMATS = (
     *(b".arrow", b".ckpt", b".feather", b".gguf", b".h5", b".hdf5", b".joblib", b".keras", b".npy", b".npz"),
     *(b".onnx", b".parquet", b".pickle", b".pkl", b".pt", b".pth", b".safetensors", b".tflite", b".tfrecord"),
 )
-_MERGE = "MERGE_HEAD"
-_UNFINISHED = (_MERGE, "CHERRY_PICK_HEAD", "REVERT_HEAD")
+UNFINISHED_MERGE = "MERGE_HEAD"
+"""What git has while a merge goes on; what that brings is in git already."""
+_UNFINISHED = (UNFINISHED_MERGE, "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _OF_NAMED_FILES = "next-index-"
 """How the index begins that git makes for `git commit FILE`: what is staged there is gone after the commit."""
 
@@ -76,8 +77,7 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
             hint=f"`git add {typed(repo, [LOCK_NAME])}` after `mlvc add`; "
             "`mlvc checkout` after `git reset` or `git stash`",
         )
-    # What a merge brings is in git already.
-    if _MERGE not in unfinished:
+    if UNFINISHED_MERGE not in unfinished:
         _check_no_data(repo, index)
     _check_environment(repo, lock)
     return added
@@ -196,7 +196,7 @@ def _is_as_brought(repo: Repo, entry: TrackedPath | None) -> bool:
 
 
 def _check_no_data(repo: Repo, index: Mapping[str, str]) -> None:
-    data = list(_staged_data(repo, index))
+    data = list(staged_data(repo, index))
     if data:
         name, added = typed(repo, data[:1]), typed(repo, [LOCK_NAME, *ignore_lines(data[:1])])
         raise CommitUnfitError(
@@ -205,9 +205,22 @@ def _check_no_data(repo: Repo, index: Mapping[str, str]) -> None:
         )
 
 
-def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
+def staged_data(
+    repo: Repo, index: Mapping[str, str], kinds: str = "AMT", below: Collection[bytes] = ()
+) -> Iterator[bytes]:
+    """Yields the staged files that are data by their name or size.
+
+    Args:
+        repo: The repository.
+        index: As of `check_commit`.
+        kinds: Which changes count, as `--diff-filter` of git has them.
+        below: Paths of data: what is staged there is some, too.
+
+    Raises:
+        GitError: Git does not say what is staged.
+    """
     most_bytes = _LARGE_BYTES if repo.config.hooks_max_size is None else repo.config.hooks_max_size
-    arguments = ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AMT", "-z")
+    arguments = ("diff", "--cached", "--raw", "--no-abbrev", "--no-renames", f"--diff-filter={kinds}", "-z")
     done = run_git(repo.root, *arguments, environment=index)
     if done.returncode != 0:
         raise GitError(f"git does not say what is staged: {git_said(done)}")
@@ -215,7 +228,10 @@ def _staged_data(repo: Repo, index: Mapping[str, str]) -> Iterator[bytes]:
     # `:MODE MODE SHA SHA STATUS`, and the name as a field of its own; a submodule's SHA is nothing here.
     staged = [entry.split(b" ")[3].decode() for entry in fields[::2]]
     for name, item in zip(fields[1::2], find_objects(repo.root, staged), strict=True):
-        if name.lower().endswith(_DATA_FORMATS) or (item is not None and item.size_bytes > most_bytes):
+        is_data = name.lower().endswith(_DATA_FORMATS) or any(
+            name == path or name.startswith(path + b"/") for path in below
+        )
+        if is_data or (item is not None and item.size_bytes > most_bytes):
             yield name
 
 

@@ -101,6 +101,22 @@ def hooked(project, run_mlvc):
 
 
 @pytest.fixture
+def type_in(hooked, tmp_path):
+    """Gives a line to the shell, on whose PATH `mlvc` is this one."""
+    program = tmp_path / "bin" / "mlvc"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m mlvc "$@"\n')
+    program.chmod(0o755)
+
+    def call(line, cwd=hooked):
+        environment = child_environment({})
+        environment["PATH"] = f"{program.parent}:{environment['PATH']}"
+        subprocess.run(["bash", "-c", line], cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    return call
+
+
+@pytest.fixture
 def change(hooked, git):
     """Changes one data file and commits that through plain git."""
 

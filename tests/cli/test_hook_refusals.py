@@ -2,14 +2,11 @@
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from mlvc.repo import Repo
 from mlvc.verbs.add import add
-from tests.support.command import child_environment
 from tests.support.reporter import RecordingReporter
 
 
@@ -22,22 +19,6 @@ def refused(git):
         assert said.startswith("error: "), said
         hint = said.partition("\nhint: ")[2]
         return re.findall("`([^`]+)`", hint) or [hint]
-
-    return call
-
-
-@pytest.fixture
-def type_in(hooked, tmp_path):
-    """Gives a line to the shell, on whose PATH `mlvc` is this one."""
-    program = tmp_path / "bin" / "mlvc"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m mlvc "$@"\n')
-    program.chmod(0o755)
-
-    def call(line, cwd=hooked):
-        environment = child_environment({})
-        environment["PATH"] = f"{program.parent}:{environment['PATH']}"
-        subprocess.run(["bash", "-c", line], cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     return call
 

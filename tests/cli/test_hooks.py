@@ -192,6 +192,16 @@ def test_without_mlvc_a_repository_without_data_is_left_alone(hooked, git, remov
     assert "" == git("commit", "-q", "-m", "no data", both=True, env=remove_mlvc)
 
 
+def test_without_mlvc_a_sparse_checkout_is_guarded(hooked, git, remove_mlvc):
+    """The commit has `mlvc.toml`, though the work tree has not."""
+    git("status")
+    git("sparse-checkout", "set", "--no-cone", "/*.py")
+    assert not (hooked / "mlvc.toml").exists()
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, env=remove_mlvc)
+
+    assert refused.startswith("mlvc cannot be started, so nothing was checked")
+
+
 def test_interpreter_without_mlvc_gives_way_to_the_path(hooked, git, tmp_path):
     """An environment that was made anew may not have it."""
     bare = tmp_path / "bare"

@@ -21,7 +21,14 @@ def post_checkout(session: Session, arguments: Sequence[str]) -> int:
         raise UsageError("post-checkout takes the three arguments that git gives it")
     before, _, is_branch = told
     if is_branch == "1":
-        repo = open_repository(session)
-        if not is_rewriting(repo):
+        repo = open_repository(session, may_lack_settings=True)
+        if is_rewriting(repo):
+            return 0
+        if repo.has_settings:
             follow(repo, lock_before(repo, before))
+        else:
+            from mlvc.verbs.left_behind import tell_left_behind  # noqa: PLC0415  # few branches have no mlvc.toml
+
+            repo.cwd = repo.root / session.environment.get("GIT_PREFIX", "")
+            tell_left_behind(repo)
     return 0
