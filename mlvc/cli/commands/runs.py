@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -17,12 +16,10 @@ from mlvc.index.answers import RunEntry
 from mlvc.repo import Repo
 from mlvc.verbs.runs import Cell, RunsQuery, list_runs, table_of, whole_record
 
-__all__ = ["command"]
+__all__ = ["command", "split_columns"]
 
 _HEADINGS = ("run", "name", "status", "verdict", "started", "params", "metrics", "command")
 _WIDEST_COMMAND = 60
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
-"""One that stands in no quotes, as part of a name may."""
 
 
 @make_command(
@@ -60,7 +57,7 @@ def command(
     session = session_of(context)
     repo = open_repository(session)
     result = list_runs(repo, RunsQuery(where, name, status, sort, limit))
-    chosen = [] if columns is None else [column.strip() for column in _COMMA.split(columns)]
+    chosen = [] if columns is None else split_columns(columns)
     if form is not None:
         write_table(session, table_of(repo, result, chosen), form)
         return
@@ -75,6 +72,14 @@ def command(
         lambda: {"runs": [_json(repo, entry) for entry in result.runs]},
         table(_HEADINGS, [_row(entry) for entry in result.runs]),
     )
+
+
+def split_columns(text: str) -> Sequence[str]:
+    """Returns the columns that commas separate; one in quotes is part of a name."""
+    parts = text.split('"')
+    # Every second part stands in quotes, and no argument of a process holds a NUL.
+    parts[::2] = [part.replace(",", "\0") for part in parts[::2]]
+    return [column.strip() for column in '"'.join(parts).split("\0")]
 
 
 def _json(repo: Repo, entry: RunEntry) -> dict[str, Any]:
