@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -290,7 +290,6 @@ class Repo:
         Where the team's server does not answer, or not this mlvc, that is the file, and the person is told once:
         nobody's work waits for a server. A question to all that the team knows asks `index` instead, and fails.
         """
-        from mlvc.index.database import open_index  # noqa: PLC0415  # as for `index`
         from mlvc.index.errors import INDEX_ERRORS  # noqa: PLC0415  # as for `index`
 
         if not self._is_server_down:
@@ -303,9 +302,35 @@ class Repo:
                 self.reporter.warn(f"{exc.message}; the next question catches it up")
             else:
                 return self.index
-        own = open_index(self.common_dir / "index.db", None, self.store, self.config.project_id)
+        own = self._own_index()
         own.catch_up(self.reporter)
         return own
+
+    def _own_index(self) -> MetadataIndex:
+        """The index in the file, also where there is a server."""
+        from mlvc.index.database import open_index  # noqa: PLC0415  # as for `index`
+
+        return open_index(self.common_dir / "index.db", None, self.store, self.config.project_id)
+
+    def mending_index(self, ask: Callable[[], _Value]) -> _Value:
+        """Returns what `ask` returns; where the index's file is damaged, that is made again first, with one note.
+
+        For work that would otherwise stop at what can always be made again. `ask` changes nothing but the index.
+
+        Raises:
+            IndexDamagedError: It is the server's, or the new file is damaged too.
+            IntegrityError: An object is damaged; the index is as it was.
+        """
+        from mlvc.index.errors import IndexDamagedError  # noqa: PLC0415  # as for `index`
+
+        try:
+            return ask()
+        except IndexDamagedError as exc:
+            if exc.is_server:
+                raise
+            self.reporter.note(f"{exc.message}; it is made again from the objects, and nothing is lost")
+            self._own_index().rebuild(self.reporter)
+            return ask()
 
     def recorded_commits(self, shas: Collection[str]) -> Mapping[str, CommitId]:
         """Returns the data commits that are here of git commits, by SHA; a git commit without one is not there.
@@ -319,7 +344,8 @@ class Repo:
             found = find_recorded(path, self.store, self.config.project_id, shas)
             if found is not None:
                 return found
-        return {sha: row.id for sha, row in self.index_for_work().commits_for_shas(shas).items()}
+        rows = self.mending_index(lambda: self.index_for_work().commits_for_shas(shas))
+        return {sha: row.id for sha, row in rows.items()}
 
     @cached_property
     def config(self) -> Config:

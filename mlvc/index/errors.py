@@ -43,6 +43,7 @@ class IndexDamagedError(IntegrityError):
 
     Attributes:
         place: The file, or the server's address without the password.
+        is_server: Which of the two it is.
     """
 
     code = "index-damaged"
@@ -50,6 +51,7 @@ class IndexDamagedError(IntegrityError):
     def __init__(self, place: Path | str, what: str, *, is_server: bool = False) -> None:
         super().__init__(f"the index {place} is damaged: {what}", hint=_EMPTY if is_server else _REBUILD)
         self.place = str(place)
+        self.is_server = is_server
 
 
 class IndexBusyError(MlvcError):

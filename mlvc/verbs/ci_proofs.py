@@ -83,16 +83,12 @@ def prove(
     Raises:
         MlvcError: What is known of earlier verdicts cannot be read.
     """
-    proofs: dict[RunId, Proof] = {}
-    # A verdict whose object is not here counts for nothing, so a team's index that is down withholds nothing.
-    index = repo.index_for_work()
-    to_execute: list[Choice] = []
-    for choice in sorted(choices, key=lambda choice: choice.run.duration_ms):
-        known = None if manner.fresh or choice.stale else _find_verdict(repo, index, choice.run, manner)
-        if known is None:
-            to_execute.append(choice)
-        else:
-            proofs[choice.run.id] = Proof(choice, known, cached=True)
+    proofs = {
+        choice.run.id: Proof(choice, known, cached=True)
+        for choice, known in repo.mending_index(lambda: _known(repo, choices, manner))
+    }
+    to_execute = [choice for choice in choices if choice.run.id not in proofs]
+    to_execute.sort(key=lambda choice: choice.run.duration_ms)
     try:
         missed = _execute(repo, lock, to_execute, manner, budget, proofs)
     except BaseException:
@@ -187,6 +183,15 @@ def _bring(repo: Repo, lock: Lock, choice: Choice, source: Source) -> None:
 
 
 # ----------------------------------------------------------------------------------- what is known already
+
+
+def _known(repo: Repo, choices: Sequence[Choice], manner: Manner) -> Sequence[tuple[Choice, Reproduced]]:
+    """Returns the runs that need not be executed, each with what shows it."""
+    # A verdict whose object is not here counts for nothing, so a team's index that is down withholds nothing.
+    index = repo.index_for_work()
+    asked = [choice for choice in choices if not (manner.fresh or choice.stale)]
+    found = [(choice, _find_verdict(repo, index, choice.run, manner)) for choice in asked]
+    return [(choice, verdict) for choice, verdict in found if verdict is not None]
 
 
 def _find_verdict(repo: Repo, index: MetadataIndex, run: Run, manner: Manner) -> Reproduced | None:

@@ -87,9 +87,15 @@ def resolve_target(repo: Repo, text: str) -> StoredObject:
 def runs_of_target(repo: Repo, text: str | None) -> tuple[Run, ...]:
     """Returns the runs that a target stands for; none given: those that made what the lock tracks.
 
+    An index in a damaged file is made again first.
+
     Raises:
         TargetMissingError: The target is unknown, or no run made it.
     """
+    return repo.mending_index(lambda: _runs_of(repo, text))
+
+
+def _runs_of(repo: Repo, text: str | None) -> tuple[Run, ...]:
     if text is None:
         ids = [entry.run for entry in repo.read_lock().entries.values()]
         what = "what mlvc.lock tracks"

@@ -160,6 +160,22 @@ def test_index_server_that_is_down_withholds_no_verdict(clone):
 
 
 @EXECUTES
+def test_damaged_index_is_made_again(clone):
+    """Once, with a note: a run is found by its name, and what is proven is known."""
+    place = clone()
+    place.ci("one.out")
+    index = place.root / ".git" / "mlvc" / "index.db"
+    index.write_bytes(b"no database" * 1000)
+    for leftover in ("index.db-wal", "index.db-shm"):
+        index.with_name(leftover).unlink(missing_ok=True)
+
+    done = place.mlvc("ci", "--json", "one")
+
+    assert [True] == [run["cached"] for run in done.json()["runs"]]
+    assert 1 == done.stderr.count("it is made again from the objects, and nothing is lost")
+
+
+@EXECUTES
 def test_a_bad_verdict_is_no_proof(clone):
     """The latest of the class counts; a run that did not come out again is executed again."""
     place = clone()

@@ -336,6 +336,17 @@ def test_branch_whose_data_is_not_here(hooked, change, git, run_mlvc, tmp_path):
     assert "there" == (hooked / "data" / "new.bin").read_text()
 
 
+def test_damaged_index_leaves_no_commit_without_its_record(hooked, git, agree):
+    """It is made again from the objects; git's user is told once."""
+    index = hooked / ".git" / "mlvc" / "index.db"
+    index.write_bytes(b"no database" * 1000)
+    for leftover in ("index.db-wal", "index.db-shm"):
+        index.with_name(leftover).unlink(missing_ok=True)
+
+    assert 1 == git("commit", "-q", "--allow-empty", "-m", "x", both=True).count("it is made again")
+    agree()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("model.safetensors", b"x"), ("Table.PARQUET", b"x"), ("large.txt", b"x" * 10_000_001)],
