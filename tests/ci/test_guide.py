@@ -14,7 +14,6 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -22,6 +21,7 @@ import yaml
 from tests.support.command import ROOT, Mlvc
 from tests.support.contained import ContainedMachine, make_runner_image, started
 from tests.support.environments import find_system_python
+from tests.support.junit import read_junit
 from tests.support.runner import Machine, run_github, run_gitlab, run_shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -291,7 +291,7 @@ def template():
 
 def check_reports(folder, verdict, failures):
     """The reports say the same."""
-    checks, suite = ElementTree.parse(folder / "junit.xml").getroot()
+    checks, suite = read_junit(folder / "junit.xml")
     assert ("mlvc ci", "4", "0") == (checks.get("name"), checks.get("tests"), checks.get("failures"))
     assert ("train", "1", str(failures)) == (suite.get("name"), suite.get("tests"), suite.get("failures"))
     status = "failed" if failures else "passed"

@@ -3,7 +3,6 @@
 import io
 import re
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import cmarkgfm
 import pytest
@@ -13,6 +12,7 @@ from mlvc.cli.github import tell_github
 from mlvc.cli.markdown import as_markdown
 from mlvc.cli.report import write_report
 from tests.support.answers import HOSTILE, answer, missed, output, run
+from tests.support.junit import read_junit
 
 WRITTEN = ("c.html", "c.json", "c.md", "c.xml")
 
@@ -82,7 +82,7 @@ def test_every_report_has_the_checks_and_the_problems_with_their_fixes(tmp_path)
         text = (tmp_path / name).read_text()
         for fact in ("one.sh is not what HEAD has", "git add one.sh", "an earlier check"):
             assert fact in text, (name, fact)
-    suite = ElementTree.parse(tmp_path / "c.xml").getroot()[0]
+    suite = read_junit(tmp_path / "c.xml")[0]
     assert ("mlvc ci", "2", "1") == tuple(suite.get(key) for key in ("name", "tests", "failures"))
     assert [("lock", ["failure"]), ("remote", [])] == [
         (case.get("name"), [item.tag for item in case]) for case in suite
@@ -193,7 +193,7 @@ def test_no_name_or_message_leaves_its_place(tmp_path, text):
     assert not [attributes for _, attributes in tags if attributes]
     assert [3, 5, 6, 3] == [len(row) for row in rows_of(tags)]
     write_report(tmp_path / "c.xml", told)
-    assert 1 == len(ElementTree.parse(tmp_path / "c.xml").getroot())
+    assert 1 == len(read_junit(tmp_path / "c.xml"))
     write_report(tmp_path / "c.html", told)
     tags = Tags((tmp_path / "c.html").read_text()).found
     assert not {"a", "img", "script"} & {name for name, _ in tags}

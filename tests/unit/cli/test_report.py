@@ -2,7 +2,6 @@
 
 import json
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import cmarkgfm
 import pytest
@@ -18,6 +17,7 @@ from mlvc.fsio import FileUnreadableError
 from mlvc.model.ids import RunId
 from mlvc.verbs.upstream import Unproven
 from tests.support.answers import HOSTILE, answer, finding, missed, output, place, run
+from tests.support.junit import read_junit
 
 EXTENSIONS = ["table", "autolink", "strikethrough", "tasklist"]
 OUR_TAGS = {"h2", "h3", "p", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td"}
@@ -64,7 +64,7 @@ def test_junit_report_has_a_case_for_each_output(tmp_path):
         answer(run(output("a"), output("b <&>", "different", "3 of 5 lines"), diagnosis=[finding()])),
     )
 
-    (suite,) = ElementTree.parse(tmp_path / "v.xml").getroot()
+    (suite,) = read_junit(tmp_path / "v.xml")
 
     assert ("train", "2", "1", "1.500") == tuple(
         suite.get(key) for key in ("name", "tests", "failures", "time")
@@ -76,13 +76,32 @@ def test_junit_report_has_a_case_for_each_output(tmp_path):
     assert told == other[0].text
 
 
+def test_junit_says_when_and_how_long(tmp_path):
+    """The time of the command is shared by its outputs, because readers add it up."""
+    told = run(output("a"), output("b"), verdict="identical", started="2026-01-02T03:04:05.678901+00:00")
+    write_report(tmp_path / "v.xml", answer(told))
+
+    root = read_junit(tmp_path / "v.xml")
+    assert ("2", "0", "0", "1.500") == tuple(root.get(key) for key in ("tests", "failures", "errors", "time"))
+    assert "2026-01-02T03:04:05" == root[0].get("timestamp")
+    assert ["0.750", "0.750"] == [case.get("time") for case in root[0]]
+
+
+def test_junit_of_a_run_without_outputs(tmp_path):
+    """A suite without cases would count as one that was not run."""
+    write_report(tmp_path / "v.xml", answer(run(verdict="identical")))
+
+    (suite,) = read_junit(tmp_path / "v.xml")
+    assert [("(command)", [])] == [(case.get("name"), list(case)) for case in suite]
+
+
 def test_junit_fails_only_what_was_not_accepted(tmp_path):
     """As the exit status does; what is not identical and good enough says so in its case."""
     told = run(output("a"), output("b", "equivalent", "header"), verdict="equivalent")
     worse = run(output("c", "close"), output("d", "different"), verdict="different", number=2)
     write_report(tmp_path / "v.xml", answer(told, worse, accept="equivalent"))
 
-    first, second = ElementTree.parse(tmp_path / "v.xml").getroot()
+    first, second = read_junit(tmp_path / "v.xml")
 
     assert ("0", "2") == (first.get("failures"), second.get("failures"))
     assert [[], ["system-out"]] == [[item.tag for item in case] for case in first]
@@ -95,7 +114,7 @@ def test_junit_shows_a_failed_command_whose_outputs_tell_nothing(tmp_path, outpu
     """A suite without a failure would be green."""
     write_report(tmp_path / "v.xml", answer(run(*outputs, verdict="failed"), verdict="failed"))
 
-    (suite,) = ElementTree.parse(tmp_path / "v.xml").getroot()
+    (suite,) = read_junit(tmp_path / "v.xml")
 
     assert (str(len(outputs) + 1), "1") == (suite.get("tests"), suite.get("failures"))
     assert ("(command)", "failed", "exit 1\n") == (
@@ -114,7 +133,7 @@ def test_every_report_says_what_a_run_stands_on_and_what_was_not_executed(tmp_pa
     for name in ("v.xml", "v.md", "v.html"):
         write_report(tmp_path / name, told)
 
-    root = ElementTree.parse(tmp_path / "v.xml").getroot()
+    root = read_junit(tmp_path / "v.xml")
     error = root.find(".//error")
     assert ("too-few-cpus", "too few CPUs <&>") == (error.get("message"), error.text)
     for name, message in (("v.md", "too few CPUs <&>"), ("v.html", "too few CPUs &lt;&amp;&gt;")):
@@ -131,10 +150,12 @@ def test_junit_can_be_parsed_whatever_a_name_or_message_holds(tmp_path, text):
     """XML has no form for some characters."""
     write_report(
         tmp_path / "v.xml",
-        answer(run(output(text, "different", text), name=text, diagnosis=[finding(text, text)])),
+        answer(
+            run(output(text, "different", text), name=text, diagnosis=[finding(text, text)], started=text)
+        ),
     )
 
-    assert 1 == len(ElementTree.parse(tmp_path / "v.xml").getroot())
+    assert 1 == len(read_junit(tmp_path / "v.xml"))
 
 
 def test_every_report_names_the_places_that_differ(tmp_path):
@@ -147,7 +168,7 @@ def test_every_report_names_the_places_that_differ(tmp_path):
     for name in ("v.xml", "v.md", "v.json", "v.html"):
         write_report(tmp_path / name, told)
 
-    failure = ElementTree.parse(tmp_path / "v.xml").find(".//failure").text
+    failure = read_junit(tmp_path / "v.xml").find(".//failure").text
     assert [
         "2 places",
         "  layer1.weight: numeric, 0.5 -> 0.25, 12 of 512 elements, norm-wise 3.1e-07, largest 0.002, 4 ulp",
