@@ -24,6 +24,7 @@ from mlvc.verbs.finding import SEVERITIES, Finding, facts_of
 from mlvc.verbs.leaks import name_credential
 from mlvc.verbs.naming import some_of
 from mlvc.verbs.outgoing import default_remotes, find_unsent, name_places
+from mlvc.verbs.r_scripts import find_in_r
 from mlvc.verbs.sources import Sources
 from mlvc.verbs.status import StatusResult, status
 
@@ -75,6 +76,7 @@ def doctor(repo: Repo) -> DoctorResult:
         *_unsent(repo, lock, run),
         *(_ask(findings, lambda: list(_packages(repo, lock, now, run, code))) or ()),
         *conduct(repo, lock, run, code),
+        *find_in_r(code.r_looks),
     ]
     unique = sorted(dict.fromkeys(findings), key=lambda finding: SEVERITIES.index(finding.severity))
     return DoctorResult(tuple(unique), None if run is None else run.id)

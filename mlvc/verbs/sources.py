@@ -10,6 +10,7 @@ from mlvc.code.snapshot import LARGEST_UNTRACKED_BYTES, looks_secret
 from mlvc.model.lock import Lock
 from mlvc.repo import LOCK_NAME, Repo
 from mlvc.verbs.leaks import find_credentials
+from mlvc.verbs.r_scripts import ENDINGS, RLook, look_at_r
 from mlvc.verbs.seeding import Look, look_at, look_at_notebook
 
 __all__ = ["NOTEBOOK", "Sources", "is_data"]
@@ -21,7 +22,7 @@ _READERS = {".py": look_at, NOTEBOOK: look_at_notebook}
 _SOURCES = tuple(ending.encode() for ending in _READERS)
 _MOST_BYTES = 16 << 20
 """A notebook holds the pictures that it drew."""
-_TESTS = ("test_*.py", "*_test.py", "conftest.py")
+_TESTS = ("test_*.py", "*_test.py", "conftest.py", "test[-_]*.[Rr]")
 
 
 class Sources:
@@ -31,6 +32,7 @@ class Sources:
         files: Paths of git and untracked ones that would be recorded, without tracked data.
         changed: Those of them that differ from HEAD.
         looks: What each Python source and notebook does; tests and virtual environments are left out.
+        r_looks: What each R script does.
         credentials: Files that hold credentials: the path, the line and the kind.
     """
 
@@ -50,6 +52,7 @@ class Sources:
         ]
         self.changed = sorted(set(self.files).intersection(repo.code.changed_files()))
         self.looks: dict[bytes, Look] = {}
+        self.r_looks: dict[bytes, RLook] = {}
         self.credentials: list[tuple[bytes, int, str]] = []
         marks = (path.rpartition(b"/") for path in self.files)
         installed = tuple(directory + b"/" for directory, _, name in marks if name == b"pyvenv.cfg")
@@ -63,6 +66,8 @@ class Sources:
         name = os.fsdecode(path.rpartition(b"/")[2])
         if any(fnmatchcase(name, pattern) for pattern in _TESTS):
             return
+        if name.endswith(ENDINGS):
+            self.r_looks[path] = look_at_r(source)
         read = next((read for ending, read in _READERS.items() if name.endswith(ending)), None)
         look = None if read is None else read(source)
         if look is not None:

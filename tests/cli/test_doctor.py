@@ -104,6 +104,29 @@ def test_sources_without_a_seed_are_named_with_their_line(project, doctor):
     assert [python] == doctor()["hint", "unseeded-generator"][1:]
 
 
+def test_scripts_in_r(project, doctor):
+    """A hint for each kind, with the fix; a seed in any script counts, as for a file that it sources."""
+    (project / "train.R").write_text(
+        'install.packages("ranger")\nset.seed(NULL)\nx <- read.csv("/data/x.csv")\nsample(x)\nrnorm(2)\n'
+    )
+    (project / "tests" / "testthat").mkdir(parents=True)
+    (project / "tests" / "testthat" / "test-model.R").write_text("runif(1)\n")
+    found = doctor()
+
+    assert ["train.R:4: sample() draws from R's generator, which nothing seeds (and 1 more there)"] == (
+        found["hint", "unseeded-generator"]
+    )
+    assert ['train.R:3: read.csv("/data/x.csv") names a place that other machines do not have'] == (
+        found["hint", "absolute-path"]
+    )
+    assert (
+        "train.R:1: install.packages() takes the versions of the day, and a reproduction has no network"
+        in (found["hint", "unpinned"])
+    )
+    (project / "seed.r").write_text("set.seed(1)\n")
+    assert ("hint", "unseeded-generator") not in doctor()
+
+
 def test_the_last_run_tells(project, run_mlvc, doctor, home):
     """Draws before the seed, no profile, and files that it read and nobody declared."""
     (home / "table.csv").write_text("1\n")
