@@ -75,6 +75,7 @@ _HOOKS: Mapping[str, str] = {
     "merge-lock": "lock_file",
     "pre-commit": "before_commit",
     "pre-push": "before_push",
+    "post-applypatch": "afterwards",
     "post-commit": "afterwards",
     "post-checkout": "after_checkout",
     "post-merge": "afterwards",

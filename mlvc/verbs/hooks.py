@@ -17,7 +17,10 @@ from mlvc.verbs.merge import set_up_driver
 
 __all__ = ["HOOK_NAMES", "HookExistsError", "HookState", "install", "status", "uninstall"]
 
-HOOK_NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "pre-push")
+HOOK_NAMES = (
+    *("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "post-applypatch"),
+    "pre-push",
+)
 _MARK = "# Written by `mlvc hooks install`"
 _SUFFIX = ".before-mlvc"
 _NO_PYTHON = "\npython=\n"
@@ -84,12 +87,12 @@ def uninstall(repo: Repo) -> tuple[HookState, ...]:
     with fsio.translate_os_errors(f"remove hooks from {directory}"):
         for item in status(repo):
             path = directory / item.name
-            if item.state not in {"installed", "not-executable"}:
+            if item.state == "other":
                 continue
             if item.chained:
                 fsio.rename(_aside(path), path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
     return status(repo)
 
 

@@ -15,7 +15,8 @@ _PICKS = frozenset(
 def is_rewriting(repo: Repo) -> bool:
     """Returns whether a rebase is going on, at whose end git calls post-rewrite: data follows there, once."""
     directory = repo.code.git_dir
-    if (directory / "rebase-apply").is_dir():
+    # `git am` works in the same directory, and has a hook for each of its commits.
+    if (directory / "rebase-apply" / "rebasing").exists():
         return True
     todo = directory / "rebase-merge" / "git-rebase-todo"
     with fsio.translate_os_errors(f"read {todo}"):

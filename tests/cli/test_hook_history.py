@@ -192,6 +192,38 @@ def test_rebase_that_only_goes_forward(hooked, change, agree, git):
     assert "later" == (hooked / "data" / "table.csv").read_text()
 
 
+def test_patches_by_mail(hooked, change, agree, git, data_commits, tmp_path):
+    """`git am` calls neither post-commit nor post-rewrite; each of its commits has its record, and data follows."""
+    git("checkout", "-q", "-b", "other")
+    change("new.bin", "first")
+    change("table.csv", "second")
+    git("format-patch", "-q", "-2", "-o", str(tmp_path / "mail"))
+    git("checkout", "-q", "main")
+    git("commit", "-q", "--allow-empty", "-m", "between")
+    git("am", "-q", *sorted(map(str, (tmp_path / "mail").iterdir())))
+
+    assert [True, True] == data_commits("HEAD~2..HEAD")
+    assert "second" == (hooked / "data" / "table.csv").read_text()
+    agree()
+
+
+def test_patch_that_does_not_apply_at_once(hooked, change, agree, git, run_mlvc, tmp_path):
+    """Merged by the driver, resolved by the person, and recorded as any other."""
+    git("checkout", "-q", "-b", "other")
+    change("table.csv", "theirs")
+    git("format-patch", "-q", "-1", "-o", str(tmp_path / "mail"))
+    git("checkout", "-q", "main")
+    change("table.csv", "ours")
+    said = git("am", "--3way", *map(str, (tmp_path / "mail").iterdir()), check=False, both=True)
+    assert "both sides changed data/table.csv" in said
+    run_mlvc("checkout", "--theirs")
+    git("add", "mlvc.lock")
+    git("am", "--continue")
+
+    assert "theirs" == (hooked / "data" / "table.csv").read_text()
+    agree()
+
+
 @pytest.mark.parametrize("verb", ["merge", "cherry-pick", "revert"])
 def test_conflict_in_code_alone(hooked, change, agree, git, verb):
     """The lock merged by itself; the data follows the commit that ends it."""

@@ -12,7 +12,10 @@ from mlvc.cli.hook import run_hook
 from mlvc.cli.session import Session
 from tests.support.command import child_environment
 
-NAMES = ("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "pre-push")
+NAMES = (
+    *("pre-commit", "post-commit", "post-checkout", "post-merge", "post-rewrite", "post-applypatch"),
+    "pre-push",
+)
 
 
 def write_hook(path, text):
@@ -54,6 +57,18 @@ def test_install_twice_and_uninstall_leave_everything_as_it_was(project, run_mlv
     run_mlvc("hooks", "uninstall")
     assert before == contents(folder)
     run_mlvc("hooks", "uninstall")
+    assert before == contents(folder)
+
+
+def test_uninstall_brings_back_what_stood_aside_of_a_hook_that_is_gone(project, run_mlvc):
+    """Somebody deleted mlvc's by hand, and with it the one before would be lost."""
+    folder = project / ".git" / "hooks"
+    write_hook(folder / "pre-commit", "echo before")
+    before = contents(folder)
+    run_mlvc("hooks", "install")
+    (folder / "pre-commit").unlink()
+    run_mlvc("hooks", "uninstall")
+
     assert before == contents(folder)
 
 

@@ -11,7 +11,7 @@ from mlvc.verbs.guard import follow, follow_commit, lock_before, lock_before_reb
 from mlvc.verbs.hook_record import record_head, record_rewritten
 from mlvc.verbs.rewriting import is_rewriting
 
-__all__ = ["post_commit", "post_merge", "post_rewrite"]
+__all__ = ["post_applypatch", "post_commit", "post_merge", "post_rewrite"]
 
 
 def post_commit(session: Session, _: Sequence[str]) -> int:
@@ -19,6 +19,15 @@ def post_commit(session: Session, _: Sequence[str]) -> int:
     repo = open_repository(session)
     record_head(repo)
     if not is_rewriting(repo):
+        follow_commit(repo)
+    return 0
+
+
+def post_applypatch(session: Session, _: Sequence[str]) -> int:
+    """Does for a commit of `git am` what `post_commit` does; of a rebase, which applies patches too, nothing."""
+    repo = open_repository(session)
+    if not is_rewriting(repo):
+        record_head(repo)
         follow_commit(repo)
     return 0
 
