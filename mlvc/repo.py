@@ -54,6 +54,7 @@ __all__ = [
     "SparseCheckoutError",
     "SystemClock",
     "check_not_left_out",
+    "find_deleted",
 ]
 
 SETTINGS_NAME = b"mlvc.toml"
@@ -93,6 +94,16 @@ def check_not_left_out(code: CodeRepository) -> None:
             f"the sparse checkout leaves out {' and '.join(map(os.fsdecode, sorted(left_out)))}",
             hint=f"git sparse-checkout add {patterns}",
         )
+
+
+def find_deleted(code: CodeRepository) -> Sequence[str]:
+    """Returns which of mlvc's files HEAD has and the work tree lacks, as after `git clone --no-checkout`.
+
+    Costs two git children at most; asked only where a file is missing.
+    """
+    gone = [name for name in (SETTINGS_NAME, LOCK_NAME) if not os.path.lexists(code.root / os.fsdecode(name))]
+    found = [(name, code.files_at(name, "HEAD")[0]) for name in gone]
+    return [os.fsdecode(name) for name, file in found if file is not None and file[1] is not None]
 
 
 class SystemClock:
@@ -168,8 +179,10 @@ class Repo:
         if not has_settings:
             check_not_left_out(code)
         if not (has_settings or (may_lack_settings and was_used)):
+            deleted = find_deleted(code)
             raise NotInitialisedError(
-                f"{encode_name(os.fsencode(code.root))} has no mlvc.toml", hint="run `mlvc init` there"
+                f"{encode_name(os.fsencode(code.root))} has no mlvc.toml",
+                hint=f"git checkout HEAD -- {' '.join(deleted)}" if deleted else "run `mlvc init` there",
             )
         return cls(
             code,

@@ -12,8 +12,16 @@ from mlvc import fsio
 from mlvc.code.child import GitError, git_said, run_git
 from mlvc.code.repository import CodeRepository
 from mlvc.model.lock import Lock, encode_lock
+from mlvc.model.names import encode_name
 from mlvc.ports import Reporter
-from mlvc.repo import LOCK_NAME, SETTINGS_NAME, Repo, check_not_left_out
+from mlvc.repo import (
+    LOCK_NAME,
+    SETTINGS_NAME,
+    NotInitialisedError,
+    Repo,
+    check_not_left_out,
+    find_deleted,
+)
 from mlvc.verbs.merge import set_up_driver
 
 __all__ = ["InitResult", "init"]
@@ -49,6 +57,7 @@ def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str
         NotAGitRepositoryError: `start` lies in no git repository, and `git` is off.
         FormatError: There is a `mlvc.toml` that cannot be read.
         SparseCheckoutError: There is one, which git keeps out of the work tree.
+        NotInitialisedError: HEAD has one, which is not in the work tree.
     """
     if git:
         made = run_git(start, "init", "--quiet")
@@ -63,6 +72,13 @@ def init(start: Path, *, git: bool, reporter: Reporter, environment: Mapping[str
     missing = [name for name in files if not os.path.lexists(root / os.fsdecode(name))]
     if missing:
         check_not_left_out(code)
+        deleted = find_deleted(code)
+        if deleted:
+            # New ones would be another project, in which nothing is tracked.
+            raise NotInitialisedError(
+                f"{encode_name(os.fsencode(root))} has no {' and no '.join(deleted)}, and HEAD has",
+                hint=f"git checkout HEAD -- {' '.join(deleted)}",
+            )
     for name in missing:
         path = root / os.fsdecode(name)
         with fsio.translate_os_errors(f"write {path}"):

@@ -123,6 +123,13 @@ def test_an_empty_directory_is_filled_and_stays(pushed, desk):
     assert (desk.cwd / ".git" / "mlvc" / "store").is_dir()
 
 
+def test_directory_whose_name_no_text_can_hold(project, desk):
+    """It is told as every name is, in JSON too."""
+    name = "a\udcff\nb"
+    assert "/a%FF%0Ab\n" in desk("clone", project, name).stdout
+    assert desk("init", "--json", cwd=desk.cwd / name).json()["root"].endswith("/a%FF%0Ab")
+
+
 @pytest.mark.parametrize("what", ["directory", "file"])
 def test_what_is_there_is_not_touched(pushed, desk, what):
     """Exit 2, before git is asked."""

@@ -21,6 +21,23 @@ def test_second_init_changes_nothing(project, run_mlvc):
     assert before == [(project / name).read_bytes() for name in ("mlvc.toml", "mlvc.lock")]
 
 
+def test_files_that_only_head_has(project, run_mlvc, git):
+    """As after `git clone --no-checkout`: a new project would forget what is tracked, so git is to bring them."""
+    lock = (project / "mlvc.lock").read_bytes()
+    for name in ("mlvc.toml", "mlvc.lock"):
+        (project / name).unlink()
+
+    for command in ("init", "status"):
+        error = run_mlvc(command, "--json", check=2).json()["error"]
+        assert "not-initialised" == error["code"]
+        assert "git checkout HEAD -- mlvc.toml mlvc.lock" == error["hint"]
+    git(*error["hint"].split()[1:])
+    assert lock == (project / "mlvc.lock").read_bytes()
+    (project / "mlvc.lock").unlink()
+    assert "git checkout HEAD -- mlvc.lock" == run_mlvc("init", "--json", check=2).json()["error"]["hint"]
+    run_mlvc("status")
+
+
 def test_init_outside_git_says_what_to_do(tmp_path, run_mlvc):
     """Exit 2 and a hint; nothing is written."""
     result = run_mlvc("init", cwd=tmp_path, check=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from mlvc.cli.framework import make_command
 from mlvc.cli.render import plural, size
 from mlvc.cli.session import session_of
+from mlvc.model.names import encode_name
 from mlvc.verbs.clone import Data, clone
 
 __all__ = ["command"]
@@ -42,10 +44,10 @@ def command(
     result = clone(
         url, directory, data, cwd=Path.cwd(), reporter=session.reporter(), environment=session.environment
     )
-    fetched = result.fetched
+    fetched, root = result.fetched, encode_name(os.fsencode(result.root))
     session.answer(
         lambda: {
-            "root": str(result.root),
+            "root": root,
             "url": result.url,
             "remote": None if fetched is None else fetched.url,
             "packs": 0 if fetched is None else fetched.packs,
@@ -53,7 +55,7 @@ def command(
             "written": result.files,
         },
         [
-            f"cloned {result.url} into {result.root}",
+            f"cloned {result.url} into {root}",
             *(
                 [f"fetched {plural(fetched.packs, 'pack')}, {size(fetched.size_bytes)}, from {fetched.url}"]
                 if fetched is not None

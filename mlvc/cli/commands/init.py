@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from mlvc.cli.framework import make_command
 from mlvc.cli.session import session_of
+from mlvc.model.names import encode_name
 from mlvc.verbs.init import init
 
 __all__ = ["command"]
@@ -27,8 +29,9 @@ def command(
     """
     session = session_of(context)
     result = init(Path.cwd(), git=git, reporter=session.reporter(), environment=session.environment)
+    root = encode_name(os.fsencode(result.root))
     session.answer(
-        lambda: {"root": str(result.root), "project_id": result.project_id, "created": list(result.created)},
+        lambda: {"root": root, "project_id": result.project_id, "created": list(result.created)},
         [f"created {name}" for name in result.created]
         or ["nothing to do: this is an mlvc repository already"],
     )
