@@ -64,7 +64,7 @@ def check_commit(repo: Repo, index: Mapping[str, str]) -> Sequence[str]:
     if is_auto and not waiting:
         from mlvc.code.writing import stage  # noqa: PLC0415  # only where hooks.add says so
 
-        stage(repo.root, [LOCK_NAME, *_ignore_files(repo, lock)], index)
+        stage(repo.root, [LOCK_NAME, *_ignores_to_stage(repo, lock, index)], index)
     unfinished = _check_staged(repo, lock, index, is_whole=is_whole)
     if edited:
         names = [name for changed in edited.values() for name in changed]
@@ -139,6 +139,20 @@ def _check_staged(repo: Repo, lock: Lock, index: Mapping[str, str], *, is_whole:
         hint = command if is_whole else f"`{command}`, then `git commit` without names, or name these too"
         raise CommitUnfitError(told, hint=hint)
     return [name for name, text in zip(_UNFINISHED, texts[len(asked) :], strict=True) if text is not None]
+
+
+def _ignores_to_stage(repo: Repo, lock: Lock, index: Mapping[str, str]) -> Sequence[bytes]:
+    """Returns the `.gitignore`s that have lines of mlvc's otherwise than they are staged; a person's own wait."""
+    files = _ignore_files(repo, lock)
+    asked = [f":0:{os.fsdecode(path)}" for path in (LOCK_NAME, *files)]
+    before, *staged = find_objects(repo.root, asked, with_content=True, environment=index)
+    tracked = Lock() if before is None else decode_lock(before.content)
+    ours = ignore_lines({*lock.entries, *tracked.entries})
+    return [
+        path
+        for path, item in zip(files, staged, strict=True)
+        if ours[path] & (_lines_of(repo, path) ^ set((b"" if item is None else item.content).splitlines()))
+    ]
 
 
 def _ignore_files(repo: Repo, lock: Lock) -> Sequence[bytes]:

@@ -47,6 +47,28 @@ def test_new_line_that_was_not_staged_goes_along(hooked, git, run_mlvc, agree, s
     assert [".gitignore", "mlvc.lock"] == git("show", "--name-only", "--format=").split()
 
 
+def test_lines_of_gitignore_that_a_person_did_not_stage(hooked, git, run_mlvc, settings):
+    """They wait, and so do unstaged lines of code; what `mlvc rm` took out goes along."""
+    settings('add = "auto"')
+    ignore = hooked / ".gitignore"
+    with ignore.open("a") as file:
+        file.write("*.tmp\n")
+    git("add", ".gitignore")
+    with ignore.open("a") as file:
+        file.write("*.bak\n")
+    (hooked / "data" / "table.csv").write_text("edited\n")
+    git("commit", "-q", "-m", "edited data")
+
+    assert "/data\n*.tmp\n" == git("show", "HEAD:.gitignore")
+    assert " M .gitignore\n" == git("status", "--porcelain")
+    (hooked / "more.bin").write_text("more\n")
+    run_mlvc("add", "more.bin")
+    git("commit", "-q", "--allow-empty", "-m", "more")
+    run_mlvc("rm", "more.bin")
+    git("commit", "-q", "--allow-empty", "-m", "no more")
+    assert "more" not in git("show", "HEAD:.gitignore")
+
+
 def test_commit_of_named_files_adds_nothing(hooked, git, settings):
     """What is staged there would be gone afterwards, so it is refused as ever."""
     settings('add = "auto"')
