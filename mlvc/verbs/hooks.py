@@ -68,6 +68,11 @@ def install(repo: Repo) -> tuple[HookState, ...]:
             )
     script = _script()
     set_up_driver(repo.code)
+    if _is_shared(repo):
+        repo.reporter.note(
+            f"core.hooksPath is set for all your repositories, so git runs what stands in {directory} in each of "
+            "them; where mlvc was never used, mlvc's hooks do nothing"
+        )
     with fsio.translate_os_errors(f"write hooks into {directory}"):
         directory.mkdir(parents=True, exist_ok=True)
         for item in before:
@@ -111,6 +116,12 @@ def _directory(repo: Repo) -> Path:
     if done.returncode != 0:
         raise GitError(f"git does not say where its hooks are: {git_said(done)}")
     return repo.root / os.fsdecode(done.stdout.removesuffix(b"\n"))
+
+
+def _is_shared(repo: Repo) -> bool:
+    """Returns whether the directory of hooks is that of other repositories, too."""
+    done = run_git(repo.root, "config", "--show-scope", "--get", "core.hooksPath")
+    return done.stdout.partition(b"\t")[0] in {b"global", b"system"}
 
 
 def _aside(path: Path) -> Path:

@@ -84,6 +84,22 @@ def test_hooks_path_is_respected(project, run_mlvc, git):
     assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
 
 
+def test_hooks_of_all_repositories_are_told(project, run_mlvc, git, home):
+    """By whoever sets `core.hooksPath` for an account; where mlvc was never used they do nothing."""
+    (home / ".gitconfig").write_text(
+        "[core]\n\thooksPath = ~/hooks\n[user]\n\tname = a\n\temail = a@example.org\n"
+    )
+
+    assert "core.hooksPath is set for all your repositories" in run_mlvc("hooks", "install").stderr
+    other = home / "other"
+    git("init", "-q", str(other))
+    (other / "model.pt").write_text("x")
+    git("add", "model.pt", cwd=other)
+    assert "" == git("commit", "-q", "-m", "x", cwd=other, both=True)
+    (project / "data" / "table.csv").write_text("edited")
+    assert "tracked data differs" in git("commit", "--allow-empty", "-m", "x", check=False, both=True)
+
+
 def test_hook_that_was_there_runs_first_and_its_failure_stops(hooked, run_mlvc, git):
     """Then nothing of mlvc's runs."""
     run_mlvc("hooks", "uninstall")
