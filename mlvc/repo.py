@@ -75,7 +75,7 @@ class NotInitialisedError(NotFoundError):
 
 
 class SparseCheckoutError(MlvcError):
-    """A sparse checkout leaves out `mlvc.toml` or `mlvc.lock`, so nothing can be said of the data."""
+    """A sparse checkout leaves out a file that mlvc needs: `mlvc.toml`, `mlvc.lock`, or a `.gitignore` to write to."""
 
     code = "sparse-checkout"
 

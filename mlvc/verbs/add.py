@@ -10,6 +10,7 @@ from mlvc.errors import NotFoundError, UsageError
 from mlvc.model.lock import GIT_KEPT, LockConflictError, TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.repo import Repo
+from mlvc.verbs.left_out import check_ignores
 from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import add_ignore, remove_ignore
 
@@ -73,6 +74,7 @@ def add(repo: Repo, arguments: Sequence[str]) -> AddResult:
     Raises:
         GitTracksError: Git tracks one of them, or something below it.
         NotFoundError: Nothing is at one of them.
+        SparseCheckoutError: Their `.gitignore` is in git and not in the work tree.
         UsageError: One lies outside the repository, or in another one below it, or is a file of mlvc's own.
         MlvcError: As `Worktree.capture` raises it.
     """
@@ -92,6 +94,7 @@ def add_paths(repo: Repo, paths: Iterable[bytes]) -> AddResult:
     wanted = _outermost(dict.fromkeys(tracked_parent(path, lock.entries) or path for path in paths))
     for path in wanted:
         _check(repo, path)
+    check_ignores(repo, wanted)
     inner = [path for path in lock.entries if any(path.startswith(outer + b"/") for outer in wanted)]
     for path in inner:
         # Its line stands in a `.gitignore` that is about to become data itself.

@@ -11,6 +11,7 @@ from mlvc.errors import MlvcError
 from mlvc.model.lock import Lock, TrackedPath
 from mlvc.repo import HOOK_TOKEN, Repo
 from mlvc.verbs.add import tracked_parent
+from mlvc.verbs.left_out import check_ignores
 from mlvc.verbs.locate import Located, get_entry, lock_of
 from mlvc.verbs.undo import remember
 from mlvc.worktree.ignore import add_ignore
@@ -104,6 +105,7 @@ def _checkout_paths(repo: Repo, rev: str | None, paths: Sequence[str], *, force:
         inner = [path for path in lock.entries if any(path.startswith(entry.path + b"/") for entry in whole)]
         tracked = lock_of(repo, rev).entries
         after = lock.with_entries((tracked.get(entry.path, entry) for entry in whole), removed=inner)
+        check_ignores(repo, [entry.path for entry in whole])
     keep = _remembering(repo, lock, after)
     result = repo.worktree.materialise(target, current, force=force, replacing=keep)
     if rev is not None:

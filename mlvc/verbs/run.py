@@ -27,6 +27,7 @@ from mlvc.repro.values import read_values
 from mlvc.verbs.add import GitTracksError, tracked_parent
 from mlvc.verbs.captured import capture_environment
 from mlvc.verbs.gpus import find_gpus
+from mlvc.verbs.left_out import check_ignores
 from mlvc.verbs.numerics import numpy_dispatch
 from mlvc.worktree.ignore import add_ignore, ignore_lines
 
@@ -191,6 +192,7 @@ def _ignore(
     repo: Repo, output_paths: Sequence[bytes], tracked: Mapping[bytes, TrackedPath]
 ) -> tuple[bytes, ...]:
     """Makes the directories of the outputs, and git ignore the outputs; returns those that it did not ignore before."""
+    check_ignores(repo, [path for path in output_paths if not tracked_parent(path, tracked)])
     for path in output_paths:
         # A reproduction makes them too: git keeps no empty directories.
         (repo.root / os.fsdecode(path)).parent.mkdir(parents=True, exist_ok=True)

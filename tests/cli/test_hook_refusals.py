@@ -85,6 +85,36 @@ def test_data_that_a_sparse_checkout_leaves_out(apart, hooked, git, agree):
 
 
 @pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--cone", "code"], "git sparse-checkout add 'more data'"),
+        (["--no-cone", "/mlvc*", "/.gitignore"], "git sparse-checkout add '/more data/.gitignore'"),
+    ],
+)
+def test_gitignore_that_a_sparse_checkout_leaves_out(
+    apart, hooked, git, run_mlvc, type_in, agree, options, hint
+):
+    """A new one in its place would lack the lines that it has."""
+    with (apart.parent / ".gitignore").open("a") as file:
+        file.write("*.tmp\n")
+    git("commit", "-q", "-a", "-m", "more lines")
+    git("sparse-checkout", "set", *options)
+    apart.parent.mkdir(exist_ok=True)
+    new = apart.parent / "new.csv"
+    new.write_text("new\n")
+    for command in (["add", new], ["run", "-o", new, "--", "true"], ["checkout", "HEAD", "--", apart]):
+        error = run_mlvc(command[0], "--json", *command[1:], check=False).json()["error"]
+        assert ("sparse-checkout", hint) == (error["code"], error["hint"]), command
+    type_in(f"{hint} && mlvc checkout")
+    run_mlvc("add", new)
+    git("add", "mlvc.lock", "more data/.gitignore")
+    git("commit", "-q", "-m", "new")
+
+    assert "*.tmp\n" in git("show", "HEAD:more data/.gitignore")
+    agree()
+
+
+@pytest.mark.parametrize(
     ("patterns", "named"),
     [(["/*.py"], "mlvc.lock and mlvc.toml"), (["/*.py", "/mlvc.toml"], "mlvc.lock")],
 )
