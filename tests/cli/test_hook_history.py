@@ -404,3 +404,42 @@ def test_lock_that_is_not_staged_is_refused(hooked, git, run_mlvc):
     git("add", "train.py")
 
     assert "git add mlvc.lock" in git("commit", "-m", "x", check=False, both=True)
+
+
+def test_partial_clone_in_a_directory_of_any_name(hooked, change, agree, agree_at, git, run_mlvc, tmp_path):
+    """Without the contents of git's own files, below a name with a newline and bytes that are no UTF-8."""
+    for name in ("one", "two", "three"):
+        git("checkout", "-q", "-b", name, "main")
+        (hooked / f"{name}.py").write_text(name)
+        git("add", f"{name}.py")
+        git("commit", "-q", "-m", name)
+    change("table.csv", "bad")
+    change("table.csv", "worse")
+    run_mlvc("remote", "add", "far", tmp_path / "far")
+    run_mlvc("push")
+    git("config", "uploadpack.allowFilter", "true")
+    copy = tmp_path / "a\udcff \n'$x"
+    git("clone", "-q", "--no-local", "--filter=blob:none", "--branch=one", hooked.as_uri(), str(copy))
+    for key in ("name", "email"):
+        git("config", f"user.{key}", "test@example.org", cwd=copy)
+    run_mlvc("-C", copy, "hooks", "install")
+    run_mlvc("-C", copy, "remote", "add", "far", tmp_path / "far")
+    run_mlvc("-C", copy, "pull")
+
+    # Three branches at once, of which one has other data.
+    said = git("merge", "-q", "-m", "all", "origin/two", "origin/three", cwd=copy, both=True)
+    assert "`mlvc pull` brings them" in said
+    run_mlvc("-C", copy, "pull")
+    assert "worse" == (copy / "data" / "table.csv").read_text()
+    agree_at(copy)
+    git("checkout", "-q", "origin/three~1", cwd=copy)
+    run_mlvc("-C", copy, "pull")
+    git("checkout", "-q", "three", cwd=copy)
+    git("bisect", "start", "three", "three~3", cwd=copy)
+    said = git("bisect", "run", "sh", "-c", "grep -q a,b data/table.csv", cwd=copy)
+    assert f"{git('rev-parse', 'three~1').strip()} is the first bad commit" in said
+    git("bisect", "reset", cwd=copy)
+    agree_at(copy)
+    (copy / "data" / "table.csv").write_text("edited")
+    refused = git("commit", "--allow-empty", "-m", "x", check=False, both=True, cwd=copy)
+    assert "tracked data differs from mlvc.lock: data/table.csv\n" in refused
