@@ -459,7 +459,7 @@ def test_lock_that_names_a_run_that_did_not_make_it(work, clone):
     """As after a merge by hand."""
     lock = work.repo.read_lock()
     one, two = lock.entries[b"one.out"], lock.entries[b"two.out"]
-    work.repo.write_lock(lock.with_entries([dataclasses.replace(one, run=two.run)]))
+    work.repo.write_lock(lock.with_entries([one._replace(run=two.run)]))
     git(work.root, "commit", "-qam", "by hand")
 
     ((kind, message),) = problems(clone().ci(check=1), "records")

@@ -76,7 +76,7 @@ def widen(git_repo, path):
     wide = dataclasses.replace(repo.store.read_object(entry.run), threads=4000).with_plan()
     with repo.store.writer() as writer:
         writer.add_object(wide)
-    repo.write_lock(lock.with_entries([dataclasses.replace(entry, run=wide.id)]))
+    repo.write_lock(lock.with_entries([entry._replace(run=wide.id)]))
 
 
 def told(done):
