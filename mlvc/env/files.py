@@ -25,6 +25,9 @@ Keep = Callable[[str, str], bool]
 # Below this size a file is read into memory, which saves a copy.
 _HELD_BYTES = 1 << 20
 
+_LINK_TARGET_BYTES = 1 << 16
+"""No system takes a longer one; it is read into memory."""
+
 
 def capture_tree(
     directory: str,
@@ -156,7 +159,7 @@ def _write_entry(kind: Kind, blob: BlobId, reader: ObjectReader, path: Path) -> 
     # Unlinked first: a link of that name must not be written through.
     path.unlink(missing_ok=True)
     if kind is Kind.SYMLINK:
-        os.symlink(reader.read_blob(blob), path)
+        os.symlink(reader.read_blob(blob, limit_bytes=_LINK_TARGET_BYTES), path)
         return
     mode = 0o755 if kind is Kind.EXECUTABLE else 0o644
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:

@@ -51,10 +51,9 @@ def check_content(entry: Entry, data: bytes) -> Recipe | None:
         VersionError: They are of a version that is not known.
     """
     if entry.kind == RecordKind.RECIPE:
-        recipe = Recipe(data)
         if entry.part not in WHOLE_TYPES:
             raise FormatError("a recipe of no known kind")
-        return recipe
+        return Recipe(data, entry.part)
     if blake3(data).digest() != entry.digest:
         raise FormatError("the bytes are not those that the id names")
     if entry.kind == RecordKind.TREE:

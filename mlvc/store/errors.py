@@ -100,10 +100,10 @@ class NotAStoreError(NotFoundError):
 
 
 class BlobTooLargeError(MlvcError):
-    """A blob is larger than the caller can take.
+    """A blob, or another object, is larger than the caller can take.
 
     Attributes:
-        object_id: The blob.
+        object_id: The object.
         size_bytes: Its length.
         limit_bytes: What the caller can take.
     """
@@ -112,7 +112,7 @@ class BlobTooLargeError(MlvcError):
 
     def __init__(self, object_id: ObjectId, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
-            f"the blob {object_id} has {size_bytes} bytes, more than the {limit_bytes} that fit here"
+            f"the {object_id.noun} {object_id} has {size_bytes} bytes, more than the {limit_bytes} that fit here"
         )
         self.object_id = object_id
         self.size_bytes = size_bytes

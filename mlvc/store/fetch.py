@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +16,7 @@ from mlvc.model.kinds import RecordKind
 from mlvc.store.arrivals import Stored, key_of
 from mlvc.store.contents import check_record, object_of
 from mlvc.store.local import RecordKey
-from mlvc.store.pack import frame
+from mlvc.store.pack import MAX_CHUNK_BYTES, check_lengths, frame
 from mlvc.store.receive import receive_packs
 from mlvc.store.remote import RemoteVersionError
 from mlvc.store.remote_files import RemoteDamagedError
@@ -38,7 +40,13 @@ __all__ = ["BadRecord", "Planned", "check_records", "fetch_into_memory", "fetch_
 _GAP_BYTES = 128 << 10
 """Reading over a shorter gap is quicker than another request: 10 ms at 100 Mbit/s, where a request costs 20 to 100."""
 _WINDOW_BYTES = 8 << 20
-"""The most that one request brings; with those that are read at once and those that are written, 80 MiB."""
+"""The most that one request brings; with those that are read at once and those that are written, 80 MiB.
+
+Only a recipe or another object may be longer; it is brought alone, and memory is what it has."""
+
+
+_ONE_LARGE = threading.Lock()
+"""Held while a large object is decoded, which takes many times its length."""
 
 
 class BadRecord(NamedTuple):
@@ -329,24 +337,27 @@ def _bring_windows(
     bad: list[BadRecord] = []
     pending: set[Future[tuple[list[tuple[bytes, Entry]], list[BadRecord]]]] = set()
     source = iter(windows)
-    first = next(source, None)
-    if first is None:
+    window = next(source, None)
+    if window is None:
         return bad
+    is_alone = False
     failure: BaseException | None = None
     with (
         target.adding() as add,
         ThreadPoolExecutor(remote.jobs, thread_name_prefix="mlvc-transfer") as pool,
     ):
         try:
-            pending.add(pool.submit(_read_window, remote, listed, first, target.read_base))
             while True:
                 # As many wait to be written as are being read. All of them may be done by now.
                 while (
                     failure is None
+                    and window is not None
                     and len(pending) < 2 * remote.jobs
-                    and (window := next(source, None)) is not None
+                    and not (pending and (is_alone or window.size_bytes > _WINDOW_BYTES))
                 ):
+                    is_alone = window.size_bytes > _WINDOW_BYTES
                     pending.add(pool.submit(_read_window, remote, listed, window, target.read_base))
+                    window = next(source, None)
                 if not pending:
                     break
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -385,17 +396,22 @@ def _read_window(
     """
     listed_pack = listed[window.pack]
     data = b""
-    # No record of data is longer; an index that says so is not believed, whatever its checksum.
-    if window.size_bytes <= _WINDOW_BYTES or not listed_pack.is_data:
+    too_long = {entry: what for entry in window.entries if (what := _what_is_too_long(entry))}
+    # An index that says so is not believed, whatever its checksum.
+    if len(too_long) < len(window.entries):
         data = remote.read_range(window.pack, listed_pack, window.start, window.size_bytes)
     good: list[tuple[bytes, Entry]] = []
     bad: list[BadRecord] = []
     decompressor = zstandard.ZstdDecompressor()
     for entry in window.entries:
+        if entry in too_long:
+            bad.append(BadRecord(window.pack, entry, too_long[entry]))
+            continue
         record = data[entry.offset - window.start : entry.end - window.start]
         try:
             base = None if read_base is None else functools.partial(_swapped, read_base, entry.kind)
-            check_record(record, entry, decompressor, base)
+            with _ONE_LARGE if entry.length > MAX_CHUNK_BYTES else contextlib.nullcontext():
+                check_record(record, entry, decompressor, base)
         except (FormatError, NotFoundError) as exc:
             bad.append(BadRecord(window.pack, entry, exc.message))
         except VersionError as exc:
@@ -406,6 +422,15 @@ def _read_window(
         else:
             good.append(frame(record, entry))
     return good, bad
+
+
+def _what_is_too_long(entry: Entry) -> str:
+    """Returns what is wrong with the lengths of an entry, or nothing."""
+    try:
+        check_lengths(entry)
+    except FormatError as exc:
+        return exc.message
+    return ""
 
 
 def _swapped(read_base: Callable[[bytes, int], bytes], kind: int, digest: bytes) -> bytes:

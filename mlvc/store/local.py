@@ -216,7 +216,7 @@ class LocalStore:
 
     def _read_recipe(self, location: Location, object_id: ObjectId) -> Recipe:
         try:
-            return Recipe(self._records.read(location, object_id))
+            return Recipe(self._records.read(location, object_id), location.entry.part)
         except FormatError as exc:
             raise ObjectDamagedError(object_id, exc.message) from exc
 

@@ -129,7 +129,7 @@ class Marks:
     def _needs_of_recipe(self, part: int, digest: bytes) -> list[_Key]:
         whole = (TreeId if part == RecordKind.TREE_CHUNK else BlobId)(digest)
         try:
-            recipe = Recipe(self._records.read(self._locate(RecordKind.RECIPE, part, digest), whole))
+            recipe = Recipe(self._records.read(self._locate(RecordKind.RECIPE, part, digest), whole), part)
         except FormatError as exc:
             raise ObjectDamagedError(whole, exc.message) from exc
         needs: list[_Key] = [(part, 0, chunk) for chunk, _ in recipe.chunks()]

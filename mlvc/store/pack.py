@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADED",
     "MAX_CHUNK_BYTES",
-    "MAX_RECORD_BYTES",
+    "MAX_TREE_BYTES",
     "PACK_HEADER_BYTES",
     "RECORD_HEADER_BYTES",
     "Base",
@@ -52,6 +52,7 @@ __all__ = [
     "Entry",
     "NewRecord",
     "base_of",
+    "check_lengths",
     "check_payload",
     "check_record",
     "decode_pack_header",
@@ -62,12 +63,19 @@ __all__ = [
     "encode_records",
     "frame",
     "is_headed",
+    "most_bytes",
 ]
 
 MAX_CHUNK_BYTES = 4 << 20
 """No chunk is longer, so that a reader never holds more of a blob than this."""
-MAX_RECORD_BYTES = (1 << 32) - 1 - 64
-"""The length fields have 32 bits."""
+MAX_TREE_BYTES = 256 << 20
+"""That of one directory with about four million files; who reads it holds it whole."""
+_MAX_TREE_RECORD_BYTES = 4 << 20
+"""A tree is stored in pieces from 64 KiB on."""
+_MAX_OBJECT_BYTES = 32 << 20
+"""A commit of 150,000 tracked paths; who reads one holds many times as much."""
+_MAX_RECIPE_BYTES = 512 << 20
+"""That of a file of about a terabyte."""
 
 _MAX_COMPRESSED_LENGTH = 64 << 20
 """A longer record is stored raw: then the file itself bounds what a reader allocates for it."""
@@ -155,6 +163,25 @@ class NewRecord(NamedTuple):
     digest: bytes
     data: bytes | memoryview
     base: Base | None = None
+
+
+def most_bytes(kind: int) -> int:
+    """Returns how long a record of a kind may be once decoded: whoever reads one holds it in memory."""
+    return _MOST_BYTES.get(kind, _MAX_OBJECT_BYTES)
+
+
+def check_lengths(entry: Entry) -> None:
+    """Checks the lengths that an entry tells, before anything is read or allocated because of them.
+
+    Raises:
+        FormatError: No record of its kind is so long.
+    """
+    most = most_bytes(entry.kind)
+    # A delta that is longer than what it makes still has its base's id.
+    longest = max(entry.length, entry.stored_length - DIGEST_BYTES)
+    if longest > most:
+        noun = RecordKind(entry.kind).name.lower().replace("_", " ") if entry.kind in _KINDS else "record"
+        raise FormatError(f"a {noun} says that it has {longest:,} bytes, and none has more than {most:,}")
 
 
 def encode_pack_header(*, is_data: bool) -> bytes:
@@ -335,8 +362,7 @@ def check_payload(record: bytes, entry: Entry) -> bytes:
     check_record(record, entry)
     if entry.kind not in _KINDS or entry.encoding not in _ENCODINGS:
         raise VersionError(f"kind {entry.kind} with encoding {entry.encoding}")
-    if entry.kind in _CHUNK_KINDS and entry.length > MAX_CHUNK_BYTES:
-        raise FormatError("a chunk is longer than any may be")
+    check_lengths(entry)
     if entry.encoding == Encoding.RAW and entry.length != entry.stored_length:
         raise FormatError("a raw record has two lengths")
     payload = record if entry.checksum != HEADED else record[RECORD_HEADER_BYTES:]
@@ -427,5 +453,11 @@ def base_of(record: bytes, entry: Entry) -> bytes:
 
 _KINDS = frozenset(RecordKind)
 _CHUNK_KINDS = frozenset({RecordKind.CHUNK, RecordKind.TREE_CHUNK})
+_MOST_BYTES: dict[int, int] = {
+    RecordKind.CHUNK: MAX_CHUNK_BYTES,
+    RecordKind.TREE_CHUNK: MAX_CHUNK_BYTES,
+    RecordKind.RECIPE: _MAX_RECIPE_BYTES,
+    RecordKind.TREE: _MAX_TREE_RECORD_BYTES,
+}
 _ENCODINGS = frozenset(Encoding)
 _RAW, _ZSTD = int(Encoding.RAW), int(Encoding.ZSTD)

@@ -48,7 +48,7 @@ from xxhash import xxh3_64_intdigest
 from mlvc.errors import FormatError, VersionError
 from mlvc.model.ids import DIGEST_BYTES, PackId
 from mlvc.model.kinds import RecordKind
-from mlvc.store.pack import MAX_CHUNK_BYTES, PACK_HEADER_BYTES, Encoding, Entry
+from mlvc.store.pack import MAX_CHUNK_BYTES, PACK_HEADER_BYTES, Encoding, Entry, check_lengths
 
 if TYPE_CHECKING:
     import mmap
@@ -78,6 +78,11 @@ _KIND = 48
 _WHOLE = bytes(4)
 """Instead of the number of a base."""
 _CHECKSUM = struct.Struct("<Q")
+_FILLING = slice(11, 16)
+_ZERO = b"\0"
+_UNORDERED = "its entries are not in order"
+_LENGTH_BITS = 34
+"""The lengths of header and payload together have fewer."""
 _DATA, _METADATA, _RAW = 1, 2, 3
 _CLASSES = {_VERSION: {_DATA, _METADATA}, _RAW_VERSION: {_RAW}}
 KEY_BYTES = 8
@@ -391,8 +396,10 @@ class PackIndex:
         return next((entry for _, entry in near), None)
 
 
-def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:
-    """Returns everything that an index holds, checked further than a lookup does: order, classes and bounds.
+def check_index(data: bytes) -> PackInfo:
+    """Returns what an index describes, checked further than a lookup does: order, classes, lengths and bounds.
+
+    Holds a number for each entry, and none of the entries: whoever sent the index decided how many it has.
 
     Raises:
         FormatError: It is no index, damaged, or contradicts itself.
@@ -400,18 +407,50 @@ def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:
     """
     index = PackIndex(data)
     info = index.info
-    entries = list(index.entries_from(b""))
-    if encode_index(info, entries) != data:
-        raise FormatError("its entries are not in order")
-    expected = 0 if info.is_raw else PACK_HEADER_BYTES
-    for entry in sorted(entries, key=lambda entry: entry.offset):
-        if entry.offset != expected:
-            raise FormatError("its entries leave gaps or overlap")
-        if info.is_raw and not 0 < entry.length <= MAX_CHUNK_BYTES:
+    _check_filling(index, data)
+    spans: list[int] = []
+    used: set[bytes] = set()
+    last = (b"", 0, 0, 0)
+    for entry in index.entries_from(b""):
+        digest, offset, stored_length, length, kind, encoding, part, base, _ = entry
+        last, before = (digest, kind, part, offset), last
+        if last < before:
+            raise FormatError(_UNORDERED)
+        if info.is_raw and not 0 < length <= MAX_CHUNK_BYTES:
             raise FormatError("it names a chunk of a length that none has")
-        if (entry.encoding == Encoding.DELTA) != bool(entry.base):
+        if (encoding == Encoding.DELTA) != bool(base):
             raise FormatError("an entry's base does not fit its encoding")
-        expected = entry.end
+        if base:
+            used.add(base)
+        if length > MAX_CHUNK_BYTES or stored_length > MAX_CHUNK_BYTES:
+            check_lengths(entry)
+        spans.append(offset << _LENGTH_BITS | entry.size_bytes)
+    if sorted(used) != index.bases():
+        raise FormatError(_UNORDERED)
+    _check_spans(info, spans)
+    return info
+
+
+def _check_filling(index: PackIndex, data: bytes) -> None:
+    """Checks that the bytes that mean nothing are zero."""
+    of_entries = b"" if index.info.is_raw else index.column(_ENTRY.size - 1)
+    if data[_FILLING].strip(_ZERO) or of_entries.strip(_ZERO):
+        raise FormatError(_UNORDERED)
+
+
+def _check_spans(info: PackInfo, spans: list[int]) -> None:
+    """Checks that records, each with offset and length in one number, fill a pack; sorts them."""
+    spans.sort()
+    expected = 0 if info.is_raw else PACK_HEADER_BYTES
+    for span in spans:
+        if span >> _LENGTH_BITS != expected:
+            raise FormatError("its entries leave gaps or overlap")
+        expected += span & ((1 << _LENGTH_BITS) - 1)
     if expected != info.size_bytes:
         raise FormatError("its entries do not fill the pack")
-    return info, entries
+
+
+def decode_index(data: bytes) -> tuple[PackInfo, list[Entry]]:
+    """Returns everything that an index holds, checked by `check_index`, and raises as that does."""
+    info = check_index(data)
+    return info, list(PackIndex(data).entries_from(b""))

@@ -15,7 +15,7 @@ from mlvc.store.layout import PACK_SUFFIX
 from mlvc.store.local import RecordKey
 from mlvc.store.outgoing import Outgoing
 from mlvc.store.pack import encode_pack_header
-from mlvc.store.pack_index import decode_index
+from mlvc.store.pack_index import check_index
 from mlvc.store.push_needs import bring_condemned
 from mlvc.store.remote import Listing
 from mlvc.store.remote_condemned import (
@@ -257,7 +257,7 @@ def _send(layout: Layout, remote: Remote, info: PackInfo, jobs: int, advance: Ca
     with translate_os_errors(f"read {index}"):
         index_bytes = index.read_bytes()
     try:
-        described, _ = decode_index(index_bytes)
+        described = check_index(index_bytes)
     except FormatError as exc:
         raise DamagedFileError(index, exc.message) from exc
     if described != info:

@@ -20,7 +20,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from mlvc.errors import FormatError, VersionError
-from mlvc.store.pack import MAX_CHUNK_BYTES, MAX_RECORD_BYTES
+from mlvc.model.kinds import RecordKind
+from mlvc.store.pack import MAX_CHUNK_BYTES, MAX_TREE_BYTES, most_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sH2xIQ")
 _CHUNK = struct.Struct("<32sI")
 _LENGTH = struct.Struct("<32xI")
-MAX_RECIPE_CHUNKS = (MAX_RECORD_BYTES - _HEADER.size) // _CHUNK.size
+MAX_RECIPE_CHUNKS = (most_bytes(RecordKind.RECIPE) - _HEADER.size) // _CHUNK.size
 
 
 class RecipeBuilder:
@@ -67,8 +68,12 @@ class Recipe:
         size_bytes: The length of the whole.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, part: int = RecordKind.CHUNK) -> None:
         """Checks all of `data`.
+
+        Args:
+            data: The encoding.
+            part: The kind of its chunks.
 
         Raises:
             FormatError: It is no recipe, or contradicts itself.
@@ -89,6 +94,10 @@ class Recipe:
             total += length
         if total != self.size_bytes:
             raise FormatError("the chunks of a recipe do not make its length")
+        if part == RecordKind.TREE_CHUNK and total > MAX_TREE_BYTES:
+            raise FormatError(
+                f"a tree says that it has {total:,} bytes, and none has more than {MAX_TREE_BYTES:,}"
+            )
 
     def chunks(self) -> Iterator[tuple[bytes, int]]:
         """Yields the id and the length of each chunk, in order."""

@@ -21,7 +21,7 @@ from mlvc.errors import FormatError, UsageError, VersionError
 from mlvc.model.ids import PackId
 from mlvc.model.names import encode_name
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, parse_pack_name
-from mlvc.store.pack_index import decode_index
+from mlvc.store.pack_index import check_index
 from mlvc.store.remote_clouds import CLOUDS, CloudFiles
 from mlvc.store.remote_files import DirectoryFiles, RemoteDamagedError
 from mlvc.store.remote_s3 import BucketFiles, BucketOptions
@@ -39,8 +39,9 @@ __all__ = ["Listing", "Remote", "RemotePack", "RemoteUrlError", "RemoteVersionEr
 
 _MARKER = "mlvc-remote-"
 _VERSION = "1"
-_MOST_INDEX_BYTES = 1 << 30
-"""That of a file of more than a terabyte; it is read into memory."""
+_MOST_INDEX_BYTES = 128 << 20
+"""That of a raw pack of 32 GiB, which is the longest, in the shortest chunks. It is read into memory, twice its length.
+"""
 _LEAST_INDEX_BYTES = 1 << 10
 """An entry is shorter than twice its record, with the record's header."""
 _FOLDERS = {True: "data", False: "metadata"}
@@ -255,7 +256,7 @@ class Remote:
             raise self._damaged(name, f"no index of such a pack has {listed.index_bytes:,} bytes")
         data = b"".join(self._files.read(name, listed.index_bytes))
         try:
-            info, _ = decode_index(data)
+            info = check_index(data)
         except FormatError as exc:
             raise self._damaged(name, exc.message) from exc
         except VersionError as exc:

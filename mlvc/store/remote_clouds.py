@@ -7,6 +7,7 @@ what has a name has the bytes that the name says, so that of two writers it does
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib
 import logging
 from functools import cached_property
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlvc.errors import MlvcError
 from mlvc.store.remote_files import (
     RANGE_BYTES,
+    FilesFound,
+    LongAnswerError,
     RemoteDeniedError,
     RemoteFile,
     RemoteMissingError,
@@ -43,7 +46,7 @@ _AZURE_PATIENCE: Mapping[str, int] = {
     "retry_status": 4,
 }
 """As for S3: asked five times, with 18 seconds of pauses together. Its own pauses are 15 to 24 seconds each."""
-_TALKATIVE = ("adlfs", "asyncssh", "azure", "gcsfs", "google")
+_TALKATIVE = ("adlfs", "asyncio", "asyncssh", "azure", "gcsfs", "google")
 
 
 class RemoteExtraError(MlvcError):
@@ -139,8 +142,13 @@ class CloudFiles:
         file_system = getattr(module, self._cloud.file_system)
         if self._scheme == "az":
             file_system = _patient(file_system)
+        options = dict(self._cloud.options)
+        if self._scheme == "gs":
+            from mlvc.store.cloud_answers import BoundedResponse  # noqa: PLC0415  # the module above loads the same
+
+            options["session_kwargs"] = {"response_class": BoundedResponse}
         with self._translated():
-            return file_system(**self._cloud.options, skip_instance_cache=True)
+            return file_system(**options, skip_instance_cache=True)
 
     @cached_property
     def _denied(self) -> tuple[type[Exception], ...]:
@@ -163,6 +171,12 @@ class CloudFiles:
                 f"the remote {self._url} is not there, or a file of it: {told_by(exc)}",
                 hint="mlvc makes no buckets and no containers; check the URL",
             ) from exc
+        except (AttributeError, KeyError, OverflowError, TypeError, LongAnswerError) as exc:
+            # Its library hands out what there is: a proxy answers anything.
+            raise RemoteUnreachableError(
+                f"the remote {self._url} answers otherwise than its service does: {type(exc).__name__} {told_by(exc)}",
+                hint="check the network, and that the server is the right one",
+            ) from exc
         except expected as exc:
             if isinstance(exc, (PermissionError, ValueError, *self._denied)) or _is_refusal(exc):
                 raise RemoteDeniedError(
@@ -181,15 +195,21 @@ class CloudFiles:
             with self._translated():
                 listed: Mapping[str, RemoteFile] = sync(self._files.loop, self._list_container)
                 return listed
+        files = FilesFound(self._url)
+        bucket, _, folder = self._base.partition("/")
+        below = f"{folder}/" if folder else ""
+        asked = {"prefix": below, "fields": "items(name,size,updated),nextPageToken"}
         with self._translated():
-            found = self._files.find(self._base, detail=True)
-            if not found:
-                # An empty answer is given for a missing bucket too.
-                self._files.ls(self._base.partition("/")[0])
-        return {
-            path.removeprefix(self._base + "/"): RemoteFile(info["size"], info["mtime"].timestamp())
-            for path, info in found.items()
-        }
+            while True:
+                # Page by page, and of each file what counts: the library keeps all that is told of every object.
+                page = self._files.call("GET", "b/{}/o", bucket, json_out=True, **asked)
+                for found in page.get("items", ()):
+                    written = datetime.datetime.fromisoformat(found["updated"])
+                    described = RemoteFile(int(found["size"]), written.timestamp())
+                    files.note(found["name"].removeprefix(below), described)
+                if page.get("nextPageToken") is None:
+                    return files.files
+                asked["pageToken"] = page["nextPageToken"]
 
     async def _list_container(self) -> Mapping[str, RemoteFile]:
         """Lists by the library below adlfs, which itself asks four questions for one, each of them again and again."""
@@ -197,13 +217,14 @@ class CloudFiles:
         container, _, folder = self._base.partition("/")
         below = f"{folder}/" if folder else ""
         client = self._files.service_client.get_container_client(container)
+        files = FilesFound(self._url)
         try:
-            return {
-                found.name.removeprefix(below): RemoteFile(found.size, found.last_modified.timestamp())
-                async for found in client.list_blobs(name_starts_with=below)
-            }
+            async for found in client.list_blobs(name_starts_with=below):
+                described = RemoteFile(found.size, found.last_modified.timestamp())
+                files.note(found.name.removeprefix(below), described)
         except missing as exc:
             raise FileNotFoundError(container) from exc
+        return files.files
 
     def prepare(self) -> None:
         """Does nothing: an object needs no directory."""
@@ -228,7 +249,8 @@ class CloudFiles:
                 piece: bytes = self._files.cat_file(
                     f"{self._base}/{name}", start=start, end=min(start + RANGE_BYTES, end)
                 )
-            yield piece
+            # A server may answer with more than it was asked for.
+            yield piece[: min(start + RANGE_BYTES, end) - start]
 
     def remove(self, names: Sequence[str]) -> None:
         """Deletes the objects, in as few requests as the library makes."""
@@ -238,8 +260,19 @@ class CloudFiles:
 
 
 def _patient(file_system: Any) -> Any:  # noqa: ANN401  # adlfs has no types
-    """Returns a class of adlfs whose patience is ours: it has no option for that, and the library below it has."""
+    """Returns a class of adlfs whose patience and trust are ours: it has no option for them, and that below it has."""
     service: Any = importlib.import_module("azure.storage.blob.aio").BlobServiceClient
+    transport: Any = importlib.import_module("azure.core.pipeline.transport").AioHttpTransport
+
+    class Bounded(transport):  # type: ignore[misc]  # as above
+        session: Any
+
+        async def open(self) -> None:
+            from mlvc.store.cloud_answers import open_session  # noqa: PLC0415  # adlfs loads the same
+
+            if self.session is None:
+                self.session = open_session()
+            await super().open()
 
     class Patient(file_system):  # type: ignore[misc]  # as above
         service_client: Any
@@ -247,7 +280,9 @@ def _patient(file_system: Any) -> Any:  # noqa: ANN401  # adlfs has no types
         def do_connect(self) -> None:
             super().do_connect()
             found = self.service_client
-            self.service_client = service(found.url, credential=found.credential, **_AZURE_PATIENCE)
+            self.service_client = service(
+                found.url, credential=found.credential, transport=Bounded(), **_AZURE_PATIENCE
+            )
 
     return Patient
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GRACE_S",
     "LEASE_S",
+    "MOST_CONDEMNED",
     "CondemnedFiles",
     "RemoteBusyError",
     "announce",
@@ -59,8 +60,10 @@ Longer than any push passes between its last look and the metadata, by far: in b
 """
 LEASE_S = 3_600
 """For so long an announcement counts. Who made it deletes nothing any more after half of that."""
-_MOST_LIST_BYTES = 256 << 20
-"""A list of three million files; who lists more than that lies, and it is read into memory."""
+MOST_CONDEMNED = 200_000
+"""A list names no more: those of five terabytes. What else is to go is for the next gc."""
+_MOST_LISTS_BYTES = 32 << 20
+"""Two such lists; all are read into memory, and take eight times as much there."""
 _FIRST_LINE = "mlvc-remote-condemned 1"
 _LIST, _DELETING, _CLOCK = ".list", ".deleting", ".clock"
 _NAME = re.compile(r"gc/[0-9a-f]{64}\.list")
@@ -136,15 +139,19 @@ def read_lists(remote: Remote, looked: Listing) -> list[CondemnedFiles]:
         RemoteDamagedError: One of them is damaged: what is going to be deleted is then not known.
         VersionError: A newer mlvc wrote one.
     """
+    names = sorted(name for name in looked.files if _NAME.fullmatch(name))
+    size_bytes = sum(looked.files[name].size_bytes for name in names)
+    if size_bytes > _MOST_LISTS_BYTES:
+        largest = max(names, key=lambda name: looked.files[name].size_bytes)
+        what = f"it is no list of files: together they have {size_bytes:,} bytes there; delete it"
+        raise RemoteDamagedError((f"{remote.url}/{largest}", what))
     lists = []
-    for name in sorted(looked.files):
-        if _NAME.fullmatch(name):
-            described = looked.files[name]
-            is_list = described.size_bytes <= _MOST_LIST_BYTES
-            files = decode_condemned(remote.read_whole(name, described.size_bytes)) if is_list else None
-            if files is None:
-                raise RemoteDamagedError((f"{remote.url}/{name}", "it is no list of files; delete it"))
-            lists.append(CondemnedFiles(name, described.time_s, files))
+    for name in names:
+        described = looked.files[name]
+        files = decode_condemned(remote.read_whole(name, described.size_bytes))
+        if files is None:
+            raise RemoteDamagedError((f"{remote.url}/{name}", "it is no list of files; delete it"))
+        lists.append(CondemnedFiles(name, described.time_s, files))
     return lists
 
 

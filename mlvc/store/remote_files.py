@@ -25,6 +25,8 @@ __all__ = [
     "RANGE_BYTES",
     "REMOVED_AT_ONCE",
     "DirectoryFiles",
+    "FilesFound",
+    "LongAnswerError",
     "RemoteDamagedError",
     "RemoteDeniedError",
     "RemoteFile",
@@ -42,6 +44,12 @@ _TEMPORARIES = "tmp"
 _NAMED = 5
 REMOVED_AT_ONCE = 1_000
 """What S3 deletes in one request."""
+_LONGEST_NAME = 128
+"""No file of a remote has a longer one."""
+_FOLDERS = {"data", "metadata", "gc"}
+_MARKER = "mlvc-remote-"
+_MOST_FILES = 2_000_000
+"""Those of a remote of 48 TB in small files. What is listed is held, 350 bytes each, so what never ends must end."""
 _SECRET = re.compile(r"(?<=://)[^\s\"'<>]*@|(?<=\?)[^\s\"'<>]+")
 """Where a password or a signature stands in a URL."""
 _TOLD = 400
@@ -101,6 +109,13 @@ class RemoteDamagedError(IntegrityError):
         return tuple(name for name, _ in self.found)
 
 
+class LongAnswerError(ValueError):
+    """An answer of a server is longer than any honest one; which one stands in the message."""
+
+    def __init__(self, method: str, url: object, most_bytes: int) -> None:
+        super().__init__(f"the answer to {method} {url} is longer than {most_bytes:,} bytes")
+
+
 def told_by(error: BaseException) -> str:
     """Returns what a library says of an error, as it may be shown: it repeats URLs, and what a server answered.
 
@@ -123,14 +138,43 @@ class RemoteFile(NamedTuple):
     time_s: float
 
 
+class FilesFound:
+    """What a listing found that can be a remote's; whatever else is in the place is not kept in mind.
+
+    Attributes:
+        files: By their names below the remote.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.files: dict[str, RemoteFile] = {}
+
+    def note(self, name: str, described: RemoteFile) -> None:
+        """Keeps a file.
+
+        Raises:
+            RemoteUnreachableError: No remote has so many.
+        """
+        folder, _, file = name.rpartition("/")
+        if len(name) > _LONGEST_NAME or (folder not in _FOLDERS if folder else not file.startswith(_MARKER)):
+            return
+        self.files[name] = described
+        if len(self.files) > _MOST_FILES:
+            raise RemoteUnreachableError(
+                f"the remote {self._url} lists more than {_MOST_FILES:,} files",
+                hint="no remote has so many; give it a folder of its own",
+            )
+
+
 class RemoteFiles(Protocol):
     """The files of one remote. Safe for use from several threads."""
 
     def list(self) -> Mapping[str, RemoteFile]:
-        """Returns every file by its name below the remote; one question.
+        """Returns every file that can be a remote's (see `FilesFound`) by its name below the remote; one question.
 
         Raises:
             RemoteMissingError: There is no such remote.
+            RemoteUnreachableError: It does not answer, or lists more than any remote has.
         """
         ...
 
@@ -176,13 +220,13 @@ class DirectoryFiles:
 
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the files of the directory and of those just below it."""
-        found: dict[str, RemoteFile] = {}
+        found = FilesFound(str(self._root))
         with translate_os_errors(f"list {self._root}"):
             try:
                 for entry in os.scandir(self._root):
                     if entry.is_file():
                         _note(found, entry.name, entry)
-                    elif entry.is_dir() and entry.name != _TEMPORARIES:
+                    elif entry.name in _FOLDERS and entry.is_dir():
                         for file in os.scandir(entry.path):
                             if file.is_file():
                                 _note(found, f"{entry.name}/{file.name}", file)
@@ -190,7 +234,7 @@ class DirectoryFiles:
                 raise RemoteMissingError(
                     f"the remote {self._root} is not there", hint="is the disk mounted? `mlvc push` makes it"
                 ) from exc
-        return found
+        return found.files
 
     def prepare(self) -> None:
         """Makes the directories, and removes what a killed push left."""
@@ -250,8 +294,8 @@ class DirectoryFiles:
                 sync_directory(folder)
 
 
-def _note(found: dict[str, RemoteFile], name: str, entry: os.DirEntry[str]) -> None:
+def _note(found: FilesFound, name: str, entry: os.DirEntry[str]) -> None:
     # A gc may delete it between the two questions.
     with contextlib.suppress(FileNotFoundError):
         status = entry.stat()
-        found[name] = RemoteFile(status.st_size, status.st_mtime)
+        found.note(name, RemoteFile(status.st_size, status.st_mtime))

@@ -58,6 +58,7 @@ from mlvc.store.push import send_all
 from mlvc.store.remote_condemned import (
     GRACE_S,
     LEASE_S,
+    MOST_CONDEMNED,
     CondemnedFiles,
     RemoteBusyError,
     announce,
@@ -221,6 +222,8 @@ class _RemoteGc:
         files = [name for name in files if name.rpartition("/")[2].partition(".")[0] not in sent]
         if not files:
             return RemoteCollected("nothing")
+        # Whole pairs: a pack and its index follow each other.
+        files = files[:MOST_CONDEMNED]
         publish_list(self.remote, files)
         return self._told(
             "condemned", looked, files, added_bytes=sum(sent.values()), until_s=now + self.grace_s

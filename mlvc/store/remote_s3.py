@@ -18,6 +18,7 @@ from mlvc.errors import MlvcError
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.remote_files import (
     RANGE_BYTES,
+    FilesFound,
     RemoteDeniedError,
     RemoteFile,
     RemoteFullError,
@@ -40,8 +41,6 @@ _SILENCE_S = 30
 """A server that says nothing for so long is asked again, and given up after six times: three minutes."""
 _MOST_LISTED = 5_000_000
 """A remote of 100 TB has less; what never ends must end."""
-_LONGEST_NAME = 128
-"""No file of a remote has a longer one: what else is in the bucket is not kept in mind."""
 _ASKED = 6
 _READ_AGAIN = 3
 """So often an answer that breaks off is asked for, which botocore leaves to who reads it."""
@@ -112,6 +111,8 @@ class BucketFiles:
         # It takes a third of a second to load, which what moves nothing must not pay.
         import s3fs  # noqa: PLC0415
 
+        from mlvc.store.s3_session import BoundedSession  # noqa: PLC0415  # it loads what s3fs does
+
         with self._translated():
             files: Any = s3fs.S3FileSystem(
                 profile=self._options.profile,
@@ -119,7 +120,7 @@ class BucketFiles:
                 client_kwargs=self._options.of_client(),
                 use_listings_cache=False,
                 skip_instance_cache=True,
-                config_kwargs=_CONFIG,
+                config_kwargs={**_CONFIG, "http_session_cls": BoundedSession},
             )
         # It would ask again, and so does what is below it; both counts multiply.
         files.retries = 1
@@ -139,6 +140,8 @@ class BucketFiles:
         from botocore.config import Config  # noqa: PLC0415  # as for s3fs
         from botocore.session import Session  # noqa: PLC0415  # as for s3fs
 
+        from mlvc.store.s3_answers import bound_answers  # noqa: PLC0415  # as for s3fs
+
         session = Session(profile=self._options.profile)
         try:
             client = session.create_client(
@@ -150,6 +153,7 @@ class BucketFiles:
         except ValueError as exc:
             # Such as a variable that names a host, and not a URL.
             raise self._unreachable(exc) from exc
+        bound_answers(client)
         return client.get_paginator("list_objects_v2")
 
     @contextlib.contextmanager
@@ -170,7 +174,7 @@ class BucketFiles:
         except RecursionError as exc:
             # Told that the bucket is elsewhere, and not where, the library asks where, is told the same, and so on.
             raise self._elsewhere("the server's redirect leads to itself") from exc
-        except (KeyError, ValueError) as exc:
+        except (KeyError, OverflowError, ValueError) as exc:
             # The library reads numbers and times as they come, and hands out what there is: a proxy answers anything.
             raise RemoteUnreachableError(
                 f"the remote {self._url} answers otherwise than S3 does: {type(exc).__name__} {told_by(exc)}",
@@ -229,7 +233,7 @@ class BucketFiles:
 
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the keys below the URL; one request for each thousand."""
-        files: dict[str, RemoteFile] = {}
+        files = FilesFound(self._url)
         listed = 0
         with self._translated():
             for page in self._lister.paginate(Bucket=self._bucket, Prefix=self._below):
@@ -244,9 +248,8 @@ class BucketFiles:
                     )
                 for found in contents:
                     name = found["Key"].removeprefix(self._below)
-                    if len(name) <= _LONGEST_NAME and name.count("/") <= 1:
-                        files[name] = RemoteFile(found["Size"], found["LastModified"].timestamp())
-        return files
+                    files.note(name, RemoteFile(found["Size"], found["LastModified"].timestamp()))
+        return files.files
 
     def prepare(self) -> None:
         """Does nothing: an object needs no directory."""

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 from mlvc.store.remote_clouds import load_extra
 from mlvc.store.remote_files import (
     RANGE_BYTES,
+    REMOVED_AT_ONCE,
+    FilesFound,
     RemoteDeniedError,
     RemoteFile,
     RemoteMissingError,
@@ -24,14 +26,18 @@ from mlvc.store.remote_files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from mlvc.store.outgoing import Outgoing
 
 __all__ = ["SshFiles"]
 
 _TEMPORARIES = "tmp"
+_FOLDERS = ("data", "metadata", "gc")
 _CONNECT_S, _SILENCE_S = 20, 30
+_SILENCES = 2
+"""A server that says nothing is asked so often whether it is there, and then left; and once more with a new connection.
+"""
 _LEFT_AFTER_S = 2 * 86_400
 """A temporary file that nobody wrote to for so long was left by a killed push."""
 
@@ -66,6 +72,7 @@ class SshFiles:
                 connect_timeout=_CONNECT_S,
                 login_timeout=_CONNECT_S,
                 keepalive_interval=_SILENCE_S,
+                keepalive_count_max=_SILENCES,
             )
             return await connection.start_sftp_client()
 
@@ -75,11 +82,27 @@ class SshFiles:
             return self._sftp
 
     def _do(self, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401  # as above
-        """Runs a step, with the connection, in the thread that speaks to servers, and returns what it returns."""
+        """Runs a step, with the connection, in the thread that speaks to servers, and returns what it returns.
+
+        Where the connection is lost, it is run once more from its beginning, with a new one.
+        """
         from fsspec.asyn import get_loop, sync  # noqa: PLC0415  # as above
 
+        ssh = self._ssh
         with self._translated():
+            sftp = self._connected()
+            try:
+                return sync(get_loop(), step, sftp, *arguments)
+            except (ssh.ConnectionLost, ssh.SFTPConnectionLost, ssh.SFTPNoConnection, ConnectionError):
+                # Each step can be repeated: a file appears under its name whole, and by whichever try.
+                self._leave(sftp)
             return sync(get_loop(), step, self._connected(), *arguments)
+
+    def _leave(self, sftp: Any) -> None:  # noqa: ANN401  # as above
+        """Forgets a connection that was lost, unless another thread has made a new one already."""
+        with self._lock:
+            if self._sftp is sftp:
+                self._sftp = None
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -107,40 +130,40 @@ class SshFiles:
 
     def list(self) -> Mapping[str, RemoteFile]:
         """Returns the files of the directory and of those just below it; one question for each."""
-        found: dict[str, RemoteFile] = {}
-        for name, attributes in self._entries(""):
-            if stat.S_ISREG(attributes.permissions):
-                found[name] = _described(attributes)
-            elif stat.S_ISDIR(attributes.permissions) and name != _TEMPORARIES:
-                found |= {
-                    f"{name}/{file}": _described(of_file)
-                    for file, of_file in self._entries(name)
-                    if stat.S_ISREG(of_file.permissions)
-                }
-        return found
 
-    def _entries(self, folder: str) -> Sequence[tuple[str, Any]]:
-        async def read(sftp: Any) -> Sequence[tuple[str, Any]]:  # noqa: ANN401  # as above
-            return [(entry.filename, entry.attrs) for entry in await sftp.readdir(self._path(folder))]
+        async def read(sftp: Any) -> Mapping[str, RemoteFile]:  # noqa: ANN401  # as above
+            found = FilesFound(self._url)
+            async for top, attributes in _entries(sftp, self._path("")):
+                if _is(stat.S_ISREG, attributes):
+                    found.note(top, _described(attributes))
+            for folder in _FOLDERS:
+                with contextlib.suppress(self._ssh.SFTPNoSuchFile):
+                    async for name, attributes in _entries(sftp, self._path(folder)):
+                        if _is(stat.S_ISREG, attributes):
+                            found.note(f"{folder}/{name}", _described(attributes))
+            return found.files
 
-        entries: Sequence[tuple[str, Any]] = self._do(read)
-        return entries
+        files: Mapping[str, RemoteFile] = self._do(read)
+        return files
 
     def prepare(self) -> None:
         """Makes the directories, and removes what killed pushes left; ages are told by the other machine's clock."""
-        own = f"{_TEMPORARIES}/{os.urandom(16).hex()}"
+        own = _temporary()
 
-        async def make(sftp: Any) -> None:  # noqa: ANN401  # as above
-            for folder in (_TEMPORARIES, "data", "metadata", "gc"):
+        async def make(sftp: Any) -> list[str]:  # noqa: ANN401  # as above
+            for folder in (_TEMPORARIES, *_FOLDERS):
                 await sftp.makedirs(self._path(folder), exist_ok=True)
             async with sftp.open(self._path(own), "wb"):
                 pass
+            now = (await sftp.stat(self._path(own))).mtime or 0
+            old: list[str] = []
+            async for name, attributes in _entries(sftp, self._path(_TEMPORARIES)):
+                is_file = _is(stat.S_ISREG, attributes)
+                if is_file and now - (attributes.mtime or 0) > _LEFT_AFTER_S and len(old) < REMOVED_AT_ONCE:
+                    old.append(f"{_TEMPORARIES}/{name}")
+            return old
 
-        self._do(make)
-        entries = {f"{_TEMPORARIES}/{name}": attributes for name, attributes in self._entries(_TEMPORARIES)}
-        now = entries[own].mtime
-        old = [name for name, attributes in entries.items() if now - attributes.mtime > _LEFT_AFTER_S]
-        self.remove([own, *old])
+        self.remove([own, *self._do(make)])
 
     def write(self, name: str, data: bytes) -> None:
         """Writes under another name, then renames."""
@@ -149,7 +172,7 @@ class SshFiles:
             async with sftp.open(path, "wb") as file:
                 await file.write(data)
 
-        self._do(self._appear, name, write)
+        self._do(self._appear, _temporary(), name, write)
 
     def upload(self, name: str, source: Outgoing, jobs: int = 1) -> None:  # noqa: ARG002  # SFTP decides
         """Copies under another name, then renames."""
@@ -158,11 +181,17 @@ class SshFiles:
         async def copy(sftp: Any, path: str) -> None:  # noqa: ANN401  # as above
             await sftp.put(os.fsencode(source.path), os.fsencode(path))
 
-        self._do(self._appear, name, copy)
+        self._do(self._appear, _temporary(), name, copy)
         source.advance(source.size_bytes)
 
-    async def _appear(self, sftp: Any, name: str, fill: Callable[[Any, str], Awaitable[None]]) -> None:  # noqa: ANN401
-        path = self._path(f"{_TEMPORARIES}/{os.urandom(16).hex()}")
+    async def _appear(
+        self,
+        sftp: Any,  # noqa: ANN401  # as above
+        temporary: str,
+        name: str,
+        fill: Callable[[Any, str], Awaitable[None]],
+    ) -> None:
+        path = self._path(temporary)
         try:
             await fill(sftp, path)
             with contextlib.suppress(self._ssh.SFTPOpUnsupported):
@@ -180,7 +209,8 @@ class SshFiles:
         async def read_range(sftp: Any, start: int, length: int) -> bytes:  # noqa: ANN401  # as above
             async with sftp.open(self._path(name), "rb") as file:
                 data: bytes = await file.read(length, start)
-                return data
+                # A server may answer with more than it was asked for.
+                return data[:length]
 
         end = offset + size_bytes
         for start in range(offset, end, RANGE_BYTES):
@@ -197,5 +227,21 @@ class SshFiles:
         self._do(remove)
 
 
+def _temporary() -> str:
+    """Returns a name to write under; a second try, with a new connection, replaces what the first one left."""
+    return f"{_TEMPORARIES}/{os.urandom(16).hex()}"
+
+
+async def _entries(sftp: Any, path: str) -> AsyncIterator[tuple[str, Any]]:  # noqa: ANN401  # as above
+    """Yields names and attributes of what is in a directory, as they come: a hundred at a time."""
+    async for entry in sftp.scandir(path):
+        yield entry.filename, entry.attrs
+
+
+def _is(kind: Callable[[int], bool], attributes: Any) -> bool:  # noqa: ANN401  # as above
+    # A server need not tell any of them.
+    return kind(attributes.permissions or 0)
+
+
 def _described(attributes: Any) -> RemoteFile:  # noqa: ANN401  # as above
-    return RemoteFile(attributes.size, attributes.mtime)
+    return RemoteFile(attributes.size or 0, attributes.mtime or 0)

@@ -20,7 +20,7 @@ from mlvc.store.remote_lookup import RemoteLookup
 from mlvc.store.transfer import Transferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlvc.model.ids import BlobId, PackId
@@ -169,7 +169,7 @@ class SparseStore:
         recipe = self._arrivals.read(in_pieces)
         if recipe is not None:
             try:
-                return list(Recipe(recipe).chunks())
+                return list(Recipe(recipe, RecordKind.CHUNK).chunks())
             except FormatError as exc:
                 raise ObjectDamagedError(blob, exc.message) from exc
         as_one = RecordKey(RecordKind.CHUNK, 0, blob.digest)
@@ -191,7 +191,7 @@ class SparseStore:
                     RecordKey(RecordKind.TREE_CHUNK, 0, digest)
                     for recipe in recipes
                     if recipe is not None
-                    for digest, _ in Recipe(recipe).chunks()
+                    for digest, _ in Recipe(recipe, RecordKind.TREE_CHUNK).chunks()
                 ]
             )
 
@@ -211,14 +211,21 @@ class SparseStore:
             recipe = self._arrivals.read(in_pieces)
             if recipe is None:
                 raise ObjectMissingError(tree)
-            pieces = (RecordKey(RecordKind.TREE_CHUNK, 0, digest) for digest, _ in Recipe(recipe).chunks())
-            data = b"".join(map(self.read, pieces))
+            data = b"".join(self._pieces_of(tree, recipe))
         if TreeId.of(data) != tree:
             raise ObjectDamagedError(tree, "its chunks are intact, and make other bytes")
         try:
             return decode_tree(data)
         except FormatError as exc:
             raise ObjectDamagedError(tree, exc.message) from exc
+
+    def _pieces_of(self, tree: TreeId, recipe: bytes) -> Iterator[bytes]:
+        """Yields the pieces that a recipe names; one that is longer than it says could come any number of times."""
+        for digest, length in Recipe(recipe, RecordKind.TREE_CHUNK).chunks():
+            piece = self.read(RecordKey(RecordKind.TREE_CHUNK, 0, digest))
+            if len(piece) != length:
+                raise ObjectDamagedError(tree, "a chunk has another length than the recipe says")
+            yield piece
 
 
 def _heads(tree: TreeId) -> tuple[RecordKey, RecordKey]:

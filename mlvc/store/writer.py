@@ -27,8 +27,8 @@ from mlvc.model.tree import encode_tree
 from mlvc.store.chunking import WHOLE_BYTES, cut, cut_stream
 from mlvc.store.claims import Claims
 from mlvc.store.errors import BlobTooLargeError
-from mlvc.store.kinds import KIND_OF
-from mlvc.store.pack import MAX_RECORD_BYTES, Entry, NewRecord, encode_records
+from mlvc.store.kinds import KIND_OF, OBJECT_ID_TYPES
+from mlvc.store.pack import MAX_TREE_BYTES, Entry, NewRecord, encode_records, most_bytes
 from mlvc.store.pack_writer import PackWriter
 from mlvc.store.raw import RAW_FROM_BYTES, RawPackWriter, is_worth_it
 from mlvc.store.recipe import MAX_RECIPE_CHUNKS, RecipeBuilder
@@ -160,7 +160,7 @@ class LocalWriter:
 
         Raises:
             OSError: As `source.read` raises it.
-            BlobTooLargeError: It has more chunks than a recipe can name, about nine terabytes.
+            BlobTooLargeError: It has more chunks than a recipe can name, about a terabyte.
         """
         hashed = _HashedSource(source, self._hashers if self._claims is None else None)
         recipe = RecipeBuilder()
@@ -219,6 +219,8 @@ class LocalWriter:
     def add_encoded_tree(self, data: bytes) -> TreeId:
         """Adds one directory as `encode_tree` makes it."""
         tree = TreeId.of(data)
+        if len(data) > MAX_TREE_BYTES:
+            raise BlobTooLargeError(tree, len(data), MAX_TREE_BYTES)
         if len(data) <= WHOLE_BYTES:
             self._add(RecordKind.TREE, 0, tree.digest, data)
         else:
@@ -325,6 +327,10 @@ class LocalWriter:
     ) -> None:
         if self._catalog.has(digest, kind, part):
             return
+        if len(data) > most_bytes(kind):
+            # Nobody would read it again.
+            id_type = OBJECT_ID_TYPES.get(kind, ObjectId)
+            raise BlobTooLargeError(id_type(digest), len(data), most_bytes(kind))
         is_data = kind is RecordKind.CHUNK
         if self._claims is None:
             key = (kind, part, digest)
@@ -336,8 +342,6 @@ class LocalWriter:
             return
         elif not self._claims.take(digest):
             return
-        if len(data) > MAX_RECORD_BYTES:
-            raise BlobTooLargeError(ObjectId(digest), len(data), MAX_RECORD_BYTES)
         self._batches[is_data].append(NewRecord(kind, part, digest, data, base))
         self._batch_bytes[is_data] += len(data)
         if self._batch_bytes[is_data] >= _BATCH_BYTES or len(self._batches[is_data]) >= _BATCH_RECORDS:

@@ -32,6 +32,7 @@ from mlvc.store.remote_files import (
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.remote_s3 import BucketFiles, BucketOptions
 from mlvc.store.remote_ssh import SshFiles
+from tests.support.proxy import serve_proxy
 from tests.support.reporter import RecordingReporter
 
 # gcsfs hands large pieces over as they are, and aiohttp would have them otherwise; users see no such warning.
@@ -206,6 +207,55 @@ def test_a_server_that_is_gone_is_said(ssh_server, tmp_path, home):
 
     with pytest.raises(RemoteUnreachableError, match="ssh://far"):
         SshFiles(f"ssh://far{tmp_path}/far").list()
+
+
+@pytest.fixture
+def cut_off(ssh_server, tmp_path, home):
+    """A remote on the SSH server, and the proxy that stands before it."""
+    ssh_server.introduce(home)
+    with serve_proxy(f"http://127.0.0.1:{ssh_server.port}") as proxy:
+        for name in ("config", "known_hosts"):
+            path = home / ".ssh" / name
+            path.write_text(path.read_text().replace(str(ssh_server.port), str(proxy.port)))
+        made = SshFiles(f"ssh://far{tmp_path}/far")
+        made.prepare()
+        yield made, proxy
+
+
+@pytest.mark.ssh
+def test_a_connection_that_is_lost_is_made_anew_once(cut_off, tmp_path):
+    """In the middle of reading, of writing, and while nobody asked; by all threads that were using it."""
+    files, proxy = cut_off
+    data = random.Random(4).randbytes(5_000_000)
+    (tmp_path / "pack").write_bytes(data)
+    proxy.cut_sent_after, proxy.cuts = 1_000_000, 1
+    files.upload("data/pack", Outgoing(tmp_path / "pack", blake3(data).digest()))
+    assert 0 == proxy.cuts
+    assert [] == os.listdir(tmp_path / "far" / "tmp")
+
+    proxy.cut_sent_after, proxy.cut_after, proxy.cuts = None, 1_000_000, 1
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: read(files, "data/pack", len(data)), range(4)))
+
+    assert [data] * 4 == found
+    assert 0 == proxy.cuts
+    proxy.cut_after = None
+    proxy.hang_up()
+    assert {"data/pack"} == set(files.list())
+
+
+@pytest.mark.ssh
+def test_a_connection_that_is_lost_again_and_again_is_one_error(cut_off, tmp_path):
+    """It is not asked for ever; and what was begun does not appear."""
+    files, proxy = cut_off
+    (tmp_path / "far" / "data" / "pack").write_bytes(bytes(5_000_000))
+    proxy.cut_after = 1_000_000
+
+    with pytest.raises(RemoteUnreachableError, match="ssh://far"):
+        read(files, "data/pack", 5_000_000)
+
+    proxy.cut_after = None
+    assert bytes(5_000_000) == read(files, "data/pack", 5_000_000)
 
 
 @pytest.mark.ssh

@@ -32,6 +32,15 @@ class Proxy:
     sent: int = 0
     received: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def hang_up(self) -> None:
+        """Ends every connection that there is."""
+        with self._lock:
+            ends, self._open = self._open, []
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     @property
     def endpoint(self) -> str:
@@ -47,6 +56,8 @@ class Proxy:
                 client.sendall(_BUSY % (len(_SLOW_DOWN), _SLOW_DOWN))
                 return
             with socket.create_connection(self.target) as server:
+                with self._lock:
+                    self._open += [client, server]
                 back = threading.Thread(target=self._pass_on, args=(server, client, True), daemon=True)
                 back.start()
                 self._pass_on(client, server, False)
