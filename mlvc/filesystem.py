@@ -17,9 +17,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, SupportsIndex
 
 from fsspec.spec import AbstractFileSystem, make_instance
 
@@ -64,10 +64,16 @@ class _Raw(io.RawIOBase):
 
     mode = "rb"
 
-    def __init__(self, ranges: BlobRanges) -> None:
+    def __init__(self, open_ranges: Callable[[], BlobRanges], size_bytes: int | None) -> None:
+        """Opens the blob now where nobody knows its length, and otherwise when it is read."""
         super().__init__()
-        self.ranges = ranges
+        self._open_ranges = open_ranges
         self._position = 0
+        self.size_bytes = self.ranges.size_bytes if size_bytes is None else size_bytes
+
+    @functools.cached_property
+    def ranges(self) -> BlobRanges:
+        return self._open_ranges()
 
     def readable(self) -> bool:
         return True
@@ -79,7 +85,7 @@ class _Raw(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.ranges.size_bytes}
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size_bytes}
         if whence not in start:
             raise ValueError(f"whence is {whence}, which is none of 0, 1 and 2")
         if start[whence] + offset < 0:
@@ -102,18 +108,30 @@ class MlvcFile(io.BufferedReader):
     thread may come in between. So once a thread that no Python code called from has sought, each thread that sought
     reads on from its own position, until one that did not reads from the position of the file.
 
+    It can be pickled, as data loaders and schedulers do: in the other process it is the same bytes, whatever became of
+    the revision, at the position that the pickling thread had; the repository is opened there at the first read.
+
     Attributes:
         fs: Its file system.
         path: Its path, as it was asked for.
         size: Its length in bytes.
     """
 
-    def __init__(self, fs: MlvcFileSystem, path: str, ranges: BlobRanges) -> None:
-        super().__init__(_Raw(ranges), _BUFFER_BYTES)
+    def __init__(self, fs: MlvcFileSystem, path: str, blob: BlobId, size_bytes: int | None = None) -> None:
+        """Opens a blob.
+
+        Args:
+            fs: As of the attributes.
+            path: As of the attributes.
+            blob: Its contents.
+            size_bytes: Their length, where that is known; nothing is opened then before somebody reads.
+        """
+        self._raw = _Raw(lambda: fs.ranges_of(blob), size_bytes)
+        super().__init__(self._raw, _BUFFER_BYTES)
         self.fs = fs
         self.path = path
-        self.size = ranges.size_bytes
-        self._ranges = ranges
+        self.size = self._raw.size_bytes
+        self._blob = blob
         self._native = False
         self._positions: dict[int, int] = {}
         self._using = threading.Lock()
@@ -153,7 +171,23 @@ class MlvcFile(io.BufferedReader):
     @property
     def proven(self) -> bool:
         """Whether the whole is known to be the file's bytes; see `BlobRanges.proven`."""
-        return self._ranges.proven
+        return self._raw.ranges.proven
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Names the repository, the contents and the position.
+
+        Raises:
+            ValueError: It is closed.
+        """
+        if self.closed:
+            raise ValueError("a file that is closed cannot be pickled")
+        with self._at_its_position():
+            position = self.tell()
+        return _reopen, (*self.fs.place, self.path, str(self._blob), self.size, position)
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[Any, ...]:
+        # That of its base refuses, from Python 3.12 on.
+        return self.__reduce__()
 
 
 class MlvcFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -186,6 +220,15 @@ class MlvcFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
     def __reduce__(self) -> tuple[Any, ...]:
         """Names the same repository in another process, whatever its working directory."""
         return make_instance, (type(self), (), {**self.storage_options, "repo": self._repo, "rev": self._rev})
+
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """The repository, as an absolute path, and the revision."""
+        return self._repo, self._rev
+
+    def ranges_of(self, blob: BlobId) -> BlobRanges:
+        """Opens the contents of a file."""
+        return BlobRanges(self._snapshot.store, blob)
 
     @property
     def _snapshot(self) -> Snapshot:
@@ -268,7 +311,7 @@ class MlvcFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
             raise FileNotFoundError(errno.ENOENT, "not tracked", name)
         if not isinstance(item.id, BlobId):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
-        return MlvcFile(self, name, BlobRanges(self._snapshot.store, item.id))
+        return MlvcFile(self, name, item.id)
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **options: Any) -> Any:  # noqa: ANN401, FBT001, FBT002  # fsspec's signature
         """Returns the contents of one file, or a dictionary of those of several, which are brought together."""
@@ -327,6 +370,13 @@ def _keep(store: SparseStore) -> None:
 def _shared(repo: str, rev: str | None) -> MlvcFileSystem:
     """Returns the file system of one revision for a whole program: what comes from a remote is kept in large packs."""
     return MlvcFileSystem(repo, rev)
+
+
+def _reopen(repo: str, rev: str | None, path: str, blob: str, size_bytes: int, position: int) -> MlvcFile:
+    """Returns a file that was pickled; of all that come from one revision, the file system is one."""
+    file = MlvcFile(_shared(repo, rev), path, BlobId.parse(blob), size_bytes)
+    file.seek(position)
+    return file
 
 
 def open_tracked(

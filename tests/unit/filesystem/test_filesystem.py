@@ -2,6 +2,7 @@
 
 import _thread
 import errno
+import multiprocessing
 import os
 import pickle
 import random
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import fsspec
 import pytest
@@ -267,6 +268,43 @@ def test_it_travels_to_other_processes(project, files, monkeypatch, tmp_path):
     for each in map(pickle.loads, data):
         assert b"model" == each.cat_file("models/a/model.bin")
     assert ["v1"] == [each._rev for each in map(pickle.loads, data[3:])]
+
+
+def read_on(file):
+    """Runs in another process."""
+    return file.path, file.size, file.tell(), file.read(10), file.proven
+
+
+def test_an_open_file_travels_to_other_processes(project, files, run_mlvc, monkeypatch, tmp_path):
+    """At its position; the same bytes, whatever the lock says by then. Nothing is opened before somebody reads."""
+    data = random.Random(1).randbytes(3 << 20)
+    file = files.open("data/large.bin")
+    file.seek(2 << 20)
+    file.read(3)
+    opened = mlvc.open("data/table.csv", repo=project)
+    (project / "data").mkdir()
+    (project / "data" / "table.csv").write_text("a,b\n5,6\n")
+    run_mlvc("add", "data")
+    monkeypatch.chdir(tmp_path)
+
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for _ in range(2):
+            position = (2 << 20) + 3
+            assert ("data/large.bin", 3 << 20, position, data[position:][:10], False) == pool.submit(
+                read_on, file
+            ).result()
+            assert ("data/table.csv", 8, 0, b"a,b\n3,4\n", True) == pool.submit(read_on, opened).result()
+
+    assert data[position:][:10] == file.read(10)
+    travelled = pickle.loads(pickle.dumps([file, opened]))
+    assert travelled[0].fs is travelled[1].fs
+    project.rename(tmp_path / "away")
+    assert [position + 10, 8] == [travelled[0].seek(0, os.SEEK_CUR), travelled[1].seek(0, os.SEEK_END)]
+    with pytest.raises(MlvcError):
+        travelled[0].read(1)
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        pickle.dumps(file)
 
 
 def test_the_present_lock_is_seen_again_after_a_change(project, files, run_mlvc):

@@ -30,6 +30,36 @@ with mlvc.open("data/model.pt", repo=sys.argv[1]) as file:
 print(float(state["weight"].sum()))
 """
 
+LOADER = """
+import sys
+
+sys.path.append(sys.argv[2])
+import fsspec, mlvc
+from torch.utils.data import DataLoader, Dataset
+
+
+class Rows(Dataset):
+    def __init__(self, repo):
+        self.file = mlvc.open("data/rows.bin", repo=repo)
+        self.files = fsspec.filesystem("mlvc", repo=repo)
+        self.file.seek(8)
+
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, number):
+        first = number == 0 and self.file.tell() or 0
+        self.file.seek(8 * number)
+        row = int.from_bytes(self.file.read(8), "little")
+        return first, row, self.files.info("data/rows.bin")["size"]
+
+
+if __name__ == "__main__":
+    loader = DataLoader(Rows(sys.argv[1]), batch_size=10, num_workers=2, multiprocessing_context="spawn")
+    firsts, rows, sizes = zip(*loader)
+    print(sum(int(x.sum()) for x in firsts), sum(int(x.sum()) for x in rows), {int(y) for x in sizes for y in x})
+"""
+
 
 @pytest.fixture(scope="module")
 def frame():
@@ -114,23 +144,48 @@ def test_duckdb(clone, frame):
         assert frame["number"].sum() == total
 
 
-@pytest.mark.frameworks
-def test_torch(clone, frameworks_python):
-    """A checkpoint is loaded from the open file."""
-    folder = clone.parent / "repo"
-    train = "import torch; torch.save({'weight': torch.arange(1000.0)}, 'data/model.pt')"
-    subprocess.run([frameworks_python, "-c", train], cwd=folder, check=True)
-    run = Mlvc(cwd=folder)
-    run("add", "data")
-    packages = subprocess.run(
+@pytest.fixture
+def frameworks_packages(frameworks_python):
+    """Where the packages are that the environment of frameworks has."""
+    return subprocess.run(
         [frameworks_python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.strip()
 
+
+@pytest.mark.frameworks
+def test_torch(clone, frameworks_python, frameworks_packages):
+    """A checkpoint is loaded from the open file."""
+    folder = clone.parent / "repo"
+    train = "import torch; torch.save({'weight': torch.arange(1000.0)}, 'data/model.pt')"
+    subprocess.run([frameworks_python, "-c", train], cwd=folder, check=True)
+    run = Mlvc(cwd=folder)
+    run("add", "data")
+
     done = subprocess.run(
-        [sys.executable, "-c", TORCH, folder, packages], check=True, capture_output=True, text=True
+        [sys.executable, "-c", TORCH, folder, frameworks_packages], check=True, capture_output=True, text=True
     )
 
     assert "499500.0\n" == done.stdout
+
+
+@pytest.mark.frameworks
+def test_the_workers_of_a_data_loader(clone, frameworks_packages, tmp_path):
+    """Each gets the open file, at its position, and the file system, and reads for itself."""
+    folder = clone.parent / "repo"
+    (folder / "data" / "rows.bin").write_bytes(
+        b"".join(number.to_bytes(8, "little") for number in range(100))
+    )
+    Mlvc(cwd=folder)("add", "data")
+    (tmp_path / "loader.py").write_text(LOADER)
+
+    done = subprocess.run(
+        [sys.executable, tmp_path / "loader.py", folder, frameworks_packages],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "8 4950 {800}\n" == done.stdout
