@@ -71,9 +71,11 @@ def push(store: LocalStore, remote: Remote, cache: Path, reporter: Reporter) -> 
     looked = _look(remote)
     here = frozenset(info.id for info in store.packs())
     missing = _lacked(store, remote, _standing(remote, looked), cache)
+    if missing or not looked.files:
+        # Also for nothing: whoever asks for it next finds an empty remote, and none that is missing.
+        remote.prepare()
     if not missing:
         return Transferred(0, 0)
-    remote.prepare()
     with reporter.task("pushing", total=sum(info.size_bytes for info in missing), unit="bytes") as task:
         _send_class(store, remote, missing, task, is_data=True)
         sent = _send_metadata(store, remote, looked, missing, here, cache, reporter, task)

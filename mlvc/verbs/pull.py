@@ -19,7 +19,7 @@ from mlvc.verbs.locate import Located, get_entry
 from mlvc.verbs.patterns import expand_patterns
 from mlvc.verbs.remote import open_remote
 from mlvc.verbs.seen import remember_look
-from mlvc.verbs.source import Source, index_cache, places_of, with_source
+from mlvc.verbs.source import Source, index_cache, places_of, warn_if_empty, with_source
 from mlvc.worktree.worktree import MaterialiseResult
 
 __all__ = ["PullResult", "pull"]
@@ -107,6 +107,18 @@ def _pull_paths(
     """Brings the data of some paths; returns what was moved, and the paths without patterns."""
     now_s = repo.clock.now().timestamp()
     store = SparseStore(repo.store, lambda: remote, index_cache(repo), repo.reporter)
+    try:
+        paths = _bring_paths(repo, arguments, store)
+    finally:
+        # Whatever is missing, this is why.
+        if store.looked is not None:
+            warn_if_empty(repo, remote, store.looked)
+    if store.looked is not None:
+        remember_look(repo, remote, store.looked, looked_at_s=now_s)
+    return remote.url, store.moved, paths
+
+
+def _bring_paths(repo: Repo, arguments: Sequence[str], store: SparseStore) -> Sequence[str]:
     paths = expand_patterns(repo, arguments, store)
     entries = [get_entry(repo, Located(None, repo.path_of(path)), store) for path in paths]
     below = [entry.id for entry in entries if isinstance(entry.id, TreeId)]
@@ -121,9 +133,7 @@ def _pull_paths(
     closure.add_paths(entries)
     with _told_what_needs_it(repo, closure):
         store.bring_blobs(sorted(blobs))
-    if store.looked is not None:
-        remember_look(repo, remote, store.looked, looked_at_s=now_s)
-    return remote.url, store.moved, paths
+    return paths
 
 
 @contextlib.contextmanager

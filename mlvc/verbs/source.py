@@ -12,7 +12,7 @@ from mlvc.model.ids import ObjectId, PackId, RunId
 from mlvc.repo import Repo
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import RecordKey
-from mlvc.store.remote import Remote, RemotePack
+from mlvc.store.remote import Listing, Remote, RemotePack
 from mlvc.store.remote_files import RemoteMissingError
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.seen import REMOTE_INDEXES
@@ -21,7 +21,7 @@ from mlvc.verbs.closure import Closure, are_whole
 from mlvc.verbs.remote import list_remotes, open_remote
 from mlvc.verbs.seen import remember_look
 
-__all__ = ["Source", "bring_run", "index_cache", "open_source", "places_of", "with_source"]
+__all__ = ["Source", "bring_run", "index_cache", "open_source", "places_of", "warn_if_empty", "with_source"]
 
 _Result = TypeVar("_Result")
 _LOOKS = 3
@@ -76,8 +76,20 @@ def open_source(repo: Repo, name: str | None, *, jobs: int = AT_ONCE) -> Source:
     now_s = repo.clock.now().timestamp()
     looked = remote.look()
     remember_look(repo, remote, looked, looked_at_s=now_s)
+    warn_if_empty(repo, remote, looked)
     listed = looked.packs
     return Source(remote, listed, RemoteIndexes(repo.store, remote, listed, index_cache(repo)))
+
+
+def warn_if_empty(repo: Repo, remote: Remote, looked: Listing) -> None:
+    """Warns of a remote without any data: one that nobody pushed to, or another place than was meant.
+
+    It is no error, as an empty repository is none for git; whatever needs data that is not there says so itself.
+    """
+    if not looked.packs:
+        repo.reporter.warn(
+            f"{remote.url} holds no mlvc data: nobody has pushed there yet, or `mlvc remote list` shows a wrong path"
+        )
 
 
 def with_source(

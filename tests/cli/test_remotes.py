@@ -236,6 +236,59 @@ def test_a_missing_remote_is_one_clear_error(project, run_mlvc, tmp_path):
     assert "remote-missing" == run_mlvc("fetch", "--json", check=2).json()["error"]["code"]
 
 
+def test_a_remote_without_data_is_said(clone, far, tmp_path):
+    """In one line, as git warns of an empty repository: fetching nothing is done, and what needs data says that too."""
+    shutil.move(far, tmp_path / "elsewhere")
+    for folder in ("data", "metadata"):
+        (far / folder).mkdir(parents=True)
+    (far / "picture.png").write_bytes(b"")
+    told = f"warning: {far.as_uri()} holds no mlvc data: nobody has pushed there yet, or `mlvc remote list` shows"
+
+    fetched = clone("fetch")
+    planned = clone("pull", "--dry-run")
+    pulled = clone("pull", check=2)
+    of_path = clone("pull", "data/table.csv", "--json", check=2)
+    verified = clone("verify", "--remote", check=1)
+    shutil.rmtree(far)
+    shutil.move(tmp_path / "elsewhere", far)
+
+    for each in (fetched, planned, pulled, of_path, verified):
+        assert 1 == each.stderr.count(told), each
+    assert "nothing new" in fetched.stdout
+    assert "not in the store" in pulled.stderr
+    assert "holds no mlvc data" not in clone("pull").stderr
+
+
+def test_a_clone_from_a_remote_without_data_is_said(pushed, run_mlvc, far, tmp_path):
+    """Records alone: done, with a warning. With its data: an error, and no directory."""
+    with (pushed / "mlvc.toml").open("a") as settings:
+        settings.write(f'\n[remote]\nurl = "{far.as_uri()}"\n')
+    subprocess.run(["git", "commit", "--quiet", "-am", "remote"], cwd=pushed, check=True)
+    shutil.rmtree(far)
+    far.mkdir()
+    outside = Mlvc(cwd=tmp_path)
+
+    assert "holds no mlvc data" in outside("clone", pushed, "first").stderr
+    for data in ("lock", "all"):
+        assert "holds no mlvc data" in outside("clone", "--data", data, pushed, "second", check=2).stderr
+        assert not (tmp_path / "second").exists()
+
+
+def test_a_push_of_nothing_makes_the_remote(project, run_mlvc, far):
+    """It is there for whoever asks for it next, such as `mlvc verify --remote` and `mlvc ci`."""
+    for path in (project / ".git" / "mlvc" / "store" / "packs").iterdir():
+        path.unlink()
+    run_mlvc("remote", "add", "team", far)
+
+    assert "has everything" in run_mlvc("push").stdout
+
+    assert ["mlvc-remote-1"] == [path.name for path in far.rglob("*") if path.is_file()]
+    run_mlvc("verify", "--remote", check=1)
+    before = (far / "mlvc-remote-1").stat()
+    run_mlvc("push")
+    assert before == (far / "mlvc-remote-1").stat()
+
+
 def test_libraries_of_remotes_are_loaded_only_for_s3(pushed):
     """They cost a third of a second, which neither `status` nor a directory pays."""
     code = (
