@@ -5,11 +5,16 @@ The libraries that speak to them read an answer to its end before they look at i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import aiohttp
 
 from mlvc.store.remote_files import RANGE_BYTES, LongAnswerError
 
-__all__ = ["BoundedResponse", "open_session"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["SESSION", "BoundedResponse", "open_session"]
 
 _MOST_ANSWER_BYTES = RANGE_BYTES + (1 << 20)
 """A range that is read; a page of a listing has a few MiB."""
@@ -35,6 +40,14 @@ class BoundedResponse(aiohttp.ClientResponse):
             self._body = bytes(content)
             self.release()
         return self._body
+
+
+SESSION: Mapping[str, object] = {
+    "response_class": BoundedResponse,
+    # As for S3. Otherwise it is five minutes for each try, whatever arrives meanwhile.
+    "timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30),
+}
+"""What gcsfs makes its session with."""
 
 
 def open_session() -> aiohttp.ClientSession:

@@ -144,9 +144,9 @@ class CloudFiles:
             file_system = _patient(file_system)
         options = dict(self._cloud.options)
         if self._scheme == "gs":
-            from mlvc.store.cloud_answers import BoundedResponse  # noqa: PLC0415  # the module above loads the same
+            from mlvc.store.cloud_answers import SESSION  # noqa: PLC0415  # the module above loads the same
 
-            options["session_kwargs"] = {"response_class": BoundedResponse}
+            options["session_kwargs"] = SESSION
         with self._translated():
             return file_system(**options, skip_instance_cache=True)
 

@@ -122,6 +122,9 @@ def told_by(error: BaseException) -> str:
     Without passwords and signatures, in one line without control bytes, and no longer than a person reads.
     """
     text = _SECRET.sub("…", " ".join(str(error).split()))
+    if not text:
+        # fsspec makes of a library's error about time one without a word.
+        text = "it said nothing for too long" if isinstance(error, TimeoutError) else type(error).__name__
     text = "".join(each if each.isprintable() else "…" for each in text[: _TOLD + 1])
     return text if len(text) <= _TOLD else text[:_TOLD] + "…"
 

@@ -373,11 +373,16 @@ class BucketFiles:
 
 async def _take(body: Any, size_bytes: int) -> bytes:  # noqa: ANN401  # aiobotocore has no types
     """Returns so many bytes of a body, fewer where it is shorter, and closes it."""
+    from botocore.exceptions import ReadTimeoutError  # noqa: PLC0415  # as above
+
     pieces: list[bytes] = []
     try:
         while size_bytes > 0 and (piece := await body.read(size_bytes)):
             pieces.append(piece)
             size_bytes -= len(piece)
+    except TimeoutError as exc:
+        # fsspec makes of these an error of its own, which says nothing.
+        raise ReadTimeoutError(endpoint_url=body.raw_stream.url) from exc
     finally:
         body.close()
     return b"".join(pieces)

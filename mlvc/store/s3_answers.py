@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import HTTPClientError, ReadTimeoutError
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ReadTimeoutError as SilenceError
 
 from mlvc.store.remote_files import LongAnswerError
 
@@ -38,6 +39,8 @@ def bound_answers(client: Any) -> None:  # noqa: ANN401  # as above
         found = client._endpoint.http_session.send(request)  # noqa: SLF001
         try:
             return _Answer(found, _read(request, found.raw))
+        except SilenceError as exc:
+            raise ReadTimeoutError(endpoint_url=request.url) from exc
         except (HTTPError, OSError) as exc:
             # It broke off, which is asked for again.
             raise HTTPClientError(error=exc) from exc

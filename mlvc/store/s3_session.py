@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import HTTPClientError, ReadTimeoutError
 
 from mlvc.store.remote_files import LongAnswerError
 from mlvc.store.s3_answers import MOST_ANSWER_BYTES
@@ -38,7 +38,9 @@ class _Answer(AioAWSResponse):  # type: ignore[misc]  # aiobotocore has no types
                 if len(content) > MOST_ANSWER_BYTES:
                     self.raw.close()
                     raise LongAnswerError(self._method, self.url, MOST_ANSWER_BYTES)
-        except (TimeoutError, aiohttp.ClientError) as exc:
+        except TimeoutError as exc:
+            raise ReadTimeoutError(endpoint_url=self.url) from exc
+        except aiohttp.ClientError as exc:
             # It broke off, which is asked for again.
             raise HTTPClientError(error=exc) from exc
         self.raw.release()

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
-from mlvc.store import remote_clouds
+from mlvc.store import remote_clouds, remote_s3
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import LocalStore
@@ -207,6 +207,47 @@ def test_a_server_that_is_gone_is_said(ssh_server, tmp_path, home):
 
     with pytest.raises(RemoteUnreachableError, match="ssh://far"):
         SshFiles(f"ssh://far{tmp_path}/far").list()
+
+
+@pytest.fixture
+def stalling(s3_server, monkeypatch, request):
+    """A bucket with an object of a MB, on a server behind a proxy, which is waited for two seconds."""
+    for key, value in s3_server.environment.items():
+        monkeypatch.setenv(key, value) if value else monkeypatch.delenv(key, raising=False)
+    bucket = f"r-{uuid.uuid4().hex}"
+    s3_server.filesystem().mkdir(bucket)
+    s3_server.filesystem().pipe_file(f"{bucket}/far/data/one", bytes(1_000_000))
+    monkeypatch.setitem(remote_s3._CONFIG, "read_timeout", 2)
+    monkeypatch.setitem(remote_s3._CONFIG, "retries", {"mode": "standard", "total_max_attempts": 2})
+    with serve_proxy(s3_server.endpoint) as proxy:
+        yield BucketFiles(f"s3://{bucket}/far", BucketOptions(endpoint=proxy.endpoint)), proxy
+
+
+@pytest.mark.s3
+def test_a_server_that_stalls_in_an_answer_is_asked_again(stalling):
+    """It hangs up on nobody, and sends no more; the next answer is whole."""
+    files, proxy = stalling
+    proxy.stall_after, proxy.cuts = 200_000, 1
+
+    assert bytes(1_000_000) == read(files, "data/one", 1_000_000)
+    assert 0 == proxy.cuts
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    "ask",
+    [lambda files: read(files, "data/one", 1_000_000), lambda files: files.list()],
+    ids=["read", "list"],
+)
+def test_a_server_that_always_stalls_is_one_error(stalling, ask):
+    """It says what happened, and where."""
+    files, proxy = stalling
+    proxy.stall_after = 100
+
+    with pytest.raises(
+        RemoteUnreachableError, match=r"s3://r-.*/far does not answer: Read timeout on .*http"
+    ):
+        ask(files)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A bad network: a TCP proxy on this machine that cuts, delays or refuses what goes through it."""
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -18,14 +19,16 @@ class Proxy:
     """What the next connections meet; may be changed while it runs.
 
     After `cut_after` bytes of an answer, or `cut_sent_after` bytes of requests, both ends are hung up on, `cuts` times
-    (None: always). `busy` connections are answered with 503 SlowDown. `delay_s` passes before each piece. `sent`
-    counts the bytes of requests, `received` those of answers.
+    (None: always). After `stall_after` bytes of an answer nothing more comes, and nobody hangs up, `cuts` times too.
+    `busy` connections are answered with 503 SlowDown. `delay_s` passes before each piece. `sent` counts the bytes of
+    requests, `received` those of answers.
     """
 
     target: tuple[str, int]
     port: int = 0
     cut_after: int | None = None
     cut_sent_after: int | None = None
+    stall_after: int | None = None
     cuts: int | None = None
     busy: int = 0
     delay_s: float = 0.0
@@ -74,6 +77,10 @@ class Proxy:
                     else:
                         self.sent += len(piece)
                 passed += len(piece)
+                if is_answer and self._cuts(passed, self.stall_after):
+                    sink.sendall(piece[: len(piece) // 2])
+                    self._wait_for_end(sink)
+                    break
                 if self._cuts(passed, self.cut_after if is_answer else self.cut_sent_after):
                     sink.sendall(piece[: len(piece) // 2])
                     break
@@ -81,6 +88,13 @@ class Proxy:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _wait_for_end(end: socket.socket) -> None:
+        """Returns when the other side has hung up."""
+        poll = select.poll()
+        poll.register(end, select.POLLRDHUP)
+        poll.poll()
 
     def _cuts(self, passed: int, limit: int | None) -> bool:
         with self._lock:
