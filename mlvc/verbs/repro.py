@@ -10,6 +10,7 @@ from typing import Literal
 
 from mlvc.errors import UsageError
 from mlvc.model.ids import RunId, VerdictId
+from mlvc.model.kinds import RecordKind
 from mlvc.model.names import encode_name
 from mlvc.model.objects import VERDICTS, Base, Run, Verdict
 from mlvc.ports import Engine, LogSink
@@ -18,12 +19,13 @@ from mlvc.repro.diagnose.factors import KINDS
 from mlvc.repro.reproduce import Inquiry
 from mlvc.repro.reproduce import reproduce as execute_and_compare
 from mlvc.repro.rerun import Conditions
+from mlvc.store.errors import ObjectMissingError
 from mlvc.verbs.orders import Answer, Order, Workers
 from mlvc.verbs.recipe import find_recipe
 from mlvc.verbs.remote import list_remotes
-from mlvc.verbs.source import bring_run
+from mlvc.verbs.source import bring_records, bring_run
 from mlvc.verbs.spread import NotExecuted, by_workers, one_by_one
-from mlvc.verbs.target import runs_of_target
+from mlvc.verbs.target import TargetMissingError, runs_of_target
 from mlvc.verbs.upstream import Chain, Unproven, find_chain, unproven_inputs
 from mlvc.verbs.workshop import choose_engine, find_system_engine, open_workshop
 
@@ -115,7 +117,7 @@ def reproduce(repo: Repo, options: ReproOptions, log: LogSink, workers: Workers 
     """
     inquiry = _inquiry(options)
     targets: tuple[str | None, ...] = options.targets or (None,)
-    runs = {run.id: run for target in targets for run in runs_of_target(repo, target)}
+    runs = _runs_of(repo, targets)
     chain = find_chain(repo, runs.values()) if options.upstream else Chain(list(runs.values()))
 
     if workers is None:
@@ -221,6 +223,22 @@ def _inquiry(options: ReproOptions) -> Inquiry:
         budget_runs=None if is_time else int(amount),
         budget_s=float(amount) if is_time else None,
     )
+
+
+def _runs_of(repo: Repo, targets: Sequence[str | None]) -> dict[RunId, Run]:
+    """Returns the runs that targets stand for; in a clone that has not fetched them, their records come first."""
+
+    def find() -> dict[RunId, Run]:
+        return {run.id: run for target in targets for run in runs_of_target(repo, target)}
+
+    try:
+        return find()
+    except (ObjectMissingError, TargetMissingError) as exc:
+        # A name that is unknown beside others is a slip of the hand more often than news.
+        is_news = isinstance(exc, ObjectMissingError) or not any(repo.store.iter_object_ids(RecordKind.RUN))
+        if not is_news or not bring_records(repo):
+            raise
+        return find()
 
 
 def _reproduce_run(

@@ -21,7 +21,16 @@ from mlvc.verbs.closure import Closure, are_whole
 from mlvc.verbs.remote import list_remotes, open_remote
 from mlvc.verbs.seen import remember_look
 
-__all__ = ["Source", "bring_run", "index_cache", "open_source", "places_of", "warn_if_empty", "with_source"]
+__all__ = [
+    "Source",
+    "bring_records",
+    "bring_run",
+    "index_cache",
+    "open_source",
+    "places_of",
+    "warn_if_empty",
+    "with_source",
+]
 
 _Result = TypeVar("_Result")
 _LOOKS = 3
@@ -132,6 +141,22 @@ def bring_run(repo: Repo, run: RunId) -> None:
             with_source(repo, None, bring)
     except MlvcError as exc:
         repo.reporter.warn(f"not everything that run {run.short} needs could be brought: {exc.message}")
+
+
+def bring_records(repo: Repo) -> bool:
+    """Brings the records of the default remote, if there is one; returns whether any came.
+
+    What cannot be brought is warned of; who needs it says what is missing.
+    """
+    if not any(entry.is_default for entry in list_remotes(repo)):
+        return False
+    try:
+        with repo.store.in_use():
+            moved = with_source(repo, None, lambda source: source.bring_packs(repo, with_data=False))
+    except MlvcError as exc:
+        repo.reporter.warn(f"the records of the remote could not be brought: {exc.message}")
+        return False
+    return moved.packs > 0
 
 
 def places_of(repo: Repo, closure: Closure, records: Iterable[RecordKey]) -> list[str]:

@@ -274,6 +274,18 @@ def test_a_clone_from_a_remote_without_data_is_said(pushed, run_mlvc, far, tmp_p
         assert not (tmp_path / "second").exists()
 
 
+def test_a_run_that_nobody_knows_is_looked_for_where_nothing_was_fetched(clone, far, tmp_path):
+    """In the lock or by name; a remote that cannot be asked is a warning, and the error that of the name."""
+    assert "target-missing" == clone("repro", "nobody", "--json", check=2).json()["error"]["code"]
+    assert ["first"] == [commit["message"] for commit in clone("log", "--json").json()["commits"]]
+    shutil.move(far, tmp_path / "elsewhere")
+
+    told = clone("repro", "nobody", check=2).stderr
+
+    assert "the records of the remote could not be brought" in told
+    assert "nobody is no run" in told
+
+
 def test_a_push_of_nothing_makes_the_remote(project, run_mlvc, far):
     """It is there for whoever asks for it next, such as `mlvc verify --remote` and `mlvc ci`."""
     for path in (project / ".git" / "mlvc" / "store" / "packs").iterdir():

@@ -84,6 +84,15 @@ def test_a_run_is_reproduced_right_after_a_clone(recorded, clone):
     assert not (clone.cwd / "data").exists()
 
 
+@pytest.mark.sandbox
+def test_a_run_is_reproduced_where_nothing_was_fetched(recorded, clone, tmp_path):
+    """After a plain git clone: the records come first, and then its name is known too."""
+    git(tmp_path, "clone", "--quiet", str(tmp_path / "code.git"), "plain")
+    plain = Mlvc(cwd=tmp_path / "plain")
+
+    assert "identical" == plain("repro", "--engine", "bubblewrap", "--json", "train").json()["verdict"]
+
+
 def test_second_push_sends_nothing_and_a_new_one_only_what_is_new(recorded):
     """By packs and bytes."""
     assert 0 == recorded("push", "--json").json()["packs"]
