@@ -342,7 +342,7 @@ class BucketFiles:
         for again in range(_READ_AGAIN):
             try:
                 answer = self._files.call_s3("get_object", **self._at(name), Range=f"bytes={start}-{end - 1}")
-                return self._read_body(answer, end - start)
+                return self._read_body(name, answer, end - start)
             except (HTTPClientError, IncompleteReadError, *_http_errors()):
                 if again == _READ_AGAIN - 1:
                     raise
@@ -354,13 +354,13 @@ class BucketFiles:
                 raise
         raise AssertionError  # The last time raises or returns.
 
-    def _read_body(self, answer: Mapping[str, Any], size_bytes: int) -> bytes:
+    def _read_body(self, name: str, answer: Mapping[str, Any], size_bytes: int) -> bytes:
         """Returns what a server answered, and no more than was asked for: who knows what it sends."""
         from botocore.exceptions import IncompleteReadError  # noqa: PLC0415  # as above
         from fsspec.asyn import sync  # noqa: PLC0415  # as above
 
         promised_bytes = min(answer["ContentLength"], size_bytes)
-        data: bytes = sync(self._files.loop, _take, answer["Body"], promised_bytes)
+        data: bytes = sync(self._files.loop, _take, answer["Body"], promised_bytes, f"{self._url}/{name}")
         if len(data) < promised_bytes:
             raise IncompleteReadError(actual_bytes=len(data), expected_bytes=promised_bytes)
         return data
@@ -371,7 +371,7 @@ class BucketFiles:
         self._call("delete_objects", Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
 
 
-async def _take(body: Any, size_bytes: int) -> bytes:  # noqa: ANN401  # aiobotocore has no types
+async def _take(body: Any, size_bytes: int, url: str) -> bytes:  # noqa: ANN401  # aiobotocore has no types
     """Returns so many bytes of a body, fewer where it is shorter, and closes it."""
     from botocore.exceptions import ReadTimeoutError  # noqa: PLC0415  # as above
 
@@ -382,7 +382,7 @@ async def _take(body: Any, size_bytes: int) -> bytes:  # noqa: ANN401  # aioboto
             size_bytes -= len(piece)
     except TimeoutError as exc:
         # fsspec makes of these an error of its own, which says nothing.
-        raise ReadTimeoutError(endpoint_url=body.raw_stream.url) from exc
+        raise ReadTimeoutError(endpoint_url=url) from exc
     finally:
         body.close()
     return b"".join(pieces)
