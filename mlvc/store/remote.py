@@ -10,7 +10,9 @@ Format page: docs/format/remote.md
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
@@ -42,6 +44,7 @@ _VERSION = "1"
 _MOST_INDEX_BYTES = 128 << 20
 """That of a raw pack of 32 GiB, which is the longest, in the shortest chunks. It is read into memory, twice its length.
 """
+_LARGE_INDEX_BYTES = 8 << 20
 _LEAST_INDEX_BYTES = 1 << 10
 """An entry is shorter than twice its record, with the record's header."""
 _FOLDERS = {True: "data", False: "metadata"}
@@ -155,6 +158,7 @@ class Remote:
         self.jobs = jobs
         self.endpoint = endpoint
         self._files = files
+        self._one_large = threading.Lock()
 
     @classmethod
     def open(cls, url: str, options: BucketOptions | None = None, *, jobs: int = AT_ONCE) -> Self:
@@ -254,6 +258,11 @@ class Remote:
         name = self._name(pack, INDEX_SUFFIX, is_data=listed.is_data)
         if listed.index_bytes > min(_MOST_INDEX_BYTES, _LEAST_INDEX_BYTES + 2 * listed.size_bytes):
             raise self._damaged(name, f"no index of such a pack has {listed.index_bytes:,} bytes")
+        # Several at once would take several times as much, and a stranger says how long they are.
+        with self._one_large if listed.index_bytes > _LARGE_INDEX_BYTES else contextlib.nullcontext():
+            return self._read_checked(pack, listed, name)
+
+    def _read_checked(self, pack: PackId, listed: RemotePack, name: str) -> bytes:
         data = b"".join(self._files.read(name, listed.index_bytes))
         try:
             info = check_index(data)
