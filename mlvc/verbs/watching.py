@@ -30,12 +30,12 @@ class _Watcher(NamedTuple):
     Attributes:
         name: As the settings have it.
         prefix: What stands before the command.
-        read: Returns what was seen.
+        read: Returns what was seen, of an output.
     """
 
     name: str
     prefix: tuple[bytes, ...]
-    read: Callable[[], Watched]
+    read: Callable[[Path], Watched]
 
 
 def run_watched(
@@ -55,9 +55,12 @@ def run_watched(
         scratch: Where the watchers write: `trace`, which the command's variables name already, and `calls`.
         log: Receives the command's output.
     """
-    for watcher in _watchers(repo, run, engine, execution, scratch):
-        result = engine.run(dataclasses.replace(execution, argv=(*watcher.prefix, *execution.argv)), log)
-        watched = watcher.read()
+    output = scratch / "calls"
+    for watcher in _watchers(repo, run, engine, execution, output):
+        # Held open: a command that deletes it has been started all the same, and shall not be once more.
+        with output.open("wb") as held:
+            result = engine.run(dataclasses.replace(execution, argv=(*watcher.prefix, *execution.argv)), log)
+            watched = watcher.read(Path(f"/proc/self/fd/{held.fileno()}"))
         if watched.started and (result.exit_code == 0 or watched.disturbed is None):
             return result, merged(read_trace(scratch / "trace"), watched.trace)
         for name in ("trace", "values", "steps"):
@@ -75,9 +78,7 @@ def run_watched(
     return result, read_trace(scratch / "trace")
 
 
-def _watchers(
-    repo: Repo, run: Run, engine: Engine, execution: Execution, scratch: Path
-) -> Iterator[_Watcher]:
+def _watchers(repo: Repo, run: Run, engine: Engine, execution: Execution, output: Path) -> Iterator[_Watcher]:
     """Yields who may watch this command from outside, the best first; the next one where that did not start it."""
     path = repo.environment.get("PATH", os.defpath)
     wanted = repo.config.run_tracer or "auto"
@@ -88,20 +89,19 @@ def _watchers(
         # What a Python opens, the audit hook sees without a process that looks on.
         return
     is_root = os.geteuid() == 0
-    output = scratch / "calls"
     # Below a run, whoever watches that is told of this command too, and the kernel tells one alone.
     if wanted in {"auto", "seccomp"} and "MLVC_TRACE" not in repo.environment:
         yield _Watcher(
             "seccomp",
             tuple(seccomp.prefix(output)),
-            lambda: seccomp.read_seccomp(output, is_root=is_root),
+            lambda seen: seccomp.read_seccomp(seen, is_root=is_root),
         )
-    program = _find_strace(path, engine, scratch) if wanted in {"auto", "strace"} else None
+    program = _find_strace(path, engine, output.parent) if wanted in {"auto", "strace"} else None
     if program is not None:
         yield _Watcher(
             "strace",
             (program, *strace.options(output)),
-            lambda: strace.read_strace(output, directory=Path(execution.directory), is_root=is_root),
+            lambda seen: strace.read_strace(seen, directory=Path(execution.directory), is_root=is_root),
         )
     elif wanted != "auto":
         repo.reporter.warn(f"{wanted} does not work here, so programs that are no Python are not watched")

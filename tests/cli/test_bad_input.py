@@ -110,10 +110,12 @@ def test_fsck_names_a_damaged_pack_index(project, run_mlvc, damage):
 
 def test_store_that_the_command_deleted_is_no_bug(project, run_mlvc):
     """`mlvc run` cannot record, says so, and has a status of its own."""
-    error = run_mlvc("run", "--", "rm", "-rf", ".git/mlvc", check=125).stderr
+    script = "rm -rf .git/mlvc; echo once >> times"
+    error = run_mlvc("run", "--", "sh", "-c", script, check=125).stderr
 
     assert "error: cannot lock " in error
     assert "bug" not in error
+    assert "once\n" == (project / "times").read_text()
 
 
 @pytest.mark.parametrize("arguments", [["log"], ["diff", "HEAD"], ["checkout", "HEAD"], ["ls", "HEAD"]])
