@@ -72,8 +72,8 @@ MAX_TREE_BYTES = 256 << 20
 """That of one directory with about four million files; who reads it holds it whole."""
 _MAX_TREE_RECORD_BYTES = 4 << 20
 """A tree is stored in pieces from 64 KiB on."""
-_MAX_OBJECT_BYTES = 32 << 20
-"""A commit of 150,000 tracked paths; who reads one holds many times as much."""
+_MAX_OBJECT_BYTES = 48 << 20
+"""A commit of 225,000 tracked paths; who reads one holds many times as much."""
 _MAX_RECIPE_BYTES = 512 << 20
 """That of a file of about a terabyte."""
 

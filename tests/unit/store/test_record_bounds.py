@@ -84,8 +84,8 @@ def commit(data):
 @pytest.mark.parametrize(
     ("kind", "noun", "size_bytes"),
     [
-        (RecordKind.COMMIT, "commit", 33 * MIB),
-        (RecordKind.RUN, "run", 33 * MIB),
+        (RecordKind.COMMIT, "commit", 49 * MIB),
+        (RecordKind.RUN, "run", 49 * MIB),
         (RecordKind.TREE, "tree", 5 * MIB),
         (RecordKind.TREE_CHUNK, "tree chunk", 5 * MIB),
         (RecordKind.RECIPE, "recipe", 513 * MIB),
@@ -110,13 +110,13 @@ def test_a_record_that_says_that_it_is_long_is_not_read(
 
 
 def test_a_record_that_decompresses_to_much_is_not_read(store, remote, files, folder, tmp_path):
-    """Forty MiB of a commit come in a few kB."""
-    pack = write_pack(folder, [commit(bytes(40 * MIB))])
+    """Fifty MiB of a commit come in a few kB."""
+    pack = write_pack(folder, [commit(bytes(50 * MIB))])
     assert (folder / "metadata" / f"{pack.hex}.pack").stat().st_size < MIB
 
     indexes = RemoteIndexes(store, remote, remote.list_packs(), tmp_path / "cache")
 
-    assert "a commit says that it has 41,943,040 bytes" in indexes.damaged[0][1]
+    assert "a commit says that it has 52,428,800 bytes" in indexes.damaged[0][1]
 
 
 def test_a_part_of_an_index_is_believed_no_more(store, remote, files, folder, tmp_path):
@@ -234,10 +234,10 @@ def test_nothing_is_written_that_could_not_be_read(store):
         id_type = CommitId
 
         def encode(self):
-            return bytes(33 * MIB)
+            return bytes(49 * MIB)
 
     with store.writer() as writer:
-        with pytest.raises(BlobTooLargeError, match=r"the commit b3:.* has 34603008 bytes"):
+        with pytest.raises(BlobTooLargeError, match=r"the commit b3:.* has 51380224 bytes"):
             writer.add_object(Long())
         with pytest.raises(BlobTooLargeError, match=r"the tree b3:.* has 268435457 bytes"):
             writer.add_encoded_tree(bytes(256 * MIB + 1))
