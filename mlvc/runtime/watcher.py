@@ -281,16 +281,16 @@ class _Watch:
             self._opened(pid, self._path(pid, arguments, *_OPENING[name]), self._flags(name, pid, arguments))
         elif name in _EXECUTING:
             path = self._path(pid, arguments, *_EXECUTING[name])
-            if path and self._may(pid, path, os.X_OK):
+            if path and (self._is_blind(pid) or os.access(path, os.X_OK)):
                 self._notes.path("execute", path)
             self._processes.forget()
         elif name in _LINKING:
             path = self._path(pid, arguments, *_LINKING[name])
-            if path and (self._is_mounted or not os.path.lexists(path)):
+            if path and (self._is_blind(pid) or not os.path.lexists(path)):
                 self._notes.path("write", path)
         elif name in _NAMING:
             old, new = (self._path(pid, arguments, *which) for which in _NAMING[name])
-            if old and new and self._may(pid, old, os.F_OK):
+            if old and new and (self._is_blind(pid) or os.access(old, os.F_OK)):
                 self._notes.path("write", new)
         elif name in _MOUNTING:
             self._is_mounted = True
@@ -326,10 +326,11 @@ class _Watch:
         if not path or (path, flags) in self._settled:
             return
         is_written, is_listed = flags & _WRITING != 0, flags & os.O_DIRECTORY != 0
-        if is_listed and not self._is_mounted and os.path.isfile(path):
+        is_blind = self._is_blind(pid)
+        if is_listed and not is_blind and os.path.isfile(path):
             self._notes.path("absent", path)
-        elif self._may(pid, path, os.W_OK if is_written else os.R_OK):
-            if flags & os.O_CREAT and flags & os.O_EXCL and not self._is_mounted and os.path.lexists(path):
+        elif is_blind or os.access(path, os.W_OK if is_written else os.R_OK):
+            if flags & os.O_CREAT and flags & os.O_EXCL and not is_blind and os.path.lexists(path):
                 return
             if len(self._settled) < _MOST_NOTED:
                 self._settled.add((path, flags))
@@ -341,9 +342,9 @@ class _Watch:
             elif os.access(folder, os.W_OK):
                 self._notes.path("write", path)
 
-    def _may(self, pid: int, path: bytes, how: int) -> bool:
-        """Returns whether a call may succeed; where nothing is to be looked at, that it does."""
-        return self._is_mounted or self._processes.is_elsewhere(pid) or os.access(path, how)
+    def _is_blind(self, pid: int) -> bool:
+        """Returns whether nothing is to be looked at: a call of the process is taken to succeed then."""
+        return self._is_mounted or self._processes.is_elsewhere(pid)
 
     def _connected(self, address: bytes) -> None:
         if len(address) < _SMALLEST_ADDRESS or len(self._notes.hosts) >= _MOST_NOTED:
@@ -417,6 +418,18 @@ class _Command:
             return
         finally:
             self._listening.release()
+        try:
+            self.status = self._start()
+        except OSError:
+            pass  # There is no room for another process, and nothing has happened.
+        os.close(os.open(os.devnull, os.O_RDONLY))
+
+    def _start(self) -> int | None:
+        """Runs the command to its end; returns how it ended, or None where it was not executed.
+
+        Raises:
+            OSError: The system makes no more processes or descriptors.
+        """
         told, tell = os.pipe()
         child = os.fork()
         if child == 0:
@@ -424,8 +437,7 @@ class _Command:
         os.close(tell)
         is_executed = os.read(told, 1) == b""
         status = os.waitpid(child, 0)[1]
-        self.status = status if is_executed else None
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        return status if is_executed else None
 
     def _execute(self, tell: int) -> None:
         """Becomes the command; `tell` closes then, and otherwise holds a byte."""

@@ -1,5 +1,6 @@
 """What is seen of a command's system calls, and that the command does not notice."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from mlvc.repro import seccomp
 from mlvc.repro.watched import Watched
+from tests.support.users import USERS, as_user, needs_users, open_way_to
 
 WATCHER = Path(seccomp.__file__).parent.parent / "runtime" / "watcher.py"
 CALL = "import ctypes; call = ctypes.CDLL(None, use_errno=True).syscall; "
@@ -310,31 +312,45 @@ def test_once_something_was_mounted_nothing_is_looked_at(tmp_path, python):
 
 
 @pytest.mark.seccomp
-@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can become another user")
+@needs_users
 def test_an_ordinary_user_is_watched_too_and_set_user_id_programs_are_noticed(tmp_path):
     """They have no effect then; root has their rights anyway."""
     program = tmp_path / "program"
     shutil.copyfile("/bin/cat", program)
     program.chmod(0o4755)
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.stat(folder).st_mode & 0o005 != 0o005:
-            folder.chmod(os.stat(folder).st_mode | 0o005)
+    open_way_to(tmp_path)
     tmp_path.chmod(0o777)
-    # The interpreter itself may lie where only root can execute it.
-    code = (
-        "import __future__, _thread, collections.abc, ctypes, errno, fcntl, os, select, struct, sys\n"
-        f"source = open({str(WATCHER)!r}).read()\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1)\n"
-        f"sys.argv = ['x', 'calls', {str(program)!r}, '/etc/hostname']\n"
-        "exec(compile(source + 'main()', 'watcher', 'exec'))"
-    )
+    # The interpreter may lie where only root can execute it.
+    source = compile(WATCHER.read_text() + "main()", WATCHER, "exec")
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True)
+    def watch() -> None:
+        os.chdir(tmp_path)
+        ctypes.CDLL(None).prctl(4, 1)  # What another user was is hidden from this one: PR_SET_DUMPABLE.
+        sys.argv = ["x", "calls", str(program), "/etc/hostname"]
+        exec(source, {"__name__": "watcher"})
+
+    as_user(USERS[0], watch)
     watched = seccomp.read_seccomp(tmp_path / "calls", is_root=False)
 
-    assert (0, b"") == (done.returncode, done.stderr)
     assert b"/etc/hostname" in watched.trace.reads
     assert "set-user-ID" in watched.disturbed
+
+
+@pytest.mark.seccomp
+def test_where_no_process_can_be_made_nothing_was_started(tmp_path):
+    """Whoever hears the calls does not wait for one that nobody will make."""
+    code = (
+        f"import os, runpy, sys; sys.argv = ['x', {str(tmp_path / 'calls')!r}, 'touch', 'made']\n"
+        "def fork(): raise BlockingIOError\n"
+        f"os.fork = fork; runpy.run_path({str(WATCHER)!r})['main']()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60
+    )
+
+    assert (127, b"") == (done.returncode, done.stderr)
+    assert not seccomp.read_seccomp(tmp_path / "calls", is_root=True).started
 
 
 @pytest.mark.seccomp
