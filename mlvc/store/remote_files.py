@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlvc.store.outgoing import Outgoing
 
 __all__ = [
+    "FOLDERS",
     "RANGE_BYTES",
     "REMOVED_AT_ONCE",
     "DirectoryFiles",
@@ -46,7 +47,8 @@ REMOVED_AT_ONCE = 1_000
 """What S3 deletes in one request."""
 _LONGEST_NAME = 128
 """No file of a remote has a longer one."""
-_FOLDERS = {"data", "metadata", "gc"}
+FOLDERS = ("data", "metadata", "gc")
+"""What a remote is made of, below its place."""
 _MARKER = "mlvc-remote-"
 _MOST_FILES = 2_000_000
 """Those of a remote of 48 TB in small files. What is listed is held, 350 bytes each, so what never ends must end."""
@@ -159,7 +161,7 @@ class FilesFound:
             RemoteUnreachableError: No remote has so many.
         """
         folder, _, file = name.rpartition("/")
-        if len(name) > _LONGEST_NAME or (folder not in _FOLDERS if folder else not file.startswith(_MARKER)):
+        if len(name) > _LONGEST_NAME or (folder not in FOLDERS if folder else not file.startswith(_MARKER)):
             return
         self.files[name] = described
         if len(self.files) > _MOST_FILES:
@@ -229,7 +231,7 @@ class DirectoryFiles:
                 for entry in os.scandir(self._root):
                     if entry.is_file():
                         _note(found, entry.name, entry)
-                    elif entry.name in _FOLDERS and entry.is_dir():
+                    elif entry.name in FOLDERS and entry.is_dir():
                         for file in os.scandir(entry.path):
                             if file.is_file():
                                 _note(found, f"{entry.name}/{file.name}", file)

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlvc.store.remote_clouds import load_extra
 from mlvc.store.remote_files import (
+    FOLDERS,
     RANGE_BYTES,
     REMOVED_AT_ONCE,
     FilesFound,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["SshFiles"]
 
 _TEMPORARIES = "tmp"
-_FOLDERS = ("data", "metadata", "gc")
 _CONNECT_S, _SILENCE_S = 20, 30
 _SILENCES = 2
 """A server that says nothing is asked so often whether it is there, and then left; and once more with a new connection.
@@ -136,7 +136,7 @@ class SshFiles:
             async for top, attributes in _entries(sftp, self._path("")):
                 if _is(stat.S_ISREG, attributes):
                     found.note(top, _described(attributes))
-            for folder in _FOLDERS:
+            for folder in FOLDERS:
                 with contextlib.suppress(self._ssh.SFTPNoSuchFile):
                     async for name, attributes in _entries(sftp, self._path(folder)):
                         if _is(stat.S_ISREG, attributes):
@@ -151,7 +151,7 @@ class SshFiles:
         own = _temporary()
 
         async def make(sftp: Any) -> list[str]:  # noqa: ANN401  # as above
-            for folder in (_TEMPORARIES, *_FOLDERS):
+            for folder in (_TEMPORARIES, *FOLDERS):
                 await sftp.makedirs(self._path(folder), exist_ok=True)
             async with sftp.open(self._path(own), "wb"):
                 pass
