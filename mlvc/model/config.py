@@ -85,6 +85,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 TOLERATED = ("float64", "float32", "float16", "bfloat16")
 """The element types that have a bound."""
+_REFERENCE = "see docs/reference/settings.md"
 _MOST_KEEP_DAYS = 36_500
 _SIZE = re.compile("([0-9]{1,9}) ?(B|kB|MB|GB)")
 _UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
@@ -206,8 +207,17 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
         source: What to call it in an error.
 
     Raises:
-        FormatError: It is no TOML, or holds an unknown setting or a value of the wrong type.
+        FormatError: It is no TOML, or holds an unknown setting or a value of the wrong type; it has a hint.
     """
+    try:
+        return _decode(data, source)
+    except FormatError as exc:
+        if exc.hint is not None:
+            raise
+        raise FormatError(exc.message, hint=_REFERENCE) from exc
+
+
+def _decode(data: bytes, source: str) -> Config:
     try:
         document = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
@@ -215,15 +225,11 @@ def decode_config(data: bytes, *, source: str = "mlvc.toml") -> Config:
     values: dict[str, object] = {}
     for section, settings in document.items():
         if not isinstance(settings, dict):
-            raise FormatError(
-                f"{source}: `{section}` is not a section", hint="see docs/reference/settings.md"
-            )
+            raise FormatError(f"{source}: `{section}` is not a section")
         for key, value in cast("dict[str, object]", settings).items():
             known = _KEYS.get((section, key))
             if known is None:
-                raise FormatError(
-                    f"{source}: unknown setting `{section}.{key}`", hint="see docs/reference/settings.md"
-                )
+                raise FormatError(f"{source}: unknown setting `{section}.{key}`")
             field_name, expected = known
             if expected is float and type(value) is int:
                 value = float(value)  # noqa: PLW2901  # TOML has two kinds of number, and people have one

@@ -224,9 +224,10 @@ def test_settings():
     ],
 )
 def test_settings_with_mistakes(text):
-    """A typing mistake is found, and the file is named."""
-    with pytest.raises(FormatError, match=r"mlvc\.toml"):
+    """A typing mistake is found, the file is named, and there is a next step."""
+    with pytest.raises(FormatError, match=r"mlvc\.toml") as caught:
         decode_config(text)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,7 @@ def test_settings_with_mistakes(text):
         (b"<<<<<<< HEAD\n", "mend that place in mlvc.toml"),
         (b"project = 1", "see docs/reference/settings.md"),
         (b"[unknown]\nx = 1", "see docs/reference/settings.md"),
+        (b"[hooks]\nadd = 'always'", "see docs/reference/settings.md"),
     ],
 )
 def test_settings_that_cannot_be_read_have_a_next_step(text, hint):
