@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from mlvc import fsio
@@ -29,7 +30,8 @@ def runtime_sources() -> dict[str, bytes]:
 def lay_runtime(parent: Path) -> Path:
     """Makes the runtime directory below `parent`, named by its contents, and returns it; safe in several processes.
 
-    The command may run as another user, so everyone may read it, whatever the umask is.
+    The command may run as another user, so everyone may read it, whatever the umask is. Beside the scripts lies their
+    byte code for this version of Python, because the profiles have the command write none.
     """
     sources = runtime_sources()
     digest = BlobId.of(b"\0".join(name.encode() + b"\0" + text for name, text in sorted(sources.items())))
@@ -42,4 +44,13 @@ def lay_runtime(parent: Path) -> Path:
                 made.chmod(0o755)
             fsio.atomic_write(path, text)
             path.chmod(0o644)
+            _compile(path)
     return directory
+
+
+def _compile(path: Path) -> None:
+    import py_compile  # noqa: PLC0415  # once for each version of mlvc, not for each run
+
+    target = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(str(path), str(target), doraise=True)
+    target.parent.chmod(0o755)

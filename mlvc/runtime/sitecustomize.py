@@ -23,20 +23,27 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import contextlib
 import importlib.machinery
-import importlib.util
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
-from typing import Any
+
+# Every process waits for what is loaded here: `json`, `contextlib` and `typing` take longer than all the rest.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+    from typing import Any
+
+try:
+    from _json import encode_basestring_ascii as _quoted
+except ImportError:
+    from json.encoder import py_encode_basestring_ascii as _quoted
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _MOST_PATHS = 20_000
-_OWN = tuple(os.fsencode(os.path.join(prefix, "")) for prefix in {sys.prefix, sys.base_prefix, _HERE})
+_OWN_NAMES = tuple(os.path.join(prefix, "") for prefix in {sys.prefix, sys.base_prefix, _HERE})
+_OWN = tuple(map(os.fsencode, _OWN_NAMES))
 _PINNED = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -78,11 +85,35 @@ _NUMERICAL = frozenset(
 
 def _sibling(name: str) -> Any:
     """Returns a script that lies with this one as a module, which is in nobody's way in `sys.modules`."""
-    spec = importlib.util.spec_from_file_location(f"_mlvc_{name}", os.path.join(_HERE, "_mlvc", f"{name}.py"))
-    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  # for the type checker
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = importlib.machinery.SourceFileLoader(f"_mlvc_{name}", os.path.join(_HERE, "_mlvc", f"{name}.py"))
+    module = type(sys)(loader.name)
+    loader.exec_module(module)
     return module
+
+
+def _json(value: Any) -> str:
+    """Returns a value as JSON, in ASCII; the module for it would load regular expressions."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join([f"{_quoted(str(name))}: {_json(item)}" for name, item in value.items()]) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_json, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    raise TypeError(type(value))
+
+
+class _Quiet:
+    """A context for asking code that is not ours: whatever that raises, the program must not notice."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, Exception)
 
 
 class _Trace:
@@ -97,8 +128,8 @@ class _Trace:
 
     def tell(self, event: str, **facts: Any) -> None:
         """Appends one line; the file is opened anew for each, because the program may close what it did not open."""
-        line = json.dumps({"pid": os.getpid(), "event": event, **facts}) + "\n"
-        with contextlib.suppress(OSError):
+        line = _json({"pid": os.getpid(), "event": event, **facts}) + "\n"
+        try:
             # Should the program put a pipe there, nobody waits for its other end.
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
             fd = os.open(self.target, flags, 0o666)
@@ -106,27 +137,33 @@ class _Trace:
                 os.write(fd, line.encode())
             finally:
                 os.close(fd)
+        except OSError:
+            pass
 
-    def hook(self, event: str, args: tuple[Any, ...]) -> None:
-        """Receives every audit event; must be quick, and must never raise."""
-        react = _EVENTS.get(event)
-        if react is None or _thread.get_ident() in self.busy:
-            return
-        # What it cannot make sense of, the call itself will refuse.
-        with self.unheard(), contextlib.suppress(OSError, ValueError, TypeError):
-            react(self, *args)
+    def hook(self) -> Callable[[str, tuple[Any, ...]], None]:
+        """Returns what receives every audit event; it must be quick, and must never raise."""
+        reaction, is_unheard = _EVENTS.get, self.unheard
 
-    @contextlib.contextmanager
-    def unheard(self) -> Iterator[None]:
-        """What this thread does meanwhile is not the program's doing."""
+        def receive(event: str, args: tuple[Any, ...]) -> None:
+            # Most are nothing to us: importing scikit-learn is 68,000 events, and 54,000 of these are `id()`.
+            react = reaction(event)
+            if react is not None:
+                is_unheard(react, self, *args)
+
+        return receive
+
+    def unheard(self, act: Callable[..., None], *args: Any, **facts: Any) -> None:
+        """Does something that is not the program's doing, unless this thread is about it already."""
         thread = _thread.get_ident()
-        was_busy = thread in self.busy
+        if thread in self.busy:
+            return
         self.busy.add(thread)
         try:
-            yield
+            act(*args, **facts)
+        except (OSError, ValueError, TypeError):
+            pass  # What it cannot make sense of, the call itself will refuse.
         finally:
-            if not was_busy:
-                self.busy.discard(thread)
+            self.busy.discard(thread)
 
     def saw(self, event: str, path: Any) -> None:
         """Tells of a path, once. Relative ones are resolved now: the working directory may change later."""
@@ -140,7 +177,7 @@ class _Trace:
 
     def opened(self, path: Any, _mode: Any, flags: int) -> None:
         """Somebody opens a file."""
-        if isinstance(path, int):
+        if _is_own(path) or isinstance(path, int):
             return
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             self.saw("write", path)
@@ -158,7 +195,7 @@ class _Trace:
 
     def listed(self, path: Any) -> None:
         """Somebody lists a directory."""
-        if not isinstance(path, int):
+        if not _is_own(path) and not isinstance(path, int):
             self.saw("list", "." if path is None else path)
 
     def started(self, program: Any, *_: Any) -> None:
@@ -197,13 +234,16 @@ class _Trace:
     def after_fork(self) -> None:
         """A child of a fork tells of its own; how it ends, `atexit` may never hear."""
         self.busy.clear()
-        with self.unheard():
-            self.tell("start", parent=os.getppid())
+        self.unheard(self.tell, "start", parent=os.getppid())
 
     def finish(self) -> None:
         """Tells what is in force at the end."""
-        with self.unheard():
-            self.tell("exit", facts=_effective())
+        self.unheard(lambda: self.tell("exit", facts=_effective()))
+
+
+def _is_own(path: Any) -> bool:
+    """Returns whether a path is by its looks one of the interpreter's or its packages', which are known; quick."""
+    return path.__class__ is str and path.startswith(_OWN_NAMES) and "/.." not in path
 
 
 _EVENTS: dict[str, Callable[..., None]] = {
@@ -263,7 +303,7 @@ def _loaded() -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if sys.modules.keys() & _NUMERICAL:
         global _libraries  # noqa: PLW0603  # loaded once
-        with contextlib.suppress(Exception):
+        with _Quiet():
             if _libraries is None:
                 _libraries = _sibling("libraries")
             _add(facts, "libraries", _libraries.thread_pools)
@@ -275,9 +315,8 @@ def _loaded() -> dict[str, Any]:
 
 
 def _add(facts: dict[str, Any], name: str, probe: Callable[[], Any]) -> None:
-    # Each probe asks code that is not ours, perhaps when the interpreter is going down: whatever it raises, the
-    # program must not notice.
-    with contextlib.suppress(Exception):
+    # Perhaps when the interpreter is going down.
+    with _Quiet():
         found = probe()
         if found is not None:
             facts[name] = found
@@ -302,7 +341,9 @@ class _AfterImport:
         actions = self.actions.pop(name, None)
         if actions is None:
             return None
-        spec = importlib.util.find_spec(name)
+        from importlib.util import find_spec
+
+        spec = find_spec(name)
         run = getattr(spec and spec.loader, "exec_module", None)
         if spec is None or run is None:
             return None
@@ -341,7 +382,7 @@ def _watching(trace: _Trace) -> dict[str, list[Callable[[ModuleType], None]]]:
     def follow(name: str) -> Callable[[ModuleType], None]:
         def action(module: ModuleType) -> None:
             global _generators  # noqa: PLW0603  # loaded once
-            with contextlib.suppress(Exception):
+            with _Quiet():
                 if _generators is None:
                     _generators = _sibling("generators").Generators()
                 _generators.imported(name, module)
@@ -349,8 +390,7 @@ def _watching(trace: _Trace) -> dict[str, list[Callable[[ModuleType], None]]]:
         return action
 
     def ask(_module: ModuleType) -> None:
-        with trace.unheard():
-            trace.tell("loaded", facts=_loaded())
+        trace.unheard(lambda: trace.tell("loaded", facts=_loaded()))
 
     return {
         "random": [follow("random")],
@@ -367,7 +407,9 @@ def _hand_over() -> None:
     others = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", others)
     if spec is not None and spec.loader is not None:
-        module = importlib.util.module_from_spec(spec)
+        from importlib.util import module_from_spec
+
+        module = module_from_spec(spec)
         spec.loader.exec_module(module)
 
 
@@ -382,7 +424,7 @@ if os.environ.get("MLVC_TRACE"):
     _trace = _Trace(os.environ["MLVC_TRACE"])
     for _name, _first in _watching(_trace).items():
         _actions[_name] = [*_first, *_actions.get(_name, [])]
-    sys.addaudithook(_trace.hook)
+    sys.addaudithook(_trace.hook())
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_trace.after_fork)
     atexit.register(_trace.finish)

@@ -20,6 +20,7 @@ import _thread
 import ctypes
 import errno
 import fcntl
+import itertools
 import os
 import select
 import struct
@@ -42,7 +43,8 @@ _MACHINES = {
             "execveat": 322,
         }
         | {"rename": 82, "renameat": 264, "renameat2": 316, "link": 86, "linkat": 265, "symlink": 88}
-        | {"symlinkat": 266, "getrandom": 318, "mount": 165, "move_mount": 429},
+        | {"symlinkat": 266, "getrandom": 318, "mount": 165, "move_mount": 429, "umount2": 166}
+        | {"chroot": 161, "pivot_root": 155, "setns": 308},
     ),
     "aarch64": (
         0xC00000B7,
@@ -56,12 +58,12 @@ _MACHINES = {
             "renameat": 38,
         }
         | {"renameat2": 276, "linkat": 37, "symlinkat": 36, "getrandom": 278}
-        | {"mount": 40, "move_mount": 429},
+        | {"mount": 40, "move_mount": 429, "umount2": 39, "chroot": 51, "pivot_root": 41, "setns": 268},
     ),
 }
 # Which arguments are the directory that a path starts from (None where that is the present one) and the path.
 _OPENING = {"open": (None, 0), "openat": (0, 1), "openat2": (0, 1), "creat": (None, 0)}
-_MOUNTING = ("mount", "move_mount")
+_DISPLACING = ("mount", "move_mount", "umount2", "chroot", "pivot_root", "setns")
 _EXECUTING = {"execve": (None, 0), "execveat": (0, 1)}
 _LINKING = {"symlink": (None, 1), "symlinkat": (1, 2)}
 # Twice: what gets a new name, and the name.
@@ -85,7 +87,10 @@ _SIGKILL, _SIGPIPE, _SIGXFSZ, _SIG_DFL = 9, 13, 25, 0
 
 _AT_FDCWD = -100
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_NOT_READING = _WRITING | os.O_DIRECTORY
+_SLASH = ord("/")
 _PATH_BYTES = _PAGE_BYTES = 4096
+_SHORT_BYTES = 160
 _IPV4, _IPV6 = 2, 10
 _SMALLEST_ADDRESS, _LARGEST_ADDRESS = 8, 28
 _MALLOC_BYTES, _MALLOC_FLAGS = 8, 1
@@ -151,6 +156,7 @@ class _Notes:
     """What was seen, each thing once; written down at the end."""
 
     def __init__(self) -> None:
+        self.reads: set[bytes] = set()
         self.paths: set[tuple[str, bytes]] = set()
         self.hosts: set[str] = set()
         self.drawn: dict[bytes, int] = {}
@@ -163,7 +169,7 @@ class _Notes:
 
     def lines(self) -> Iterator[bytes]:
         """Yields what stands in the output; an address has nothing that JSON would have to escape."""
-        for event, path in self.paths:
+        for event, path in itertools.chain(zip(itertools.repeat("read"), self.reads), self.paths):
             name = os.path.normpath(path).hex()
             yield f'{{"event": "{event}", "path": "{name}"}}\n'.encode()
         for address in self.hosts:
@@ -175,32 +181,20 @@ class _Notes:
 
 
 class _Processes:
-    """The memory of the processes that are watched, and which of them see other mounts than this one."""
+    """The memory of the processes that are watched.
+
+    Attributes:
+        memory: Descriptors of it, by the numbers of those that made a call lately.
+    """
 
     def __init__(self) -> None:
-        self._memory: dict[int, int] = {}
-        self._elsewhere: dict[int, bool] = {}
-        self._place = os.readlink("/proc/self/ns/mnt")
+        self.memory: dict[int, int] = {}
 
-    def forget(self) -> None:
-        """Forgets all: a process that executes a program has another memory, and a number may be another's."""
-        for fd in self._memory.values():
+    def forget(self, pid: int) -> None:
+        """Forgets a process: once it executes a program, it has another memory."""
+        fd = self.memory.pop(pid, None)
+        if fd is not None:
             os.close(fd)
-        self._memory.clear()
-        self._elsewhere.clear()
-
-    def is_elsewhere(self, pid: int) -> bool:
-        """Returns whether a process has mounts of its own, as one in a container.
-
-        Raises:
-            OSError: That cannot be read.
-        """
-        found = self._elsewhere.get(pid)
-        if found is None:
-            if len(self._elsewhere) >= _MOST_OPEN:
-                self.forget()
-            found = self._elsewhere[pid] = os.readlink(f"/proc/{pid}/ns/mnt") != self._place
-        return found
 
     def read(self, pid: int, address: int, size: int) -> bytes:
         """Returns up to `size` bytes, which end with the page where the next one is not there.
@@ -209,15 +203,16 @@ class _Processes:
             OSError: They cannot be read.
         """
         for _ in range(2):
-            fd = self._memory.get(pid)
+            fd = self.memory.get(pid)
             if fd is None:
-                if len(self._memory) >= _MOST_OPEN:
-                    self.forget()
-                fd = self._memory[pid] = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+                if len(self.memory) >= _MOST_OPEN:
+                    for each in list(self.memory):
+                        self.forget(each)
+                fd = self.memory[pid] = os.open(b"/proc/%d/mem" % pid, os.O_RDONLY | os.O_CLOEXEC)
             found = os.pread(fd, size, address)
             if found:
                 return found
-            self.forget()  # Its process is gone, and the number another's.
+            self.forget(pid)  # Its process is gone, and the number another's.
         return b""
 
     def text(self, pid: int, address: int) -> bytes:
@@ -227,9 +222,7 @@ class _Processes:
             OSError: It cannot be read.
         """
         size = _PAGE_BYTES - address % _PAGE_BYTES
-        fd = self._memory.get(pid)
-        found = os.pread(fd, size, address) if fd is not None else b""
-        found = found or self.read(pid, address, size)
+        found = self.read(pid, address, size)
         end = found.find(0)
         if end < 0:
             found += self.read(pid, address + size, _PATH_BYTES)
@@ -243,18 +236,20 @@ class _Watch:
     A program that imports much makes thousands of calls, and each finds the caches of the processor cold: what is
     executed for one is kept short.
 
-    Nothing is looked at in the file system once something was mounted: what serves that may itself wait to be heard.
+    Nothing is looked at in the file system, and a call is taken to succeed, once something was mounted or somebody has
+    another root: what serves a mount may itself wait to be heard, and this machine's files are not a container's.
     """
 
     def __init__(self, notes: _Notes) -> None:
         self._notes = notes
         self._processes = _Processes()
         self._settled: set[tuple[bytes, int]] = set()
-        self._is_mounted = False
+        self._is_blind = False
 
     def until(self, last: int, listener: int, names: dict[int, str]) -> None:
         """Hears calls, by their names, and notes them, until the thread `last` makes one."""
         buffer, nothing = bytearray(_NOTIFICATION.size), bytes(_NOTIFICATION.size)
+        opening = next(number for number, name in names.items() if name == "openat")
         while True:
             buffer[:] = nothing
             try:
@@ -263,7 +258,7 @@ class _Watch:
                 continue  # Who asked was killed.
             number, pid, call, *arguments = _NOTIFICATION.unpack(buffer)
             try:
-                if pid != last:
+                if pid != last and not (call == opening and self._reads(pid, arguments[1], arguments[2])):
                     self._note(names.get(call), pid, arguments)
             except (OSError, ValueError, OverflowError):
                 pass  # It is gone, hides its memory, or named an address that is none.
@@ -274,26 +269,46 @@ class _Watch:
             if pid == last:
                 return
 
+    def _reads(self, pid: int, address: int, flags: int) -> bool:
+        """Notes an opening that is as nearly all are: a file is there, is read, and named from its root.
+
+        Returns whether it is one; if not, nothing was noted. It calls nobody, because it is called for thousands.
+        """
+        memory = self._processes.memory.get(pid)
+        if memory is None or flags & _NOT_READING or self._is_blind:
+            return False
+        # A short one, because what is copied displaces what the program has in the caches.
+        found = os.pread(memory, _SHORT_BYTES, address)
+        end = found.find(0)
+        if end < 1 or found[0] != _SLASH:
+            return False
+        path = found[:end]
+        reads = self._notes.reads
+        if path not in reads:
+            if not os.access(path, os.R_OK):
+                return False
+            if len(reads) < _MOST_NOTED:
+                reads.add(path)
+        return True
+
     def _note(self, name: str | None, pid: int, arguments: list[int]) -> None:
-        if name == "openat":
-            self._opened(pid, self._path(pid, arguments, 0, 1), arguments[2])
-        elif name in _OPENING:
-            self._opened(pid, self._path(pid, arguments, *_OPENING[name]), self._flags(name, pid, arguments))
+        if name in _OPENING:
+            self._opened(self._path(pid, arguments, *_OPENING[name]), self._flags(name, pid, arguments))
         elif name in _EXECUTING:
             path = self._path(pid, arguments, *_EXECUTING[name])
-            if path and (self._is_blind(pid) or os.access(path, os.X_OK)):
+            if path and (self._is_blind or os.access(path, os.X_OK)):
                 self._notes.path("execute", path)
-            self._processes.forget()
+            self._processes.forget(pid)
         elif name in _LINKING:
             path = self._path(pid, arguments, *_LINKING[name])
-            if path and (self._is_blind(pid) or not os.path.lexists(path)):
+            if path and (self._is_blind or not os.path.lexists(path)):
                 self._notes.path("write", path)
         elif name in _NAMING:
             old, new = (self._path(pid, arguments, *which) for which in _NAMING[name])
-            if old and new and (self._is_blind(pid) or os.access(old, os.F_OK)):
+            if old and new and (self._is_blind or os.access(old, os.F_OK)):
                 self._notes.path("write", new)
-        elif name in _MOUNTING:
-            self._is_mounted = True
+        elif name in _DISPLACING:
+            self._is_blind = True
         elif name == "seccomp":
             self._notes.is_listening |= arguments[1] & _NEW_LISTENER != 0
         elif name == "connect":
@@ -315,22 +330,23 @@ class _Watch:
         return path if path.startswith(b"/") else b""
 
     def _flags(self, name: str, pid: int, arguments: list[int]) -> int:
+        if name == "openat":
+            return arguments[2]
         if name == "creat":
             return os.O_WRONLY | os.O_CREAT
         if name == "openat2":
             return int.from_bytes(self._processes.read(pid, arguments[2], 8), sys.byteorder)
         return arguments[1]
 
-    def _opened(self, pid: int, path: bytes, flags: int) -> None:
+    def _opened(self, path: bytes, flags: int) -> None:
         """Notes what opening a file comes to, as the file system is before it."""
         if not path or (path, flags) in self._settled:
             return
         is_written, is_listed = flags & _WRITING != 0, flags & os.O_DIRECTORY != 0
-        is_blind = self._is_blind(pid)
-        if is_listed and not is_blind and os.path.isfile(path):
+        if is_listed and not self._is_blind and os.path.isfile(path):
             self._notes.path("absent", path)
-        elif is_blind or os.access(path, os.W_OK if is_written else os.R_OK):
-            if flags & os.O_CREAT and flags & os.O_EXCL and not is_blind and os.path.lexists(path):
+        elif self._is_blind or os.access(path, os.W_OK if is_written else os.R_OK):
+            if flags & os.O_CREAT and flags & os.O_EXCL and not self._is_blind and os.path.lexists(path):
                 return
             if len(self._settled) < _MOST_NOTED:
                 self._settled.add((path, flags))
@@ -341,10 +357,6 @@ class _Watch:
                 self._notes.path("absent", path)
             elif os.access(folder, os.W_OK):
                 self._notes.path("write", path)
-
-    def _is_blind(self, pid: int) -> bool:
-        """Returns whether nothing is to be looked at: a call of the process is taken to succeed then."""
-        return self._is_mounted or self._processes.is_elsewhere(pid)
 
     def _connected(self, address: bytes) -> None:
         if len(address) < _SMALLEST_ADDRESS or len(self._notes.hosts) >= _MOST_NOTED:

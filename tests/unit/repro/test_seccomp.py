@@ -297,6 +297,34 @@ def test_a_debugger_works(python):
 
 
 @pytest.mark.seccomp
+def test_a_child_that_shares_memory_is_read_in_its_own_once_it_has_some(tmp_path, python):
+    """Python's children are made so, and look for their program in the memory of their parent, which lives on."""
+    (tmp_path / "data").touch()
+
+    trace = python(
+        "import subprocess, sys\n"
+        "subprocess.run(['cat', sys.argv[1]], check=True, env={'PATH': '/nowhere:/usr/bin:/bin'})",
+        tmp_path / "data",
+    ).trace
+
+    assert ["data"] == below(tmp_path, trace.reads)
+
+
+@pytest.mark.seccomp
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can choose another root")
+def test_what_has_another_root_is_not_judged_by_this_one(tmp_path, python):
+    """There is a file of that name in the one, and none in the other."""
+    root = tmp_path / "root"
+    (root / "inner").mkdir(parents=True)
+    (root / "inner" / "file").touch()
+
+    trace = python("import os, sys; os.chroot(sys.argv[1]); open('/inner/file').close()", root).trace
+
+    assert b"/inner/file" in trace.reads
+    assert b"/inner/file" not in trace.absent
+
+
+@pytest.mark.seccomp
 def test_once_something_was_mounted_nothing_is_looked_at(tmp_path, python):
     """What serves the mount may wait for an answer itself; a file is taken for what the call means."""
     code = CALL + (

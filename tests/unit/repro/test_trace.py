@@ -1,5 +1,6 @@
 """A trace is what processes told of themselves; a line that lies or breaks off costs only itself."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -60,6 +61,12 @@ os.wait()
     assert {b"a", b"b"} == names(trace.writes)
     assert {b"absent"} == names(trace.absent)
     assert os.path.dirname(watch.place) in trace.listed
+
+
+def test_a_path_that_only_begins_as_the_interpreter_s_is_seen(watch):
+    trace = watch("import os, sys\nopen(sys.prefix + '/..' * 20 + os.path.abspath('script.py')).close()")
+
+    assert watch.place + b"/script.py" in trace.reads
 
 
 def test_what_was_seen_survives_a_kill(watch):
@@ -174,10 +181,28 @@ def test_watching_loads_little_into_the_program(watch):
     loaded = set((Path(os.fsdecode(watch.place)) / "modules").read_text().split())
     assert "sitecustomize" in loaded
     assert set() == loaded & {
+        "contextlib",
         "importlib.resources",
+        "importlib.util",
+        "json",
         "pathlib",
         "random",
+        "re",
         "tempfile",
+        "typing",
         "typing_extensions",
         "zipfile",
     }
+
+
+def test_the_scripts_are_compiled_where_the_command_writes_no_byte_code(tmp_path):
+    """As the profiles have it; otherwise each process would compile them."""
+    runtime = lay_runtime(tmp_path)
+    variables = {"PYTHONPATH": str(runtime), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    done = subprocess.run([sys.executable, "-v", "-c", ""], env=variables, check=True, capture_output=True)
+
+    compiled = importlib.util.cache_from_source(runtime / "sitecustomize.py")
+    assert f"# code object from '{compiled}'" in done.stderr.decode()
+    for script in runtime.rglob("*.py"):
+        assert Path(importlib.util.cache_from_source(script)).exists()
