@@ -27,8 +27,8 @@ import struct
 import sys
 from collections.abc import Iterator
 
-# By machine: its name in filters (`linux/audit.h`), and the calls that are watched.
-# `linux/arch/x86/entry/syscalls/syscall_64.tbl`, `include/uapi/asm-generic/unistd.h`
+# By machine: its name in filters (`linux/audit.h`), the calls that are watched, and `O_LARGEFILE`.
+# `linux/arch/x86/entry/syscalls/syscall_64.tbl`, `include/uapi/asm-generic/unistd.h` and `fcntl.h` of each
 _MACHINES = {
     "x86_64": (
         0xC000003E,
@@ -45,6 +45,7 @@ _MACHINES = {
         | {"rename": 82, "renameat": 264, "renameat2": 316, "link": 86, "linkat": 265, "symlink": 88}
         | {"symlinkat": 266, "getrandom": 318, "mount": 165, "move_mount": 429, "umount2": 166}
         | {"chroot": 161, "pivot_root": 155, "setns": 308},
+        0o100000,
     ),
     "aarch64": (
         0xC00000B7,
@@ -59,6 +60,7 @@ _MACHINES = {
         }
         | {"renameat2": 276, "linkat": 37, "symlinkat": 36, "getrandom": 278}
         | {"mount": 40, "move_mount": 429, "umount2": 39, "chroot": 51, "pivot_root": 41, "setns": 268},
+        0o400000,
     ),
 }
 # Which arguments are the directory that a path starts from (None where that is the present one) and the path.
@@ -75,7 +77,7 @@ _NAMING = {
 # `linux/seccomp.h`, `linux/bpf_common.h`, `linux/prctl.h`
 _SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
-_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_LOAD, _AND, _EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = 0, 4, 16
 _NOTIFICATION, _RESPONSE = struct.Struct("QI4xi12x6Q"), struct.Struct("QqiI")
 _RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
@@ -108,26 +110,49 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _instructions(machine: int, numbers: dict[str, int]) -> bytes:
+def _machine() -> tuple[int, dict[str, int], int]:
+    """Returns this machine's name in filters, the calls that are watched, and the flags of openings that are not.
+
+    With these flags together `sitecustomize.py` opens what it tells of itself. On a file they mean nothing, and no
+    other program of this machine has the last, by which a 32-bit one says that a file may be large.
+
+    Raises:
+        KeyError: The numbers of its calls are not known.
+    """
+    name, numbers, large = _MACHINES[os.uname().machine]
+    return name, numbers, os.O_NOCTTY | os.O_NONBLOCK | large
+
+
+def _instructions(machine: int, numbers: dict[str, int], told: int) -> bytes:
     """Returns the filter. What is no program of this machine, as a 32-bit one, is not watched."""
-    watched = [number for name, number in numbers.items() if name != "getrandom"]
-    # Jumps count the steps that they leave out, and lead forward alone.
-    to_random, to_notify = len(watched) + 1, len(watched) + 5
-    steps = [
-        (_LOAD, _MACHINE_AT, 0, 0),
-        (_EQUAL, machine, 0, to_notify + 3),
-        (_LOAD, _NUMBER_AT, 0, 0),
-        (_EQUAL, numbers["getrandom"], to_random, 0),
-        *((_EQUAL, number, to_notify - 1 - place, 0) for place, number in enumerate(watched)),
-        (_RETURN, _ALLOW, 0, 0),
-        (_LOAD, _ARGUMENTS_AT + 8, 0, 0),
-        (_EQUAL, _MALLOC_BYTES, 0, 2),
-        (_LOAD, _ARGUMENTS_AT + 16, 0, 0),
-        (_EQUAL, _MALLOC_FLAGS, 1, 0),
-        (_RETURN, _NOTIFY, 0, 0),
-        (_RETURN, _ALLOW, 0, 0),
+    watched = [number for name, number in numbers.items() if name not in {"getrandom", "openat"}]
+    opening = len(watched) + 6
+    random, notify, allow = opening + 3, opening + 7, opening + 8
+    # Code, value, and which step is next if that is so and if not; without these the following one.
+    steps: list[tuple[int, int] | tuple[int, int, int, int]] = [
+        (_LOAD, _MACHINE_AT),
+        (_EQUAL, machine, 2, allow),
+        (_LOAD, _NUMBER_AT),
+        (_EQUAL, numbers["openat"], opening, 4),
+        (_EQUAL, numbers["getrandom"], random, 5),
+        *((_EQUAL, number, notify, place) for place, number in enumerate(watched, start=6)),
+        (_RETURN, _ALLOW),
+        (_LOAD, _ARGUMENTS_AT + 16),
+        (_AND, told),
+        (_EQUAL, told, allow, notify),
+        (_LOAD, _ARGUMENTS_AT + 8),
+        (_EQUAL, _MALLOC_BYTES, random + 2, notify),
+        (_LOAD, _ARGUMENTS_AT + 16),
+        (_EQUAL, _MALLOC_FLAGS, allow, notify),
+        (_RETURN, _NOTIFY),
+        (_RETURN, _ALLOW),
     ]
-    return b"".join(struct.pack("HBBI", code, yes, no, value) for code, value, yes, no in steps)
+    return b"".join(
+        struct.pack(
+            "HBBI", step[0], *(target - at - 1 for target in step[2:]), *(0, 0)[len(step) - 2 :], step[1]
+        )
+        for at, step in enumerate(steps)
+    )
 
 
 def _listen() -> tuple[int, dict[int, str]]:
@@ -137,8 +162,8 @@ def _listen() -> tuple[int, dict[int, str]]:
         OSError: The system does not know that, or forbids it.
         KeyError: The numbers of this machine's calls are not known.
     """
-    machine, numbers = _MACHINES[os.uname().machine]
-    instructions = _instructions(machine, numbers)
+    machine, numbers, told = _machine()
+    instructions = _instructions(machine, numbers, told)
     program = _Program(len(instructions) // 8, instructions)
     flags = _NEW_LISTENER | _WAIT_KILLABLE
     listener = _libc.syscall(numbers["seccomp"], _SET_MODE_FILTER, flags, ctypes.byref(program))
@@ -403,6 +428,8 @@ class _Command:
         self._program = program
         self._command = command
         self._variables = _own_variables()
+        if b"MLVC_TRACE" in self._variables:
+            self._variables[b"MLVC_WATCHED"] = b"%d" % _machine()[2]
         self._output = output
         self._listening = _thread.allocate_lock()
         self._listening.acquire()

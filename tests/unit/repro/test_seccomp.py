@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from mlvc.repro import seccomp
+from mlvc.repro.runtime_files import lay_runtime
+from mlvc.repro.trace import read_trace
 from mlvc.repro.watched import Watched
 from tests.support.users import USERS, as_user, needs_users, open_way_to
 
@@ -228,6 +230,33 @@ def test_the_command_has_the_caller_s_variables_and_signals(watch):
 
     done, _ = watch("sh", "-c", "grep SigIgn /proc/self/status")
     assert 0 == int(done.stdout.split()[1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
+
+
+@pytest.mark.seccomp
+def test_nobody_stops_for_the_modules_that_a_python_tells_of_itself(tmp_path, watch):
+    """What its audit hook cannot hear of, or who has none, is heard from outside as ever."""
+    runtime, place = lay_runtime(tmp_path / "runtime"), tmp_path / "place"
+    place.mkdir()
+    for name in ("module", "other", "data"):
+        (place / f"{name}.py").write_text("name = __name__\n")
+    variables = {"PYTHONPATH": f"{runtime}{os.pathsep}{place}", "MLVC_TRACE": str(tmp_path / "trace")}
+    inner = "import sys; sys.path[0] = sys.argv[1]; import other"
+    program = (
+        "import module, os, subprocess, sys\n"
+        "assert 'module' == module.name\n"
+        "open(sys.argv[1]).close()\n"
+        "try: module.__loader__.get_data(sys.argv[1] + 'x')\n"
+        "except FileNotFoundError: pass\n"
+        f"subprocess.run([sys.executable, '-E', '-c', {inner!r}, os.path.dirname(sys.argv[1])], check=True)"
+    )
+
+    done, watched = watch(sys.executable, "-c", program, place / "data.py", env=variables)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    told = read_trace(tmp_path / "trace")
+    assert ["data.py", "module.py"] == below(place, told.reads)
+    assert ["data.py", "other.py"] == below(place, watched.trace.reads)
+    assert not {os.fsencode(tmp_path / "trace")} & watched.trace.writes
 
 
 @pytest.mark.seccomp
