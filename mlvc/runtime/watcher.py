@@ -295,9 +295,9 @@ class _Watch:
                 return
 
     def _reads(self, pid: int, address: int, flags: int) -> bool:
-        """Notes an opening that is as nearly all are: a file is there, is read, and named from its root.
+        """Notes an opening that is as nearly all are: for reading, and of a path from its root.
 
-        Returns whether it is one; if not, nothing was noted. It calls nobody, because it is called for thousands.
+        Returns whether it is one; if not, nothing was noted. It does little, because it is called for thousands.
         """
         memory = self._processes.memory.get(pid)
         if memory is None or flags & _NOT_READING or self._is_blind:
@@ -309,11 +309,15 @@ class _Watch:
             return False
         path = found[:end]
         reads = self._notes.reads
-        if path not in reads:
-            if not os.access(path, os.R_OK):
-                return False
+        if path in reads:
+            return True
+        if os.access(path, os.R_OK):
             if len(reads) < _MOST_NOTED:
                 reads.add(path)
+        elif os.access(path, os.F_OK):
+            return False
+        else:
+            self._notes.path("absent", path)
         return True
 
     def _note(self, name: str | None, pid: int, arguments: list[int]) -> None:
