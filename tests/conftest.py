@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mlvc.repro.seccomp import prefix
+from tests.support.azure import AzureError, serve_azure
 from tests.support.command import Mlvc
 from tests.support.engine import Engine, EngineError, find_bubblewrap, start_engine
 from tests.support.frameworks import FrameworksError, find_frameworks
@@ -27,6 +28,7 @@ from tests.support.xfs import XfsError, mount_xfs
 
 NOT_TESTED = "NOT TESTED: "
 REQUIREMENTS = {
+    "azure": "azure_server",
     "docker": "docker_engine",
     "frameworks": "frameworks_python",
     "sandbox": "bubblewrap",
@@ -207,6 +209,16 @@ def gcs_server(tmp_path_factory):
             yield url
     except GcsError as error:
         _do_without("GCS", error)
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory):
+    """A server that speaks as Azure Blob Storage does."""
+    try:
+        with serve_azure(tmp_path_factory.mktemp("azure")) as server:
+            yield server
+    except AzureError as error:
+        _do_without("AZURE", error)
 
 
 @pytest.fixture(scope="session")

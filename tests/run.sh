@@ -178,6 +178,25 @@ if [ -x /usr/sbin/sshd ]; then
     export MLVC_TESTS_REQUIRE_SSH=1
 fi
 
+# install_azurite: Microsoft's own emulator of Azure Blob Storage, where there are node and npm.
+install_azurite() {
+    local program=$cache/azurite/node_modules/.bin/azurite-blob
+    command -v node >/dev/null && command -v npm >/dev/null || { echo "there is no node, or no npm"; return 1; }
+    if ! [ -x "$program" ]; then
+        mkdir -p "$cache/azurite" &&
+            timeout 400 npm install --prefix "$cache/azurite" --no-audit --no-fund --no-update-notifier \
+                --ignore-scripts azurite@3.35.0 || return 1
+    fi
+    timeout 60 "$program" --version
+}
+
+if install_azurite >"$cache/azurite.log" 2>&1; then
+    export MLVC_TESTS_REQUIRE_AZURE=1 MLVC_TESTS_AZURITE=$cache/azurite/node_modules/.bin/azurite-blob
+else
+    echo "no Azurite could be installed:"
+    tail -n 5 "$cache/azurite.log"
+fi
+
 # The servers' programs are among the development dependencies, so their absence is a mistake.
 export MLVC_TESTS_REQUIRE_S3=1
 export MLVC_TESTS_REQUIRE_GCS=1

@@ -1,8 +1,9 @@
-"""Wherever a remote is, it keeps `RemoteFiles`: in a directory, and on real servers that speak S3, GCS and SFTP."""
+"""Wherever a remote is, it keeps `RemoteFiles`: a directory, and real servers that speak S3, GCS, Azure and SFTP."""
 
 import base64
 import concurrent.futures
 import contextlib
+import datetime
 import os
 import random
 import socket
@@ -32,6 +33,7 @@ from mlvc.store.remote_files import (
 from mlvc.store.remote_indexes import RemoteIndexes
 from mlvc.store.remote_s3 import BucketFiles, BucketOptions
 from mlvc.store.remote_ssh import SshFiles
+from tests.support.azure import AZURE_KEY
 from tests.support.proxy import serve_proxy
 from tests.support.reporter import RecordingReporter
 
@@ -42,11 +44,11 @@ KINDS = [
     "directory",
     pytest.param("s3", marks=pytest.mark.s3),
     pytest.param("gs", marks=pytest.mark.gcs),
+    pytest.param("az", marks=pytest.mark.azure),
     pytest.param("ssh", marks=pytest.mark.ssh),
 ]
 
 
-AZURE_KEY = base64.b64encode(b"no secret of anybody").decode()
 HASTE = {"initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0}
 
 
@@ -67,6 +69,11 @@ def files(request, tmp_path, home, monkeypatch):
     elif request.param == "gs":
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", request.getfixturevalue("gcs_server"))
         made = CloudFiles(f"gs://models/{name}")
+    elif request.param == "az":
+        server = request.getfixturevalue("azure_server")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", server.connection_string())
+        server.container(name)
+        made = CloudFiles(f"az://{name}/far")
     else:
         request.getfixturevalue("ssh_server").introduce(home)
         made = SshFiles(f"ssh://far{tmp_path}/far")
@@ -162,6 +169,17 @@ def test_many_threads_at_once(files, tmp_path):
     assert contents == found
 
 
+def test_beyond_the_end_there_is_nothing(files):
+    """A range that ends there is shorter, and one that begins there is empty; so is every range of an empty file."""
+    files.write("gc/empty", b"")
+    files.write("data/one", b"0123456789")
+
+    ranges = [read(files, "data/one", 20, offset) for offset in (0, 4, 10, 100)]
+
+    assert [b"0123456789", b"456789", b"", b""] == ranges
+    assert b"" == read(files, "gc/empty", 20)
+
+
 def test_a_push_and_a_fetch(files, tmp_path):
     """What one store has, another gets; a second push sends nothing."""
     remote = Remote("file:///far", files)
@@ -186,6 +204,108 @@ def test_a_missing_bucket_is_said(gcs_server, monkeypatch):
 
     with pytest.raises(RemoteMissingError, match="gs://no-such"):
         CloudFiles("gs://no-such/x").list()
+
+
+@pytest.fixture
+def container(azure_server, monkeypatch):
+    """A container of Azure, and what reads a folder of it as a remote."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection_string())
+    name = f"r-{uuid.uuid4().hex}"
+    return azure_server.container(name), f"az://{name}/far"
+
+
+@pytest.mark.azure
+def test_what_lies_beside_a_folder_of_azure_is_not_listed(container):
+    """Nor what begins alike, nor what is deeper than a remote goes."""
+    beside, url = container
+    for name in ("far/data/one", "far/mlvc-remote-1", "farther/data/two", "data/three", "far/a/data/four"):
+        beside.upload_blob(name, b"x")
+
+    assert {"data/one", "mlvc-remote-1"} == set(CloudFiles(url).list())
+
+
+@pytest.mark.azure
+def test_a_thousand_blobs_are_removed_at_once(container):
+    """As many as a gc hands over; those of them that are gone already are no error, and nothing else goes."""
+    beside, url = container
+    files = CloudFiles(url)
+    beside.upload_blob("far/data/kept", b"x")
+    names = [f"data/{number}" for number in range(990)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: files.write(name, b"x"), names))
+    assert {*names, "data/kept"} == set(files.list())
+
+    files.remove([*names, *(f"data/never-{number}" for number in range(10))])
+
+    assert {"data/kept"} == set(files.list())
+
+
+@pytest.mark.azure
+def test_a_large_blob_arrives_in_blocks(container, tmp_path):
+    """Each of 16 MiB, so that a lost connection costs no more."""
+    beside, url = container
+    data = random.Random(5).randbytes(40 << 20)
+    (tmp_path / "large").write_bytes(data)
+
+    CloudFiles(url).upload("data/large", Outgoing(tmp_path / "large", blake3(data).digest()))
+
+    blocks, _ = beside.get_blob_client("far/data/large").get_block_list()
+    assert [16 << 20, 16 << 20, 8 << 20] == [block.size for block in blocks]
+
+
+ASKED = {
+    "list": lambda files, _: files.list(),
+    "read": lambda files, _: read(files, "data/one", 10),
+    "write": lambda files, _: files.write("data/one", b"x"),
+    "upload": lambda files, source: files.upload("data/one", Outgoing(source, blake3(b"x").digest())),
+    "remove": lambda files, _: files.remove(["data/one"]),
+}
+
+
+@pytest.fixture(params=ASKED)
+def ask(request, tmp_path):
+    """Asks something of a remote, whatever that is."""
+    (tmp_path / "source").write_bytes(b"x")
+    return lambda files: ASKED[request.param](files, tmp_path / "source")
+
+
+@pytest.mark.azure
+def test_a_missing_container_of_azure_is_said(container, ask):
+    """Whatever it was asked for: nothing is listed, written or removed where there is nothing."""
+    with pytest.raises(RemoteMissingError, match="az://no-such/far is not there"):
+        ask(CloudFiles("az://no-such/far"))
+
+
+@pytest.mark.azure
+@pytest.mark.parametrize("what", ["wrong key", "expired signature"])
+def test_who_may_not_is_refused_by_azure(azure_server, container, ask, monkeypatch, what):
+    """By one error, which shows no signature."""
+    _, url = container
+    key = base64.b64encode(b"of somebody else").decode()
+    string = (
+        azure_server.connection_string(key=key)
+        if what == "wrong key"
+        else azure_server.signed_string(datetime.timedelta(minutes=-1))
+    )
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", string)
+
+    with pytest.raises(RemoteDeniedError, match=f"{url} does not let us in") as raised:
+        ask(CloudFiles(url))
+
+    assert key not in str(raised.value)
+    assert "sig=" not in str(raised.value)
+
+
+@pytest.mark.azure
+def test_a_signature_lets_in(azure_server, container, ask, monkeypatch):
+    """As the key does."""
+    beside, url = container
+    beside.upload_blob("far/data/one", b"x")
+    monkeypatch.setenv(
+        "AZURE_STORAGE_CONNECTION_STRING", azure_server.signed_string(datetime.timedelta(hours=1))
+    )
+
+    ask(CloudFiles(url))
 
 
 @pytest.mark.ssh
