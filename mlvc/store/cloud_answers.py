@@ -1,11 +1,12 @@
-"""How much is read of an answer of Google's or Azure's servers: no more than the most that is ever asked for.
+"""How much is read of an answer of Google's or Azure's servers: what was asked for, and little more.
 
 The libraries that speak to them read an answer to its end before they look at it, and the server says where that is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import aiohttp
 
@@ -16,13 +17,52 @@ if TYPE_CHECKING:
 
 __all__ = ["SESSION", "BoundedResponse", "open_session"]
 
-_MOST_ANSWER_BYTES = RANGE_BYTES + (1 << 20)
-"""A range that is read; a page of a listing has a few MiB."""
+_MORE_BYTES = 1 << 20
+"""What an error may have that is the answer to a range of few bytes."""
 _PIECE_BYTES = 64 << 10
+_RANGE = re.compile(r"bytes=(\d{1,20})-(\d{1,20})")
+
+
+class _Contents:
+    """What arrives of an answer, whoever reads it."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+        self._content = answer.content
+        self._left_bytes = self._most_bytes = _most_bytes(answer.request_info.headers)
+
+    async def read(self, size_bytes: int) -> bytes:
+        """Returns what comes next.
+
+        Raises:
+            LongAnswerError: There is more than any honest answer has.
+        """
+        piece = await self._content.read(size_bytes)
+        self._left_bytes -= len(piece)
+        if self._left_bytes < 0:
+            self._answer.close()
+            raise LongAnswerError(self._answer.method, self._answer.url.with_query(None), self._most_bytes)
+        return piece
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever it is
+        return getattr(self._content, name)
+
+
+def _most_bytes(headers: Mapping[str, str]) -> int:
+    """Returns how long the answer to a request may be; a page of a listing has a few MiB."""
+    asked = _RANGE.fullmatch(headers.get("Range") or headers.get("x-ms-range") or "")
+    range_bytes = int(asked[2]) - int(asked[1]) + 1 if asked else RANGE_BYTES
+    return range_bytes + _MORE_BYTES
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """An answer that is refused where it is longer than any that was asked for."""
+    """An answer that is refused where it is longer than it can honestly be; also where it is read piece by piece."""
+
+    async def start(self, connection: Any) -> Self:  # noqa: ANN401  # aiohttp names the type nowhere in public
+        """Reads the head."""
+        await super().start(connection)
+        self.content = cast("aiohttp.StreamReader", _Contents(self))
+        return self
 
     async def read(self) -> bytes:
         """Returns the whole, decompressed.
@@ -34,9 +74,6 @@ class BoundedResponse(aiohttp.ClientResponse):
             content = bytearray()
             while piece := await self.content.read(_PIECE_BYTES):
                 content += piece
-                if len(content) > _MOST_ANSWER_BYTES:
-                    self.close()
-                    raise LongAnswerError(self.method, self.url.with_query(None), _MOST_ANSWER_BYTES)
             self._body = bytes(content)
             self.release()
         return self._body

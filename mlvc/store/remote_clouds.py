@@ -18,7 +18,6 @@ from mlvc.errors import MlvcError
 from mlvc.store.remote_files import (
     RANGE_BYTES,
     FilesFound,
-    LongAnswerError,
     RemoteDeniedError,
     RemoteFile,
     RemoteMissingError,
@@ -153,7 +152,11 @@ class CloudFiles:
 
             options["session_kwargs"] = SESSION
         with self._translated():
-            return file_system(**options, skip_instance_cache=True)
+            try:
+                return file_system(**options, skip_instance_cache=True)
+            except ValueError as exc:
+                # Where it finds no credentials, or none that are well formed.
+                raise PermissionError(told_by(exc)) from exc
 
     @cached_property
     def _denied(self) -> tuple[type[Exception], ...]:
@@ -169,7 +172,7 @@ class CloudFiles:
     def _expected(self) -> tuple[type[Exception], ...]:
         """Whatever is raised because of the server, the network or the credentials."""
         load_extra(self._cloud.module, self._cloud.extra, self._scheme)
-        return (*self._denied, *map(_class_of, self._cloud.others), OSError, ValueError)
+        return (*self._denied, *map(_class_of, self._cloud.others), OSError)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -181,14 +184,14 @@ class CloudFiles:
                 f"the remote {self._url} is not there, or a file of it: {told_by(exc)}",
                 hint="mlvc makes no buckets and no containers; check the URL",
             ) from exc
-        except (AttributeError, KeyError, OverflowError, TypeError, LongAnswerError) as exc:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as exc:
             # Its library hands out what there is: a proxy answers anything.
             raise RemoteUnreachableError(
                 f"the remote {self._url} answers otherwise than its service does: {type(exc).__name__} {told_by(exc)}",
                 hint="check the network, and that the server is the right one",
             ) from exc
         except expected as exc:
-            if isinstance(exc, (PermissionError, ValueError, *self._denied)) or _is_refusal(exc):
+            if isinstance(exc, (PermissionError, *self._denied)) or _is_refusal(exc):
                 raise RemoteDeniedError(
                     f"the remote {self._url} does not let us in: {told_by(exc)}", hint=self._cloud.credentials
                 ) from exc

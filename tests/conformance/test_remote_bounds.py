@@ -61,30 +61,71 @@ def test_no_other_answer_of_a_bucket_is_read_without_end(bucket, status, call):
         assert flood.sent_bytes < READ_BYTES
 
 
-@pytest.mark.parametrize(
-    "call",
-    [lambda files: files.list(), lambda files: b"".join(files.read("data/one", 100))],
-    ids=["list", "read"],
-)
-def test_no_answer_of_google_is_read_without_end(monkeypatch, call):
-    """Neither a page of a listing, nor a range that is longer than was asked for."""
-    with serve_flood(b'{"kind": "', b"k") as flood:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", flood.endpoint)
-        with pytest.raises(RemoteUnreachableError, match=r"gs://models/far .*longer than"):
-            call(CloudFiles("gs://models/far"))
+@pytest.fixture
+def azure(monkeypatch):
+    """Opens a container of a server."""
 
-        assert flood.sent_bytes < READ_BYTES
-
-
-def test_a_listing_of_azure_is_not_read_without_end(monkeypatch):
-    """As of the others."""
-    with serve_flood(b"<?xml version='1.0'?><EnumerationResults><Blobs><Blob><Name>", b"n") as flood:
+    def open_container(flood):
         monkeypatch.setenv(
             "AZURE_STORAGE_CONNECTION_STRING",
             f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=bm9ib2R5;BlobEndpoint={flood.endpoint}/a",
         )
-        with pytest.raises(RemoteUnreachableError, match=r"az://models/far .*longer than"):
-            CloudFiles("az://models/far").list()
+        return CloudFiles("az://models/far")
+
+    return open_container
+
+
+def test_a_listing_of_google_is_not_read_without_end(monkeypatch):
+    """As of S3."""
+    with serve_flood(b'{"kind": "', b"k") as flood:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", flood.endpoint)
+        with pytest.raises(RemoteUnreachableError, match=r"gs://models/far .*longer than 17,825,792 bytes"):
+            CloudFiles("gs://models/far").list()
+
+        assert flood.sent_bytes < READ_BYTES
+
+
+def test_a_listing_of_azure_is_not_read_without_end(azure):
+    """As of the others."""
+    with serve_flood(b"<?xml version='1.0'?><EnumerationResults><Blobs><Blob><Name>", b"n") as flood:
+        with pytest.raises(RemoteUnreachableError, match=r"az://models/far .*longer than 17,825,792 bytes"):
+            azure(flood).list()
+
+        assert flood.sent_bytes < READ_BYTES
+
+
+LONGER = r"longer than 1,048,676 bytes"
+
+
+def test_a_range_of_google_is_not_read_without_end(monkeypatch):
+    """Beyond what was asked for, no more than an error may have."""
+    with serve_flood(b"") as flood:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", flood.endpoint)
+        with pytest.raises(RemoteUnreachableError, match=rf"gs://models/far .*{LONGER}"):
+            b"".join(CloudFiles("gs://models/far").read("data/one", 100))
+
+        assert flood.sent_bytes < READ_BYTES
+
+
+@pytest.mark.parametrize("status", ["206 Partial Content", "200 OK"])
+def test_a_range_of_azure_is_not_read_without_end(azure, status):
+    """A server that says that it sends the range, and sends more: its library reads that by a way of its own."""
+    headers = ["Content-Range: bytes 50-149/1000", "x-ms-blob-type: BlockBlob"]
+    with serve_flood(b"", status=status, headers=headers) as flood:
+        with pytest.raises(RemoteUnreachableError, match=rf"az://models/far .*{LONGER}"):
+            b"".join(azure(flood).read("data/one", 100, 50))
+
+        assert 1 == flood.asked
+        assert flood.sent_bytes < READ_BYTES
+
+
+def test_a_server_of_azure_that_ignores_ranges_is_one_error(azure):
+    """It sends the whole, which nobody asked for; credentials are not what is wrong with it."""
+    with serve_flood(b"") as flood:
+        with pytest.raises(
+            RemoteUnreachableError, match=r"az://models/far answers otherwise .*Content-Range"
+        ):
+            b"".join(azure(flood).read("data/one", 100, 50))
 
         assert flood.sent_bytes < READ_BYTES
 

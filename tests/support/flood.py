@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Flood", "serve_flood"]
@@ -32,13 +32,16 @@ class Flood:
 
 
 @contextlib.contextmanager
-def serve_flood(head: bytes, body: bytes = b"x", status: str = "200 OK") -> Iterator[Flood]:
+def serve_flood(
+    head: bytes, body: bytes = b"x", status: str = "200 OK", headers: Sequence[str] = ()
+) -> Iterator[Flood]:
     """Runs a server until the context is left.
 
     Args:
         head: What each answer begins with.
         body: What is repeated after that, up to a GiB.
         status: Of each answer.
+        headers: More of them for each answer.
     """
     body *= _PIECE_BYTES // len(body)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -52,6 +55,7 @@ def serve_flood(head: bytes, body: bytes = b"x", status: str = "200 OK") -> Iter
                     f"HTTP/1.1 {status}",
                     "Content-Type: application/xml",
                     f"Content-Length: {_MOST_BYTES}",
+                    *headers,
                 ]
                 client.sendall("\r\n".join([*lines, "", ""]).encode() + head)
                 while flood.sent_bytes < _MOST_BYTES:
