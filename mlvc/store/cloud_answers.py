@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import aiohttp
 
 from mlvc.store.remote_files import RANGE_BYTES, LongAnswerError
+from mlvc.store.watched import WatchedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SESSION", "BoundedResponse", "open_session"]
+__all__ = ["PATIENCE", "BoundedResponse", "open_session"]
 
 _MORE_BYTES = 1 << 20
 """What an error may have that is the answer to a range of few bytes."""
@@ -55,7 +56,7 @@ def _most_bytes(headers: Mapping[str, str]) -> int:
     return range_bytes + _MORE_BYTES
 
 
-class BoundedResponse(aiohttp.ClientResponse):
+class BoundedResponse(WatchedResponse):
     """An answer that is refused where it is longer than it can honestly be; also where it is read piece by piece."""
 
     async def start(self, connection: Any) -> Self:  # noqa: ANN401  # aiohttp names the type nowhere in public
@@ -79,12 +80,8 @@ class BoundedResponse(aiohttp.ClientResponse):
         return self._body
 
 
-SESSION: Mapping[str, object] = {
-    "response_class": BoundedResponse,
-    # As for S3. Otherwise it is five minutes for each try, whatever arrives meanwhile.
-    "timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30),
-}
-"""What gcsfs makes its session with."""
+PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+"""As for S3, for each request of gcsfs."""
 
 
 def open_session() -> aiohttp.ClientSession:

@@ -34,6 +34,7 @@ __all__ = ["CLOUDS", "CloudFiles", "RemoteExtraError", "load_extra"]
 
 _CHUNK_BYTES = 16 << 20
 """Of an upload in parts, so much is held."""
+_AZURE_SILENCE = ("connection_timeout", "read_timeout")
 _AZURE_PARTS: Mapping[str, int] = {"max_single_put_size": _CHUNK_BYTES, "max_block_size": _CHUNK_BYTES}
 """A lost connection costs no more. Its own blocks of 4 MiB are four times as many requests, and at most 50,000."""
 _REMOVED_TOGETHER = 16
@@ -148,9 +149,11 @@ class CloudFiles:
             file_system = _patient(file_system)
         options = dict(self._cloud.options)
         if self._scheme == "gs":
-            from mlvc.store.cloud_answers import SESSION  # noqa: PLC0415  # the module above loads the same
+            from mlvc.store import cloud_answers  # noqa: PLC0415  # the module above loads the same
 
-            options["session_kwargs"] = SESSION
+            options["session_kwargs"] = {"response_class": cloud_answers.BoundedResponse}
+            # It would tell each request of the session that it may take for ever.
+            options["requests_timeout"] = cloud_answers.PATIENCE
         with self._translated():
             try:
                 return file_system(**options, skip_instance_cache=True)
@@ -329,7 +332,8 @@ def _patient(file_system: Any) -> Any:  # noqa: ANN401  # adlfs has no types
             self.service_client = service(
                 found.url,
                 credential=found.credential,
-                transport=Bounded(),
+                # A transport of our own is not told of the patience by its client.
+                transport=Bounded(**{name: _AZURE_PATIENCE[name] for name in _AZURE_SILENCE}),
                 **_AZURE_PATIENCE,
                 **_AZURE_PARTS,
             )

@@ -11,6 +11,7 @@ from botocore.exceptions import HTTPClientError, ReadTimeoutError
 
 from mlvc.store.remote_files import LongAnswerError
 from mlvc.store.s3_answers import MOST_ANSWER_BYTES
+from mlvc.store.watched import WatchedResponse
 
 __all__ = ["BoundedSession"]
 
@@ -49,6 +50,12 @@ class _Answer(AioAWSResponse):  # type: ignore[misc]  # aiobotocore has no types
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # as above
     """Sends requests; s3fs is told of it by its configuration."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:  # noqa: ANN401  # as above
+        session = await super()._get_session(proxy_url)
+        # It has no option for it.
+        session._response_class = WatchedResponse  # noqa: SLF001
+        return session
 
     async def send(self, request: Any) -> _Answer:  # noqa: ANN401  # as above
         """Sends a request, and reads the answer unless somebody wants it piece by piece."""

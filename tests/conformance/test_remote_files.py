@@ -1,21 +1,26 @@
 """Wherever a remote is, it keeps `RemoteFiles`: a directory, and real servers that speak S3, GCS, Azure and SFTP."""
 
+import asyncio
 import base64
 import concurrent.futures
 import contextlib
 import datetime
+import functools
 import os
 import random
+import re
 import socket
 import threading
 import uuid
+from types import SimpleNamespace
 
+import aiohttp
 import pytest
 from blake3 import blake3
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
-from mlvc.store import remote_clouds, remote_s3
+from mlvc.store import cloud_answers, remote_clouds, remote_s3, remote_ssh, watched
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import LocalStore
@@ -369,6 +374,104 @@ def test_a_server_that_always_stalls_is_one_error(stalling, ask):
         match=r"s3://r-.*/far does not answer: Read timeout on .*(far/data/one|http)",
     ):
         ask(files)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+        pytest.param("az", marks=pytest.mark.azure),
+        pytest.param("ssh", marks=pytest.mark.ssh),
+    ]
+)
+def far_and_proxy(request, tmp_path, home, monkeypatch):
+    """A remote with a file of a MB, behind a proxy; a server that says nothing is asked again at once."""
+    name = f"r-{uuid.uuid4().hex}"
+    kind = request.param
+    server = request.getfixturevalue({"gs": "gcs", "az": "azure"}.get(kind, kind) + "_server")
+    endpoint = {
+        "gs": lambda: server,
+        "ssh": lambda: f"http://127.0.0.1:{server.port}",
+    }.get(kind, lambda: server.endpoint)()
+    with serve_proxy(endpoint) as proxy:
+        if kind == "s3":
+            for key, value in server.environment.items():
+                monkeypatch.setenv(key, value) if value else monkeypatch.delenv(key, raising=False)
+            server.filesystem().mkdir(name)
+            options = BucketOptions(endpoint=proxy.endpoint)
+            make = functools.partial(BucketFiles, f"s3://{name}/far", options)
+        elif kind == "gs":
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
+            make = functools.partial(CloudFiles, f"gs://models/{name}")
+        elif kind == "az":
+            server.container(name)
+            string = server.connection_string(proxy.endpoint)
+            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", string)
+            make = functools.partial(CloudFiles, f"az://{name}/far")
+        else:
+            server.introduce(home)
+            for part in ("config", "known_hosts"):
+                path = home / ".ssh" / part
+                path.write_text(path.read_text().replace(str(server.port), str(proxy.port)))
+            make = functools.partial(SshFiles, f"ssh://far{tmp_path}/far")
+        patient = make()
+        patient.prepare()
+        patient.write("data/one", bytes(1_000_000))
+        hasten(monkeypatch)
+        yield make(), proxy
+
+
+def hasten(monkeypatch):
+    """Makes what asks a server wait for a second or two, and not pause between questions."""
+    monkeypatch.setattr(watched, "_UNTAKEN_S", 1)
+    monkeypatch.setitem(remote_s3._CONFIG, "read_timeout", 2)
+    monkeypatch.setitem(remote_s3._CONFIG, "retries", {"mode": "standard", "total_max_attempts": 2})
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=1, sock_read=1)
+    monkeypatch.setattr(cloud_answers, "PATIENCE", timeout)
+    monkeypatch.setattr("gcsfs.retry.asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
+    haste = {**remote_clouds._AZURE_PATIENCE, **HASTE, "read_timeout": 1}
+    monkeypatch.setattr(remote_clouds, "_AZURE_PATIENCE", haste)
+    for patience in ("_CONNECT_S", "_SILENCE_S"):
+        monkeypatch.setattr(remote_ssh, patience, 1)
+
+
+def test_a_server_that_stalls_once_is_asked_again(far_and_proxy):
+    """It hangs up on nobody, and sends no more; the next answer is whole."""
+    files, proxy = far_and_proxy
+    proxy.stall_after, proxy.cuts = 200_000, 1
+
+    assert bytes(1_000_000) == read(files, "data/one", 1_000_000)
+    assert 0 == proxy.cuts
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda files: read(files, "data/one", 1_000_000),
+        lambda files: files.list(),
+        lambda files: files.write("data/two", b"x"),
+        lambda files: files.remove(["data/one"]),
+    ],
+    ids=["read", "list", "write", "remove"],
+)
+def test_a_server_that_says_nothing_is_one_error(far_and_proxy, ask):
+    """On the connection that there is, and on every new one; it is named."""
+    files, proxy = far_and_proxy
+    proxy.stall_after = 1
+
+    with pytest.raises(RemoteUnreachableError, match=re.escape(f"{files._url} does not answer: ")):
+        ask(files)
+
+
+def test_a_server_that_takes_nothing_is_one_error(far_and_proxy, tmp_path):
+    """In the middle of what is sent to it; what buffers on the way hold does not matter."""
+    files, proxy = far_and_proxy
+    noise = random.Random(6).randbytes(40 << 20)
+    (tmp_path / "pack").write_bytes(noise)
+    proxy.stall_sent_after = 1 << 20
+
+    with pytest.raises(RemoteUnreachableError, match=re.escape(f"{files._url} does not answer: ")):
+        files.upload("data/pack", Outgoing(tmp_path / "pack", blake3(noise).digest()))
 
 
 @pytest.fixture

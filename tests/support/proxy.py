@@ -20,6 +20,7 @@ class Proxy:
 
     After `cut_after` bytes of an answer, or `cut_sent_after` bytes of requests, both ends are hung up on, `cuts` times
     (None: always). After `stall_after` bytes of an answer nothing more comes, and nobody hangs up, `cuts` times too.
+    After `stall_sent_after` bytes of requests no more of them is taken, and nobody hangs up, `cuts` times too.
     `busy` connections are answered with 503 SlowDown. `delay_s` passes before each piece. `sent` counts the bytes of
     requests, `received` those of answers.
     """
@@ -29,6 +30,7 @@ class Proxy:
     cut_after: int | None = None
     cut_sent_after: int | None = None
     stall_after: int | None = None
+    stall_sent_after: int | None = None
     cuts: int | None = None
     busy: int = 0
     delay_s: float = 0.0
@@ -80,6 +82,9 @@ class Proxy:
                 if is_answer and self._cuts(passed, self.stall_after):
                     sink.sendall(piece[: len(piece) // 2])
                     self._wait_for_end(sink)
+                    break
+                if not is_answer and self._cuts(passed, self.stall_sent_after):
+                    self._wait_for_end(source)
                     break
                 if self._cuts(passed, self.cut_after if is_answer else self.cut_sent_after):
                     sink.sendall(piece[: len(piece) // 2])
