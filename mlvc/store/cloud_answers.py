@@ -6,12 +6,12 @@ The libraries that speak to them read an answer to its end before they look at i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from mlvc.store.remote_files import RANGE_BYTES, LongAnswerError
-from mlvc.store.watched import WatchedResponse
+from mlvc.store.watched import Contents, WatchedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,29 +24,25 @@ _PIECE_BYTES = 64 << 10
 _RANGE = re.compile(r"bytes=(\d{1,20})-(\d{1,20})")
 
 
-class _Contents:
-    """What arrives of an answer, whoever reads it."""
+class _BoundedContents(Contents):
+    """Of which no more is read than an honest answer has."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self._answer = answer
-        self._content = answer.content
+        super().__init__(answer)
         self._left_bytes = self._most_bytes = _most_bytes(answer.request_info.headers)
 
-    async def read(self, size_bytes: int) -> bytes:
+    async def read(self, size_bytes: int = -1) -> bytes:
         """Returns what comes next.
 
         Raises:
-            LongAnswerError: There is more than any honest answer has.
+            LongAnswerError: There is more.
         """
-        piece = await self._content.read(size_bytes)
+        piece = await super().read(size_bytes)
         self._left_bytes -= len(piece)
         if self._left_bytes < 0:
             self._answer.close()
             raise LongAnswerError(self._answer.method, self._answer.url.with_query(None), self._most_bytes)
         return piece
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever it is
-        return getattr(self._content, name)
 
 
 def _most_bytes(headers: Mapping[str, str]) -> int:
@@ -59,11 +55,8 @@ def _most_bytes(headers: Mapping[str, str]) -> int:
 class BoundedResponse(WatchedResponse):
     """An answer that is refused where it is longer than it can honestly be; also where it is read piece by piece."""
 
-    async def start(self, connection: Any) -> Self:  # noqa: ANN401  # aiohttp names the type nowhere in public
-        """Reads the head."""
-        await super().start(connection)
-        self.content = cast("aiohttp.StreamReader", _Contents(self))
-        return self
+    def _contents(self) -> Contents:
+        return _BoundedContents(self)
 
     async def read(self) -> bytes:
         """Returns the whole, decompressed.

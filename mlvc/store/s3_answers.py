@@ -12,6 +12,7 @@ from botocore.exceptions import HTTPClientError, ReadTimeoutError
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import ReadTimeoutError as SilenceError
 
+from mlvc.store.pace import Pace, SlowAnswerError
 from mlvc.store.remote_files import LongAnswerError
 
 __all__ = ["MOST_ANSWER_BYTES", "bound_answers"]
@@ -39,7 +40,7 @@ def bound_answers(client: Any) -> None:  # noqa: ANN401  # as above
         found = client._endpoint.http_session.send(request)  # noqa: SLF001
         try:
             return _Answer(found, _read(request, found.raw))
-        except SilenceError as exc:
+        except (SilenceError, SlowAnswerError) as exc:
             raise ReadTimeoutError(endpoint_url=request.url) from exc
         except (HTTPError, OSError) as exc:
             # It broke off, which is asked for again.
@@ -50,9 +51,17 @@ def bound_answers(client: Any) -> None:  # noqa: ANN401  # as above
 
 def _read(request: Any, raw: Any) -> bytes:  # noqa: ANN401  # as above
     content = bytearray()
-    for piece in raw.stream(_PIECE_BYTES, decode_content=False):
-        content += piece
-        if len(content) > MOST_ANSWER_BYTES:
-            raw.close()
-            raise LongAnswerError(request.method, request.url, MOST_ANSWER_BYTES)
+    arrives = Pace()
+    # What is there, which may be less than was asked for: to wait for all of that may take for ever. urllib3 1 waits.
+    read = getattr(raw, "read1", raw.read)
+    try:
+        while len(content) <= MOST_ANSWER_BYTES and (piece := read(_PIECE_BYTES, decode_content=False)):
+            content += piece
+            arrives.note(len(piece))
+    except SlowAnswerError:
+        raw.close()
+        raise
+    if len(content) > MOST_ANSWER_BYTES:
+        raw.close()
+        raise LongAnswerError(request.method, request.url, MOST_ANSWER_BYTES)
     return bytes(content)

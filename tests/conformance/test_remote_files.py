@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
-from mlvc.store import cloud_answers, remote_clouds, remote_s3, remote_ssh, watched
+from mlvc.store import cloud_answers, pace, remote_clouds, remote_s3, remote_ssh, watched
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import LocalStore
@@ -424,6 +424,7 @@ def far_and_proxy(request, tmp_path, home, monkeypatch):
 def hasten(monkeypatch):
     """Makes what asks a server wait for a second or two, and not pause between questions."""
     monkeypatch.setattr(watched, "_UNTAKEN_S", 1)
+    monkeypatch.setattr(pace, "WINDOW_S", 2)
     monkeypatch.setitem(remote_s3._CONFIG, "read_timeout", 2)
     monkeypatch.setitem(remote_s3._CONFIG, "retries", {"mode": "standard", "total_max_attempts": 2})
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=1, sock_read=1)
@@ -461,6 +462,52 @@ def test_a_server_that_says_nothing_is_one_error(far_and_proxy, ask):
 
     with pytest.raises(RemoteUnreachableError, match=re.escape(f"{files._url} does not answer: ")):
         ask(files)
+
+
+@pytest.mark.parametrize(
+    "far_and_proxy",
+    [
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+        pytest.param("az", marks=pytest.mark.azure),
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize("trickles_after", [1, 100_000], ids=["from its head on", "in the middle"])
+def test_a_server_that_trickles_is_one_error(far_and_proxy, trickles_after):
+    """It always says something before it could be called silent, and never gets anywhere."""
+    files, proxy = far_and_proxy
+    proxy.trickle_after = trickles_after
+
+    with pytest.raises(RemoteUnreachableError, match=re.escape(f"{files._url} does not answer: ")):
+        read(files, "data/one", 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "far_and_proxy",
+    [
+        pytest.param("gs", marks=pytest.mark.gcs),
+        pytest.param("az", marks=pytest.mark.azure),
+    ],
+    indirect=True,
+)
+def test_a_listing_that_trickles_is_one_error(far_and_proxy):
+    """As what is read from a file."""
+    files, proxy = far_and_proxy
+    files.list()
+    proxy.trickle_after = 1
+
+    with pytest.raises(RemoteUnreachableError, match=re.escape(f"{files._url} does not answer: ")):
+        files.list()
+
+
+def test_a_slow_link_is_no_silence(far_and_proxy):
+    """It needs many times as long as silence may last; but each time there is enough of it."""
+    files, proxy = far_and_proxy
+    files.write("data/slow", bytes(40_000))
+    proxy.rate_bytes = 8_000
+
+    assert bytes(40_000) == read(files, "data/slow", 40_000)
 
 
 def test_a_server_that_takes_nothing_is_one_error(far_and_proxy, tmp_path):

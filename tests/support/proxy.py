@@ -21,6 +21,8 @@ class Proxy:
     After `cut_after` bytes of an answer, or `cut_sent_after` bytes of requests, both ends are hung up on, `cuts` times
     (None: always). After `stall_after` bytes of an answer nothing more comes, and nobody hangs up, `cuts` times too.
     After `stall_sent_after` bytes of requests no more of them is taken, and nobody hangs up, `cuts` times too.
+    After `trickle_after` bytes of an answer, one more comes every `trickle_s`, and nothing else.
+    Of an answer no more than `rate_bytes` come in a second, a tenth of it at a time.
     `busy` connections are answered with 503 SlowDown. `delay_s` passes before each piece. `sent` counts the bytes of
     requests, `received` those of answers.
     """
@@ -31,6 +33,9 @@ class Proxy:
     cut_sent_after: int | None = None
     stall_after: int | None = None
     stall_sent_after: int | None = None
+    trickle_after: int | None = None
+    trickle_s: float = 0.3
+    rate_bytes: int | None = None
     cuts: int | None = None
     busy: int = 0
     delay_s: float = 0.0
@@ -86,13 +91,34 @@ class Proxy:
                 if not is_answer and self._cuts(passed, self.stall_sent_after):
                     self._wait_for_end(source)
                     break
+                if is_answer and self._cuts(passed, self.trickle_after):
+                    at_once = max(0, len(piece) - (passed - (self.trickle_after or 0)))
+                    sink.sendall(piece[:at_once])
+                    self._trickle(piece[at_once:], sink)
+                    break
                 if self._cuts(passed, self.cut_after if is_answer else self.cut_sent_after):
                     sink.sendall(piece[: len(piece) // 2])
                     break
-                sink.sendall(piece)
+                self._send(piece, sink, self.rate_bytes if is_answer else None)
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    @staticmethod
+    def _send(piece: bytes, sink: socket.socket, rate_bytes: int | None) -> None:
+        if rate_bytes is None:
+            sink.sendall(piece)
+            return
+        step = max(1, rate_bytes // 10)
+        for start in range(0, len(piece), step):
+            sink.sendall(piece[start : start + step])
+            time.sleep(0.1)
+
+    def _trickle(self, piece: bytes, sink: socket.socket) -> None:
+        """Sends a piece byte by byte, until the other side hangs up."""
+        for byte in piece:
+            sink.sendall(bytes([byte]))
+            time.sleep(self.trickle_s)
 
     @staticmethod
     def _wait_for_end(end: socket.socket) -> None:
