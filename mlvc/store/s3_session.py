@@ -1,10 +1,14 @@
-"""What s3fs speaks HTTP with, and how much of an answer it reads: as `s3_answers`, for the library below s3fs."""
+"""What s3fs speaks HTTP with: how a large object leaves, and how much of an answer is read.
+
+The latter as `s3_answers`, for the library below s3fs.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import aiohttp
+import aiohttp.payload
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import HTTPClientError, ReadTimeoutError
@@ -13,9 +17,31 @@ from mlvc.store.remote_files import LongAnswerError
 from mlvc.store.s3_answers import MOST_ANSWER_BYTES
 from mlvc.store.watched import WatchedResponse
 
-__all__ = ["BoundedSession"]
+__all__ = ["Body", "BoundedSession"]
 
 _PIECE_BYTES = 64 << 10
+_SENT_BYTES = 256 << 10
+
+
+class Body(bytearray):
+    """What a request has to send, of which no more than a piece is copied."""
+
+
+class _PieceByPiece(aiohttp.payload.BytesPayload):
+    """aiohttp itself copies a body three times as a whole: to its length, to its head, and for the socket."""
+
+    async def write(self, writer: Any) -> None:  # noqa: ANN401  # aiohttp calls one or the other, by its version
+        """Sends all of it."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:  # noqa: ANN401  # as above
+        """Sends so much of it; waits for the socket after each piece."""
+        end = len(self._value) if content_length is None else min(content_length, len(self._value))
+        for start in range(0, end, _SENT_BYTES):
+            await writer.write(self._value[start : min(start + _SENT_BYTES, end)])
+
+
+aiohttp.payload.register_payload(_PieceByPiece, Body, order=aiohttp.payload.Order.try_first)
 
 
 class _Answer(AioAWSResponse):  # type: ignore[misc]  # aiobotocore has no types

@@ -10,6 +10,8 @@ import os
 import random
 import re
 import socket
+import subprocess
+import sys
 import threading
 import uuid
 from types import SimpleNamespace
@@ -743,3 +745,43 @@ def test_a_server_that_sends_more_than_it_was_asked_for_is_not_listened_to(monke
 
         server.join(30)
     assert sent_bytes < 64 << 20
+
+
+_UPLOAD = """
+import resource, sys
+from pathlib import Path
+from mlvc.store.outgoing import Outgoing
+from mlvc.store.remote_s3 import BucketFiles, BucketOptions
+
+def peak_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+url, small, digest_of_small, large, digest_of_large = sys.argv[1:]
+files = BucketFiles(url, BucketOptions())
+files.upload("data/small", Outgoing(Path(small), bytes.fromhex(digest_of_small)))
+before = peak_bytes()
+files.upload("data/large", Outgoing(Path(large), bytes.fromhex(digest_of_large)))
+print(peak_bytes() - before)
+"""
+
+
+@pytest.mark.s3
+def test_what_is_uploaded_at_one_go_is_in_memory_once(tmp_path, s3_server):
+    """Four packs are on their way at once, and the whole of a push has 400 MB."""
+    size_bytes = 60 << 20
+    arguments = []
+    for name, data in (("small", b"small"), ("large", bytes(size_bytes))):
+        (tmp_path / name).write_bytes(data)
+        arguments += [str(tmp_path / name), blake3(data).hexdigest()]
+    bucket = f"r-{uuid.uuid4().hex}"
+    s3_server.filesystem().mkdir(bucket)
+    variables = {**os.environ, **s3_server.environment}
+
+    done = subprocess.run(
+        [sys.executable, "-c", _UPLOAD, f"s3://{bucket}/far", *arguments],
+        env={name: value for name, value in variables.items() if value is not None},
+        check=True,
+        capture_output=True,
+    )
+
+    assert int(done.stdout) < 1.3 * size_bytes
