@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from mlvc.store.answers import Contents, WatchedResponse
 from mlvc.store.remote_files import RANGE_BYTES, LongAnswerError
-from mlvc.store.watched import Contents, WatchedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import HTTPClientError, ReadTimeoutError
 
+from mlvc.store.answers import WatchedResponse
 from mlvc.store.remote_files import LongAnswerError
 from mlvc.store.s3_answers import MOST_ANSWER_BYTES
-from mlvc.store.watched import WatchedResponse
 
 __all__ = ["Body", "BoundedSession"]
 

@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from mlvc.errors import MlvcError
 from mlvc.model.ids import BlobId
-from mlvc.store import cloud_answers, pace, remote_clouds, remote_s3, remote_ssh, watched
+from mlvc.store import answers, cloud_answers, pace, remote_clouds, remote_s3, remote_ssh
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.fetch import fetch_records
 from mlvc.store.local import LocalStore
@@ -425,7 +425,7 @@ def far_and_proxy(request, tmp_path, home, monkeypatch):
 
 def hasten(monkeypatch):
     """Makes what asks a server wait for a second or two, and not pause between questions."""
-    monkeypatch.setattr(watched, "_UNTAKEN_S", 1)
+    monkeypatch.setattr(answers, "_UNTAKEN_S", 1)
     monkeypatch.setattr(pace, "WINDOW_S", 2)
     monkeypatch.setitem(remote_s3._CONFIG, "read_timeout", 2)
     monkeypatch.setitem(remote_s3._CONFIG, "retries", {"mode": "standard", "total_max_attempts": 2})
