@@ -102,8 +102,10 @@ def _json(value: Any) -> str:
         return "[" + ", ".join(map(_json, value)) + "]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)  # A number of a library's own class writes itself otherwise.
+    if isinstance(value, float):
+        return float.__repr__(value) if value - value == 0 else "null"
     raise TypeError(type(value))
 
 

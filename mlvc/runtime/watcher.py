@@ -113,8 +113,8 @@ class _Program(ctypes.Structure):
 def _machine() -> tuple[int, dict[str, int], int]:
     """Returns this machine's name in filters, the calls that are watched, and the flags of openings that are not.
 
-    With these flags together `sitecustomize.py` opens what it tells of itself. On a file they mean nothing, and no
-    other program of this machine has the last, by which a 32-bit one says that a file may be large.
+    With these flags together `sitecustomize.py` opens what it tells of itself. On a file they mean nothing, and nobody
+    else has all three: by the last, a 32-bit program says that a file may be large, and by the others one opens lines.
 
     Raises:
         KeyError: The numbers of its calls are not known.

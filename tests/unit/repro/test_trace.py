@@ -195,6 +195,17 @@ def test_watching_loads_little_into_the_program(watch):
     }
 
 
+def test_facts_of_any_kind_are_json(watch):
+    """As a library's own numbers are, which write themselves otherwise."""
+    watch(
+        "import enum, json, sitecustomize\n"
+        "class Number(float):\n    __repr__ = lambda self: 'Number'\n"
+        "class Level(enum.IntEnum):\n    HIGH = 3\n"
+        "facts = {'a': [Number(0.5), Level.HIGH, None, True, 'é\\n\"'], 'b': float('nan'), 'c': {}}\n"
+        "assert {**facts, 'b': None} == json.loads(sitecustomize._json(facts))\n"
+    )
+
+
 def test_the_scripts_are_compiled_where_the_command_writes_no_byte_code(tmp_path):
     """As the profiles have it; otherwise each process would compile them."""
     runtime = lay_runtime(tmp_path)
