@@ -6,15 +6,13 @@ import datetime
 import os
 import shutil
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.ports import free_ports
+from tests.support.waiting import why_silent
 
 __all__ = ["AZURE_ACCOUNT", "AZURE_KEY", "AzureError", "AzureServer", "serve_azure"]
 
@@ -95,28 +93,12 @@ def serve_azure(directory: Path) -> Iterator[AzureServer]:
         )
     try:
         made = AzureServer(f"http://127.0.0.1:{port}")
-        _wait(server, made, log)
+        if reason := why_silent(
+            server, f"{made.endpoint}/{AZURE_ACCOUNT}?comp=list", log, timeout_s=_START_S
+        ):
+            raise AzureError(f"azurite-blob {reason}")
         yield made
     finally:
         # Nothing of it is kept.
         server.kill()
         server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], azure: AzureServer, log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise AzureError(f"azurite-blob ended: {log.read_text(errors='replace')[-2000:]}")
-        try:
-            opener.open(f"{azure.endpoint}/{AZURE_ACCOUNT}?comp=list", timeout=2).close()
-            return
-        except urllib.error.HTTPError:
-            # It answers, and wants a key.
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AzureError(
-        f"azurite-blob did not answer in {_START_S} s: {log.read_text(errors='replace')[-2000:]}"
-    )

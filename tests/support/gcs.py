@@ -2,13 +2,11 @@
 
 import contextlib
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.ports import free_ports
+from tests.support.waiting import why_silent
 
 __all__ = ["GcsError", "serve_gcs"]
 
@@ -38,25 +36,13 @@ def serve_gcs(directory: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [str(programs[0]), "-scheme", "http", "-backend", "filesystem", "-host", "127.0.0.1"]
     command += ["-filesystem-root", str(directory), "-port", str(port), "-external-url", url]
-    with (directory.parent / "gcs.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    log = directory.parent / "gcs.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        _wait(server, url)
+        if reason := why_silent(server, f"{url}/storage/v1/b", log, timeout_s=_START_S):
+            raise GcsError(f"the server {reason}")
         yield url
     finally:
         server.kill()
         server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + _START_S
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise GcsError(f"the server ended with {server.returncode}")
-        try:
-            opener.open(f"{url}/storage/v1/b", timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise GcsError(f"the server did not answer in {_START_S} s")

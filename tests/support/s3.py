@@ -5,15 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.ports import free_ports
+from tests.support.waiting import why_silent
 
 __all__ = ["S3Error", "S3Server", "serve_s3"]
 
@@ -88,26 +86,10 @@ def serve_s3(directory: Path) -> Iterator[S3Server]:
         server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=directory)
     try:
         endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-        _wait(server, S3Server(endpoint), log)
+        if reason := why_silent(server, endpoint, log, timeout_s=_START_S):
+            raise S3Error(f"the S3 server {reason}")
         yield S3Server(endpoint)
     finally:
         # It takes half a minute to end by itself, and nothing of it is kept.
         server.kill()
         server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], s3: S3Server, log: Path) -> None:
-    """Returns once a bucket can be made and written to."""
-    deadline = time.monotonic() + _START_S
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise S3Error(f"the S3 server ended: {log.read_text(errors='replace')[-2000:]}")
-        try:
-            opener.open(s3.endpoint, timeout=2).close()
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise S3Error(f"the S3 server did not answer in {_START_S} s: {log.read_text(errors='replace')[-2000:]}")
