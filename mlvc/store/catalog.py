@@ -163,7 +163,8 @@ class Catalog:
         A delta without its base is as good as nothing, and so is one of more deltas than a reader follows: what counts
         on it as stored would be lost.
         """
-        return self._has(digest, kind, part, set())
+        self._ensure_loaded()
+        return self._table.may_have(digest) and self._has(digest, kind, part, set())
 
     def _has(self, digest: bytes, kind: int, part: int, above: set[bytes]) -> bool:
         return any(

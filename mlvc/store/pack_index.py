@@ -177,9 +177,12 @@ def _raw_entry(data: bytes | mmap.mmap, start: int) -> Entry:
     return Entry(digest, offset, length, length, RecordKind.CHUNK, Encoding.RAW, checksum=checksum)
 
 
+_ORDER = operator.attrgetter("digest", "kind", "part", "offset")
+
+
 def encode_index(info: PackInfo, entries: Iterable[Entry]) -> bytes:
     """Returns the index of a pack; `entries` may come in any order."""
-    ordered = sorted(entries, key=lambda entry: (entry.digest, entry.kind, entry.part, entry.offset))
+    ordered = sorted(entries, key=_ORDER)
     bases = sorted({entry.base for entry in ordered if entry.base})
     numbers = {base: number for number, base in enumerate(bases, start=1)} | {b"": 0}
     version, pack_class = _VERSION, _DATA if info.is_data else _METADATA

@@ -10,7 +10,7 @@ from mlvc.model.ids import PackId
 from mlvc.store.catalog import load_index
 from mlvc.store.errors import DamagedFileError
 from mlvc.store.layout import INDEX_SUFFIX, PACK_SUFFIX, Layout
-from mlvc.store.pack import encode_pack_header
+from mlvc.store.pack import Entry, encode_pack_header
 from mlvc.store.pack_index import PackIndex, PackInfo, encode_index
 from mlvc.store.temporaries import Temporary
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from mlvc.store.pack import Entry
 
 __all__ = ["PackWriter", "publish_pack"]
 
@@ -61,7 +60,8 @@ class PackWriter:
         """
         start = self._file.size_bytes
         self._write(records)
-        self._entries += [entry._replace(offset=start + entry.offset) for entry in entries]
+        # What `_replace` does, in a third of the time.
+        self._entries += [Entry(entry[0], start + entry[1], *entry[2:]) for entry in entries]
 
     def publish(self, lock: AbstractContextManager[None]) -> PackIndex:
         """Makes the pack, and then its index, durable and visible; see `publish_pack`."""

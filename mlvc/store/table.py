@@ -78,6 +78,15 @@ class Table:
         keys.sort()
         self._levels = (*levels, array("Q", keys))
 
+    def may_have(self, digest: bytes) -> bool:
+        """Returns whether `candidates` would yield any, in a third of the time."""
+        key = int.from_bytes(digest[:_PREFIX_BYTES], "big") << _BITS
+        for level in self._levels:
+            at = bisect_left(level, key)
+            if at < len(level) and level[at] <= key | _NUMBER:
+                return True
+        return False
+
     def candidates(self, digest: bytes) -> Iterator[tuple[PackIndex, int]]:
         """Yields each pack, and the number in it of each entry, whose id begins as `digest` does."""
         prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from mlvc import fsio
-from mlvc.page_cache import go_past_cache
+from mlvc.page_cache import begin_writeback, go_past_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,8 @@ __all__ = ["PARTIAL_SUFFIX", "Temporary", "remove_leftovers"]
 PARTIAL_SUFFIX = ".part"
 """Ends the names of files that somebody may go on with."""
 _ALIGNMENT = 4096
+_WRITEBACK_BYTES = 4 << 20
+"""The disk begins to work when so much was written, so that a sync at the end does not wait for all of it."""
 
 
 class Temporary:
@@ -38,6 +40,7 @@ class Temporary:
         self.path = path
         self._fd = fd
         self._is_past_cache = False
+        self._begun_bytes = 0
         self.size_bytes = 0
 
     @classmethod
@@ -81,6 +84,9 @@ class Temporary:
         while view:
             view = view[os.write(self._fd, view) :]
         self.size_bytes += len(data)
+        if self.size_bytes - self._begun_bytes >= _WRITEBACK_BYTES:
+            begin_writeback(self._fd, self._begun_bytes, self.size_bytes - self._begun_bytes)
+            self._begun_bytes = self.size_bytes
 
     def write_at(self, data: memoryview, offset: int) -> None:
         """Writes all of `data` at an offset, past the page cache as long as both are aligned to 4 KiB.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlvc.errors import FormatError, MlvcError
 from mlvc.model.ids import BlobId, TreeId
 from mlvc.model.names import encode_name
-from mlvc.model.tree import Kind, TreeEntry, amend_tree, check_name, encode_fields
+from mlvc.model.tree import Kind, TreeEntry, amend_tree, check_name, check_names, encode_fields
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.overlay import Overlay
 from mlvc.worktree.previous import Previous
@@ -21,7 +21,7 @@ from mlvc.worktree.statcache import fields_of
 if TYPE_CHECKING:
     from mlvc.ports import ObjectReader, ObjectWriter
 
-__all__ = ["Capture", "UnstorableError", "check_storable"]
+__all__ = ["Capture", "UnstorableError", "check_storable", "forget_missing"]
 
 _NAMED = 20
 """How many paths an error spells out."""
@@ -62,26 +62,58 @@ def _find_unstorable(path: bytes, seen: Directory, reasons: dict[bytes, str]) ->
         return  # It has been stored as it is.
     # What has a digest was read because a tree names it, or to be stored: it is a file with a name that may be.
     unread = seen.unread()
-    for name in unread:
-        stamp = seen.entries[name]
-        if kind_of(stamp.mode) is None:
-            reasons[path + b"/" + os.fsencode(name)] = special_word(stamp.mode)
-    for name in (*unread, *seen.children):
-        encoded = os.fsencode(name)
-        try:
-            check_name(encoded)
-        except FormatError:
-            reasons.setdefault(path + b"/" + encoded, "a name that no tree may hold")
+    stamps = [seen.entries[name] for name in unread]
+    if None in {kind_of(mode) for mode in {mode for mode, _, _ in fields_of(stamps)}}:
+        for name, stamp in zip(unread, stamps, strict=True):
+            if kind_of(stamp.mode) is None:
+                reasons[path + b"/" + os.fsencode(name)] = special_word(stamp.mode)
+    names = list(map(os.fsencode, (*unread, *seen.children)))
+    try:
+        check_names(names)
+    except FormatError:
+        for refused in filter(_is_refused, names):
+            reasons.setdefault(path + b"/" + refused, "a name that no tree may hold")
     for name, child in seen.children.items():
         _find_unstorable(path + b"/" + os.fsencode(name), child, reasons)
 
 
+def _is_refused(name: bytes) -> bool:
+    try:
+        check_name(name)
+    except FormatError:
+        return True
+    return False
+
+
+def forget_missing(store: ObjectReader, seen: Directory) -> bool:
+    """Forgets what the stat cache knows and the store has not: it may be another store, or an older one.
+
+    Returns:
+        Whether there was any.
+    """
+    is_otherwise = False
+    for child in seen.children.values():
+        is_otherwise |= forget_missing(store, child)
+    lacking: list[str] = []
+    if not seen.is_stored and not store.has_blobs(seen.digests()):
+        lacking = [
+            name
+            for name, stamp in seen.entries.items()
+            if stamp.digest and not store.has_blob(BlobId(stamp.digest))
+        ]
+    if lacking or is_otherwise:
+        seen.forget(lacking)
+    else:
+        seen.release()
+    return bool(lacking) or is_otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Stores directories that were scanned and checked.
+    """Stores directories that were scanned and checked, and of which all that is known is in the store.
 
     Attributes:
-        store: Asked whether it really has what the stat cache knows.
+        store: Asked whether it has the trees that the stat cache knows, and for them.
         writer: Where everything else is added.
         advance: Told how many bytes are done.
     """
@@ -107,15 +139,8 @@ class Capture:
             child_path = path + b"/" + os.fsencode(name)
             with open_child(name, fd, child_path) as child_fd:
                 self.store_directory(child_fd, child_path, child, previous.child(name))
-        unread = seen.unread()
-        # What the cache knows counts only if the store has it: it may be another store, or an older one.
-        if not seen.is_stored and not self.store.has_blobs(seen.digests()):
-            unread = [
-                name
-                for name, stamp in seen.entries.items()
-                if not stamp.digest or not self.store.has_blob(BlobId(stamp.digest))
-            ]
-        self._store_files(fd, path, seen, unread, previous)
+        # What the cache knows whole has nothing unread, and is not loaded to see that.
+        self._store_files(fd, path, seen, [] if seen.tree else seen.unread(), previous)
         tree = TreeId(seen.tree)
         if seen.tree and self.store.has_tree(tree):
             seen.release()

@@ -15,12 +15,12 @@ from mlvc.fsio import FileUnreadableError, hint_for
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
 from mlvc.worktree.scan import FileChangedError, special_word
-from mlvc.worktree.statcache import Stamp
+from mlvc.worktree.statcache import Stamp, mode_and_size, pack_status
 
 if TYPE_CHECKING:
     from mlvc.ports import ByteSource, ObjectWriter
 
-__all__ = ["ObstructedError", "add_contents", "hash_contents"]
+__all__ = ["ObstructedError", "add_contents", "hash_contents", "read_unchanged"]
 
 _ATTEMPTS = 3
 _PIECE_BYTES = 1 << 20
@@ -115,6 +115,33 @@ class _Hasher:
 
 
 _HASHER = _Hasher()
+
+
+def read_unchanged(dir_fd: int, name: str, status: bytes) -> bytes | None:
+    """Returns all bytes of a small file that is still what it was seen to be; a third of the cost of `add_contents`.
+
+    Args:
+        dir_fd: The directory that it is in.
+        name: Its name there.
+        status: What `pack_status` made of its stat data.
+
+    Returns:
+        None where it is not small, not the same any more, or no file; what is wrong with it says `add_contents`.
+    """
+    mode, size = mode_and_size(status)
+    if size > _SMALL_BYTES or not stat.S_ISREG(mode):
+        return None
+    try:
+        fd = os.open(name, _FILE_FLAGS, dir_fd=dir_fd)
+        try:
+            # One byte more than there can be does without a second call that finds the end.
+            data = os.read(fd, size + 1)
+            after = pack_status(os.fstat(fd))
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
+    return data if len(data) == size and after == status else None
 
 
 def hash_contents(dir_fd: int, name: str, path: bytes, advance: Callable[[int], None]) -> Stamp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlvc import forks, fsio
 from mlvc.errors import MlvcError
-from mlvc.worktree.contents import add_contents
+from mlvc.worktree.contents import add_contents, read_unchanged
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
-from mlvc.worktree.statcache import NO_DIGEST, Stamp, iter_stamps
+from mlvc.worktree.statcache import NO_DIGEST, Stamp, iter_stamps, iter_statuses, sizes_of, total_size
 
 if TYPE_CHECKING:
     from mlvc.ports import ObjectWriter, Sharing
@@ -39,14 +40,16 @@ class _Part(NamedTuple):
         components: The names that lead to the directory.
         seen: What is in the directory.
         previous: What was in it before.
-        encoded: The names of the files, separated by NUL. Reading a string of the first process in another copies the
-            page that it is in, and with it in the end all that the first process knows.
+        encoded: The names of the files, separated by NUL. Reading an object of the first process in another copies
+            the page that it is in, and with it in the end all that the first process knows.
+        statuses: Their stat data as `seen` has it, one after the other.
     """
 
     components: list[bytes]
     seen: Directory
     previous: Previous
-    encoded: bytes
+    encoded: bytes = b""
+    statuses: bytes = b""
 
     @property
     def names(self) -> Sequence[str]:
@@ -76,7 +79,7 @@ def ingest(
     """
     unread = list(_unread([], seen, previous))
     files = sum(len(names) for _, names in unread)
-    size = sum(part.seen.entries[name].size for part, names in unread for name in names)
+    size = sum(part.seen.unread_bytes() for part, _ in unread)
     if (files < _WORTH_FILES and size < _WORTH_BYTES) or files < 2 or forks.processors() < 2:
         return
     context = writer.shared(files + size // _CHUNK_BYTES)
@@ -103,11 +106,12 @@ def _fill_in(task: Sequence[_Part], stamps: Iterator[Stamp]) -> int:
     """Notes what was stored, and returns how many bytes that were."""
     size = 0
     for part in task:
-        entries = part.seen.entries
-        for name, stamp in zip(part.names, stamps, strict=False):
-            if stamp != _UNREAD:
-                entries[name] = stamp
-                size += stamp.size
+        names = part.names
+        stored = dict(zip(names, itertools.islice(stamps, len(names)), strict=True))
+        if _UNREAD in stored.values():
+            stored = {name: stamp for name, stamp in stored.items() if stamp != _UNREAD}
+        part.seen.entries.update(stored)
+        size += total_size(stored.values())
     return size
 
 
@@ -124,7 +128,7 @@ def _unread(
         return
     names = seen.unread()
     if names:
-        yield _Part(components, seen, previous, b""), names
+        yield _Part(components, seen, previous), names
     for name, child in seen.children.items():
         yield from _unread([*components, os.fsencode(name)], child, previous.child(name))
 
@@ -135,20 +139,24 @@ def _tasks(unread: Iterable[tuple[_Part, Sequence[str]]]) -> Iterator[list[_Part
     files = size = 0
     for part, names in unread:
         start = 0
-        for end, name in enumerate(names, start=1):
+        sizes = sizes_of(map(part.seen.entries.__getitem__, names))
+        for end, length in enumerate(sizes, start=1):
             files += 1
-            size += part.seen.entries[name].size
+            size += length
             if files >= _TASK_FILES or size >= _TASK_BYTES:
-                yield [*task, _with_names(part, names[start:end])]
+                yield [*task, _with_files(part, names[start:end])]
                 task, files, size, start = [], 0, 0, end
         if start < len(names):
-            task.append(_with_names(part, names[start:]))
+            task.append(_with_files(part, names[start:]))
     if task:
         yield task
 
 
-def _with_names(part: _Part, names: Sequence[str]) -> _Part:
-    return part._replace(encoded=os.fsencode("\0".join(names)))
+def _with_files(part: _Part, names: Sequence[str]) -> _Part:
+    entries = part.seen.entries
+    return part._replace(
+        encoded=os.fsencode("\0".join(names)), statuses=b"".join([entries[name].status for name in names])
+    )
 
 
 def _store(
@@ -172,9 +180,13 @@ def _stamps(fd: int, path: bytes, part: _Part, writer: ObjectWriter) -> Iterator
         return
     prefix = b"/".join([path, *part.components, b""])
     try:
-        for name in names:
-            previous = part.previous.child(name)
+        for name, status in zip(names, iter_statuses(part.statuses), strict=True):
+            data = read_unchanged(directory, name, status)
             try:
+                if data is not None:
+                    yield Stamp(status + writer.add_blob(data).digest)
+                    continue
+                previous = part.previous.child(name)
                 yield add_contents(
                     directory, name, prefix + os.fsencode(name), writer, _ignore, previous.blob
                 )

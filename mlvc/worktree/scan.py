@@ -164,6 +164,18 @@ class Directory:
             ]
         return [name for name in self._unread if name in entries and entries[name].endswith(NO_DIGEST)]
 
+    def unread_bytes(self) -> int:
+        """Returns how long the entries are whose digest is not known."""
+        return total_size(map(self.entries.__getitem__, self.unread()))
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Takes note that the tree, and the digests of some entries, do not count: these are to be read again."""
+        for name in names:
+            self.entries[name] = self.entries[name].with_digest(NO_DIGEST)
+        self._unread = None
+        self.tree, self.is_cached = b"", False
+        self.is_known = self.is_known and not names
+
     def digests(self) -> list[bytes]:
         """Returns all digests that are known."""
         return [digest for digest in digests_of(self.entries.values()) if digest != NO_DIGEST]

@@ -65,8 +65,11 @@ __all__ = [
     "encode_directory",
     "fields_of",
     "iter_stamps",
+    "iter_statuses",
+    "mode_and_size",
     "names_and_stamps",
     "pack_status",
+    "sizes_of",
     "total_size",
 ]
 
@@ -87,6 +90,8 @@ _SIZE = struct.Struct("<Q")
 NO_DIGEST = bytes(32)
 """Stands in a stamp for a digest that is not known."""
 _ENTRY = struct.Struct(f"{_STATUS.size + len(NO_DIGEST)}s")
+_STATUS_BYTES = struct.Struct(f"{_STATUS.size}s")
+_MODE_AND_SIZE = struct.Struct("<IQ")
 _SIZES = struct.Struct("<4xQ56x")
 _CTIMES = struct.Struct("<20xq40x")
 _DIGESTS = struct.Struct("<36x32s")
@@ -134,7 +139,12 @@ class Stamp(bytes):
 
     def with_digest(self, digest: bytes) -> Stamp:
         """Returns the same stat data with another digest."""
-        return Stamp(self[: _STATUS.size] + digest)
+        return Stamp(self.status + digest)
+
+    @property
+    def status(self) -> bytes:
+        """The stat data alone, as `pack_status` makes it."""
+        return self[: _STATUS.size]
 
     def is_same_file(self, status: os.stat_result) -> bool:
         """Whether `status` shows the same file, unchanged since."""
@@ -144,6 +154,16 @@ class Stamp(bytes):
 def pack_status(status: os.stat_result) -> bytes:
     """Returns what a stamp of a file with this stat data begins with."""
     return _STATUS.pack(status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def mode_and_size(status: bytes) -> tuple[int, int]:
+    """Returns the mode and the size that `pack_status` packed."""
+    return _MODE_AND_SIZE.unpack_from(status)
+
+
+def iter_statuses(data: bytes) -> Iterator[bytes]:
+    """Yields what `pack_status` made, from where it stands one after the other."""
+    return itertools.chain.from_iterable(_STATUS_BYTES.iter_unpack(data))
 
 
 def iter_stamps(data: bytes | memoryview) -> Iterator[Stamp]:
@@ -161,9 +181,14 @@ def fields_of(stamps: Iterable[Stamp]) -> Iterator[tuple[int, int, bytes]]:
     return _FIELDS.iter_unpack(b"".join(stamps))
 
 
+def sizes_of(stamps: Iterable[bytes | memoryview]) -> Iterator[int]:
+    """Yields the size of each stamp, in a tenth of the time that `Stamp.size` takes."""
+    return itertools.chain.from_iterable(_SIZES.iter_unpack(b"".join(stamps)))
+
+
 def total_size(stamps: Iterable[bytes | memoryview]) -> int:
-    """Returns the sum of all sizes: a tenth of the time that `Stamp.size` of each takes."""
-    return sum(itertools.chain.from_iterable(_SIZES.iter_unpack(b"".join(stamps))))
+    """Returns the sum of all sizes."""
+    return sum(sizes_of(stamps))
 
 
 def all_settled(stamps: Iterable[Stamp], now: int) -> bool:

@@ -18,7 +18,7 @@ from mlvc.model.lock import TrackedPath, check_path
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.worktree.apply import Applier
-from mlvc.worktree.capture import Capture, UnstorableError, check_storable
+from mlvc.worktree.capture import Capture, UnstorableError, check_storable, forget_missing
 from mlvc.worktree.contents import add_contents
 from mlvc.worktree.ingest import ingest
 from mlvc.worktree.journal import append_saved, read_saved
@@ -156,6 +156,7 @@ class Worktree(WorktreeView):
         self, fd: int, name: str, path: bytes, seen: Directory, previous: Previous, writer: ObjectWriter
     ) -> TrackedPath:
         check_storable(path, seen)
+        forget_missing(self._store, seen)
         with (
             open_child(name, fd, path) as child_fd,
             self._reporter.task(
@@ -374,7 +375,4 @@ def _as_tracked(path: bytes, stamp: Stamp) -> TrackedPath:
 
 def _unread_bytes(seen: Directory) -> int:
     """Returns how many bytes have to be read, so far as the stat cache can tell."""
-    if seen.tree:
-        return 0
-    here = sum(seen.entries[name].size for name in seen.unread())
-    return here + sum(_unread_bytes(child) for child in seen.children.values())
+    return 0 if seen.tree else seen.unread_bytes() + sum(map(_unread_bytes, seen.children.values()))

@@ -21,6 +21,7 @@ from mlvc.model.tree import (
     TreeEntry,
     amend_tree,
     check_name,
+    check_names,
     compare_trees,
     decode_tree,
     encode_tree,
@@ -39,6 +40,12 @@ def is_allowed(check, name):
     except FormatError:
         return False
     return True
+
+
+@given(st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b".git", b"a\0b", b"Git~1", b"plain"]))))
+def test_names_together_are_allowed_as_each_of_them_is(together):
+    """Looking at all of them at once refuses what looking at each does."""
+    assert is_allowed(check_names, together) is all(is_allowed(check_name, name) for name in together)
 
 
 names = st.one_of(

@@ -50,6 +50,7 @@ def test_whatever_is_there_is_found(at_once, prefixes):
                 if index.entry_of(number, digest, kind, 0) is not None
             }
             assert here.keys() == found
+            assert bool(list(table.candidates(digest))) is table.may_have(digest)
             whole = {at for at, entry in here.items() if not entry.base}
             assert bool(whole) == (place is not None)
             if place is not None:
@@ -75,5 +76,6 @@ def test_an_empty_table_has_nothing():
     assert [None] == list(table.find_whole([bytes(32)], RecordKind.CHUNK))
     assert [bytes(32)] == list(table.without_whole([bytes(32)], RecordKind.CHUNK))
     assert [] == list(table.candidates(bytes(32)))
+    assert not table.may_have(bytes(32))
     table.add([an_index(1, [bytes(32)], random.Random(1))])
     assert [] == list(table.without_whole([bytes(32)], RecordKind.CHUNK))
