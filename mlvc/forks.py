@@ -13,7 +13,7 @@ import signal
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Self
 
 from mlvc.errors import MlvcError
@@ -52,11 +52,11 @@ def processors() -> int:
 
 def fan_out(
     tasks: int, work: Callable[[Iterator[int]], Iterator[tuple[int, bytes]]]
-) -> Iterator[tuple[int, bytes]]:
+) -> Generator[tuple[int, bytes], None, None]:
     """Does tasks 0 to `tasks` - 1 in `processors()` forked processes, and yields their results as they come.
 
     Each task is done by one process, in no certain order. The result of a task can be relied on once the iterator
-    ended: until then the process that did it may still fail. Leaving the iterator early kills the processes.
+    ended: until then the process that did it may still fail. Closing the iterator early kills the processes.
 
     Args:
         tasks: How many.

@@ -20,6 +20,7 @@ from mlvc.errors import FormatError
 from mlvc.model.ids import BlobId
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry
+from mlvc.worktree.new_directories import remove_unnamed
 from mlvc.worktree.plan import DirectoryPlan
 from mlvc.worktree.scan import TEMPORARY_PREFIX, Directory, FileChangedError, lstat_at, open_directory
 from mlvc.worktree.statcache import Stamp
@@ -203,10 +204,10 @@ class Applier:
 
 
 def _remove_leftovers(fd: int, path: bytes, seen: Directory) -> None:
-    """Removes the half-written files of processes that are no more: whoever writes holds the work tree's lock."""
+    """Removes what processes that are no more were writing: whoever writes holds the work tree's lock."""
     for name in seen.leftovers:
-        with _writing(path + b"/" + os.fsencode(name)), contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=fd)
+        with _writing(path + b"/" + os.fsencode(name)):
+            remove_unnamed(fd, name)
     seen.leftovers = ()
 
 

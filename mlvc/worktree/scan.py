@@ -52,9 +52,10 @@ __all__ = [
 ]
 
 TEMPORARY_PREFIX = ".mlvc-tmp-"
-"""How the names of half-written files begin; one that a crash left behind is no content."""
+"""How half-written files, and directories that are being filled, are called; one that a crash left is no content."""
 
 _LEFTOVER = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
+_LEFTOVER_TYPES = frozenset({stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR})
 
 MAX_DEPTH = 200
 """How deep directories may nest: below Python's recursion limit and the usual limit of 1,024 open files."""
@@ -101,7 +102,7 @@ class Directory:
 
     Attributes:
         children: The directories in it.
-        leftovers: The names of half-written files that a killed process left in it.
+        leftovers: The names of half-written files and directories that a killed process left in it.
         tree: The digest of its tree, where that is known without reading anything; else empty.
         size: The sum of all sizes below; set with `tree`.
         files: The number of files and symlinks below; set with `tree`.
@@ -321,7 +322,7 @@ class Listing(NamedTuple):
         entries: Everything but directories.
         directories: The names of those.
         unchanged: How many of the entries are as the cache knows them.
-        leftovers: The names of half-written files that a killed process left.
+        leftovers: The names of half-written files and directories that a killed process left.
     """
 
     entries: dict[str, Stamp]
@@ -353,14 +354,14 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
                 if stamp is not None and stamp.startswith(packed):
                     entries[name] = stamp
                     unchanged += 1
-                elif stat.S_ISDIR(status.st_mode):
-                    directories.append(name)
                 elif (
                     name.startswith(TEMPORARY_PREFIX)
                     and _LEFTOVER.fullmatch(name)
-                    and stat.S_IFMT(status.st_mode) in {stat.S_IFREG, stat.S_IFLNK}
+                    and stat.S_IFMT(status.st_mode) in _LEFTOVER_TYPES
                 ):
                     leftovers.append(name)
+                elif stat.S_ISDIR(status.st_mode):
+                    directories.append(name)
                 else:
                     entries[name] = Stamp(packed + NO_DIGEST)
     except OSError as exc:
@@ -369,7 +370,7 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
 
 
 def list_leftovers(fd: int) -> list[str]:
-    """Returns the names of half-written files that a killed process left in an open directory.
+    """Returns the names of half-written files and directories that a killed process left in an open directory.
 
     Raises:
         OSError: As `listdir` raises it.

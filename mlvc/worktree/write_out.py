@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 import os
@@ -13,7 +14,9 @@ from mlvc import forks, fsio
 from mlvc.errors import MlvcError
 from mlvc.model.tree import Kind, TreeEntry
 from mlvc.worktree.apply import Applier
+from mlvc.worktree.new_directories import new_directory, remove_unnamed, write_new
 from mlvc.worktree.plan import DirectoryPlan
+from mlvc.worktree.scan import TEMPORARY_PREFIX
 from mlvc.worktree.statcache import Stamp, iter_stamps, total_size
 from mlvc.worktree.whole_files import open_descriptors, write_whole
 
@@ -42,11 +45,13 @@ class _Part(NamedTuple):
         components: The names that lead to the directory.
         plan: What happens in it.
         writes: Which of its files.
+        temporary: What to call the directory until they are in it; empty where there may be, or will be, others.
     """
 
     components: list[bytes]
     plan: DirectoryPlan
     writes: Sequence[tuple[str, TreeEntry]]
+    temporary: str = ""
 
 
 def write_out(
@@ -83,11 +88,31 @@ def write_out(
         part.plan.writes = [] if part.writes is part.plan.writes else _standing(part.plan)
     tasks = list(_tasks(parts))
     written = 0
-    for number, result in forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store, link)):
-        stamps = iter_stamps(result)
-        for part in tasks[number]:
-            written += _fill_in(part, list(itertools.islice(stamps, len(part.writes))), advance)
+    try:
+        with contextlib.closing(
+            forks.fan_out(len(tasks), lambda share: _write(fd, tasks, share, store, link))
+        ) as results:
+            for number, result in results:
+                stamps = iter_stamps(result)
+                for part in tasks[number]:
+                    written += _fill_in(part, list(itertools.islice(stamps, len(part.writes))), advance)
+    except BaseException:
+        # The processes are gone by now.
+        for part in itertools.chain.from_iterable(tasks):
+            _remove_unnamed(fd, part)
+        raise
     return written
+
+
+def _remove_unnamed(fd: int, part: _Part) -> None:
+    """Removes the directory that a killed process was filling; what cannot be removed, the next checkout removes."""
+    if part.temporary:
+        with contextlib.suppress(OSError):
+            parent = fsio.open_beneath(fd, part.components[:-1])
+            try:
+                remove_unnamed(parent, part.temporary)
+            finally:
+                os.close(parent)
 
 
 def _fill_in(part: _Part, stamps: Sequence[Stamp], advance: Callable[[int], None]) -> int:
@@ -106,11 +131,13 @@ def _fill_in(part: _Part, stamps: Sequence[Stamp], advance: Callable[[int], None
 
 def _new_files(components: list[bytes], plan: DirectoryPlan) -> Iterator[_Part]:
     """Yields the files that stand in nothing's place."""
-    new = plan.writes
+    new, temporary = plan.writes, ""
     if plan.seen.entries or plan.seen.children:
         new = [write for write in new if not _is_occupied(plan, write[0])]
+    elif components and not plan.children:
+        temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
     if new:
-        yield _Part(components, plan, new)
+        yield _Part(components, plan, new, temporary)
     for name, child in plan.children.items():
         if name not in plan.seen.entries:
             yield from _new_files([*components, os.fsencode(name)], child)
@@ -141,12 +168,19 @@ def _tasks(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
             files += 1
             size += entry.size_bytes
             if files >= _TASK_FILES or size >= _TASK_BYTES:
-                yield [*task, part._replace(writes=part.writes[start:end])]
+                yield [*task, _cut(part, start, end)]
                 task, files, size, start = [], 0, 0, end
         if start < len(part.writes):
-            task.append(part._replace(writes=part.writes[start:]))
+            task.append(_cut(part, start, len(part.writes)))
     if task:
         yield task
+
+
+def _cut(part: _Part, start: int, end: int) -> _Part:
+    """Returns some of the files of a part; a directory gets its name at once if several tasks fill it."""
+    if (start, end) == (0, len(part.writes)):
+        return part
+    return part._replace(writes=part.writes[start:end], temporary="")
 
 
 def _write(
@@ -159,44 +193,68 @@ def _write(
 
 
 def _stamps(fd: int, part: _Part, store: ObjectReader, applier: Applier) -> list[Stamp]:
-    stamps = [_UNWRITTEN] * len(part.writes)
+    if part.temporary:
+        # Where that fails, for want of room or because something is there, it is tried once more file by file.
+        with contextlib.suppress(OSError):
+            return _fill_new_directory(fd, part, store, applier)
     try:
         directory = fsio.open_beneath(fd, part.components, create=True)
     except OSError:
-        return stamps
+        return [_UNWRITTEN] * len(part.writes)
     try:
-        _write_small(directory, part, store, stamps)
-        for number, (name, entry) in enumerate(part.writes):
-            if stamps[number] is _UNWRITTEN:
-                path = b"/".join([*part.components, os.fsencode(name)])
-                # Not lost: the first process meets it again.
-                with contextlib.suppress(MlvcError):
-                    stamps[number] = applier.write(directory, name, path, entry, None)
+        return _fill_directory(directory, part, store, applier)
     finally:
         os.close(directory)
+
+
+def _fill_new_directory(fd: int, part: _Part, store: ObjectReader, applier: Applier) -> list[Stamp]:
+    *above, name = part.components
+    stamps = [_UNWRITTEN] * len(part.writes)
+    parent = fsio.open_beneath(fd, above, create=True)
+    try:
+        with new_directory(parent, name, part.temporary) as directory:
+            _write_small(part, store, stamps, functools.partial(write_new, directory))
+            _write_others(directory, part, applier, stamps)
+    finally:
+        os.close(parent)
     return stamps
 
 
-def _write_small(directory: int, part: _Part, store: ObjectReader, stamps: list[Stamp]) -> None:
-    """Writes those of the files that can be read and written at one go; what it did not write, `Applier` does."""
-    files = [number for number, (_, entry) in enumerate(part.writes) if entry.kind in _MODES]
-    try:
+def _fill_directory(directory: int, part: _Part, store: ObjectReader, applier: Applier) -> list[Stamp]:
+    stamps = [_UNWRITTEN] * len(part.writes)
+    # This file system may know no files without names, or be full, which `Applier` can say.
+    with contextlib.suppress(OSError):
         descriptors = open_descriptors()
-    except OSError:
-        return
-    try:
-        for at, data in store.read_small_blobs([part.writes[number][1].id.digest for number in files]):
-            name, entry = part.writes[files[at]]
-            try:
-                status = write_whole(descriptors, directory, name, _MODES[entry.kind], data)
-            except FileExistsError:
-                continue
-            stamps[files[at]] = Stamp.of(status, entry.id.digest)
-    except OSError:
-        # This file system knows no files without names, or is full, which `Applier` can say.
-        return
-    finally:
-        os.close(descriptors)
+        try:
+            _write_small(part, store, stamps, functools.partial(write_whole, descriptors, directory))
+        finally:
+            os.close(descriptors)
+    _write_others(directory, part, applier, stamps)
+    return stamps
+
+
+def _write_small(
+    part: _Part,
+    store: ObjectReader,
+    stamps: list[Stamp],
+    write: Callable[[str, int, bytes | memoryview], os.stat_result],
+) -> None:
+    """Writes those of the files that can be read and written at one go, and notes their stamps."""
+    files = [number for number, (_, entry) in enumerate(part.writes) if entry.kind in _MODES]
+    for at, data in store.read_small_blobs([part.writes[number][1].id.digest for number in files]):
+        name, entry = part.writes[files[at]]
+        with contextlib.suppress(FileExistsError):
+            stamps[files[at]] = Stamp.of(write(name, _MODES[entry.kind], data), entry.id.digest)
+
+
+def _write_others(directory: int, part: _Part, applier: Applier, stamps: list[Stamp]) -> None:
+    """Writes what `_write_small` did not, and notes the stamps."""
+    for number, (name, entry) in enumerate(part.writes):
+        if stamps[number] is _UNWRITTEN:
+            path = b"/".join([*part.components, os.fsencode(name)])
+            # Not lost: the first process meets it again.
+            with contextlib.suppress(MlvcError):
+                stamps[number] = applier.write(directory, name, path, entry, None)
 
 
 def _ignore(_amount: int) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import stat
+import time
 
 import pytest
 
@@ -14,15 +15,20 @@ from mlvc.store.local import LocalStore
 from mlvc.worktree import write_out
 from mlvc.worktree.apply import Applier
 from mlvc.worktree.scan import FileChangedError
+from mlvc.worktree.trees import flatten
 from mlvc.worktree.worktree import UnsavedFilesError
 from tests.unit.worktree.conftest import Place
 
 
-@pytest.fixture(autouse=True)
-def _always_worth_it(monkeypatch):
+@pytest.fixture(autouse=True, params=[7, 100], ids=["split", "whole"])
+def _always_worth_it(request, monkeypatch):
+    """Directories are split among tasks, or those without others in them are filled before they have a name."""
     monkeypatch.setattr(forks, "processors", lambda: 2)
     monkeypatch.setattr(write_out, "_WORTH_FILES", 1)
-    monkeypatch.setattr(write_out, "_TASK_FILES", 7)
+    monkeypatch.setattr(write_out, "_TASK_FILES", request.param)
+
+
+whole_directories = pytest.mark.parametrize("_always_worth_it", [100], indirect=True, ids=["whole"])
 
 
 @pytest.fixture
@@ -169,6 +175,129 @@ def test_a_killed_process(origin, target, monkeypatch, nameless):
         assert (origin.root / path.relative_to(target.root)).read_bytes() == path.read_bytes()
     target.materialise([entry])
     assert target.differences(entry) == []
+
+
+LEAF = "data/2/deep/er"
+
+
+def temporaries(root):
+    """Returns the directories that are being filled."""
+    return [path for path in root.rglob(".mlvc-tmp-*") if path.is_dir()]
+
+
+def die_at(doomed, write):
+    def die(directory, name, *rest):
+        if name == doomed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(directory, name, *rest)
+
+    return die
+
+
+@whole_directories
+def test_a_process_that_is_killed_while_it_fills_a_directory(origin, target, monkeypatch):
+    """Nothing of the directory is to be seen, not under another name either; a second checkout completes it."""
+    entry = origin.capture("data")
+    with monkeypatch.context() as patch:
+        patch.setattr(write_out, "write_new", die_at("30", write_out.write_new))
+        with pytest.raises(forks.WorkerFailedError):
+            target.materialise([entry])
+    assert not (target.root / LEAF).exists()
+    assert temporaries(target.root) == []
+    target.materialise([entry])
+    assert target.differences(entry) == []
+
+
+@whole_directories
+def test_all_processes_killed_while_one_fills_a_directory(origin, target, monkeypatch):
+    """Promise 7: what is left is no content to anybody, and gone with the next checkout."""
+    entry = origin.capture("data")
+    with monkeypatch.context() as patch:
+        patch.setattr(write_out, "write_new", die_at("30", write_out.write_new))
+        patch.setattr(write_out, "_remove_unnamed", lambda *_: None)
+        with pytest.raises(forks.WorkerFailedError):
+            target.materialise([entry])
+    # The other process may have been filling another one.
+    (left,) = [path for path in temporaries(target.root) if path.parent == (target.root / LEAF).parent]
+    assert not [path for path, _ in target.differences(entry) if b".mlvc-tmp-" in path]
+    assert not [path for path, _ in flatten(target.store, target.capture("data")) if b".mlvc-tmp-" in path]
+    (left / "a directory of somebody's").mkdir()
+    target.materialise([entry])
+    assert ["a directory of somebody's"] == [path.name for path in left.iterdir()]
+    (left / "a directory of somebody's").rmdir()
+    target.materialise([entry])
+    assert temporaries(target.root) == []
+    assert target.differences(entry) == []
+
+
+@whole_directories
+def test_no_room_while_a_directory_is_filled(origin, target, monkeypatch):
+    """What was written of it makes room again, and its files are tried once more one by one."""
+    entry = origin.capture("data")
+    write_new = write_out.write_new
+
+    def refuse_one(directory, name, mode, data):
+        if name == "30":
+            write_new(directory, name, mode, data[:1])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_new(directory, name, mode, data)
+
+    monkeypatch.setattr(write_out, "write_new", refuse_one)
+    assert entry.files == target.materialise([entry]).written
+    assert listing(origin.root / "data") == listing(target.root / "data")
+
+
+@whole_directories
+def test_a_directory_that_is_there_stays_the_same(origin, target):
+    """A person's empty directory is filled, and keeps its rights."""
+    entry = origin.capture("data")
+    (target.root / LEAF).mkdir(parents=True)
+    (target.root / LEAF).chmod(0o2750)
+    before = (target.root / LEAF).stat()
+    target.materialise([entry])
+    after = (target.root / LEAF).stat()
+    assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+    assert target.differences(entry) == []
+
+
+@whole_directories
+def test_a_directory_that_appears_meanwhile_stays(origin, target, monkeypatch):
+    """A file in a directory that somebody makes while it is being filled stays, beside those that belong there."""
+    entry = origin.capture("data")
+    write_new = write_out.write_new
+
+    def interfere(directory, name, *rest):
+        if name == "30":
+            target.write(f"{LEAF}/mine", b"mine")
+        return write_new(directory, name, *rest)
+
+    monkeypatch.setattr(write_out, "write_new", interfere)
+    target.materialise([entry])
+    assert b"mine" == (target.root / LEAF / "mine").read_bytes()
+    assert target.differences(entry) == [(f"{LEAF}/mine".encode(), "added")]
+    assert temporaries(target.root) == []
+
+
+@whole_directories
+def test_an_interrupted_checkout_leaves_no_half_directory(origin, target, monkeypatch):
+    """Whatever ends it in the first process, the others are ended first, and what they were filling is removed."""
+    entry = origin.capture("data")
+    write_new = write_out.write_new
+
+    def wait(directory, name, *rest):
+        if name == "30":
+            time.sleep(60)
+        return write_new(directory, name, *rest)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write_out, "write_new", wait)
+    monkeypatch.setattr(write_out, "_fill_in", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        target.materialise([entry])
+    assert not (target.root / LEAF).exists()
+    assert temporaries(target.root) == []
 
 
 def test_a_file_that_appears_meanwhile_stays(origin, target, monkeypatch):
