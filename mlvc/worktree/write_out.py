@@ -243,8 +243,11 @@ def _write_small(
     files = [number for number, (_, entry) in enumerate(part.writes) if entry.kind in _MODES]
     for at, data in store.read_small_blobs([part.writes[number][1].id.digest for number in files]):
         name, entry = part.writes[files[at]]
-        with contextlib.suppress(FileExistsError):
-            stamps[files[at]] = Stamp.of(write(name, _MODES[entry.kind], data), entry.id.digest)
+        try:
+            status = write(name, _MODES[entry.kind], data)
+        except FileExistsError:
+            continue
+        stamps[files[at]] = Stamp.of(status, entry.id.digest)
 
 
 def _write_others(directory: int, part: _Part, applier: Applier, stamps: list[Stamp]) -> None:
