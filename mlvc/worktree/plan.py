@@ -14,7 +14,7 @@ from mlvc.model.lock import TrackedPath
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind, TreeEntry, compare_trees
 from mlvc.worktree.contents import ObstructedError, hash_contents
-from mlvc.worktree.scan import Directory, kind_of, open_child, special_word
+from mlvc.worktree.scan import Directory, check_lasting, kind_of, open_child, special_word
 from mlvc.worktree.statcache import Stamp
 from mlvc.worktree.trees import (
     BoundedTrees,
@@ -158,7 +158,9 @@ class Planner:
         Raises:
             ObstructedError: A special file, or a file that is not mlvc's, stands where a directory must.
             FileUnreadableError: A present file cannot be read.
+            FormatError: Something is called as mlvc calls what it has not finished.
         """
+        check_lasting(path, target)
         plan = DirectoryPlan(seen)
         names = target.keys() | current.keys()
         if fd is None:

@@ -10,12 +10,12 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mlvc import fsio
-from mlvc.errors import MlvcError, UsageError
+from mlvc.errors import FormatError, MlvcError, UsageError
 from mlvc.model.names import encode_name
 from mlvc.model.tree import Kind
 from mlvc.worktree.overlay import Overlay
@@ -38,6 +38,8 @@ __all__ = [
     "FileChangedError",
     "Listing",
     "TooDeepError",
+    "check_lasting",
+    "is_temporary",
     "kind_of",
     "list_directory",
     "list_leftovers",
@@ -95,6 +97,26 @@ class TooDeepError(MlvcError):
 
     def __init__(self, path: bytes) -> None:
         super().__init__(f"{encode_name(path[:200])}… lies more than {MAX_DEPTH} directories deep")
+
+
+def is_temporary(name: str) -> bool:
+    """Returns whether a file or directory of that name would be taken for one that a killed process left."""
+    return name.startswith(TEMPORARY_PREFIX) and _LEFTOVER.fullmatch(name) is not None
+
+
+def check_lasting(path: bytes, names: Iterable[str]) -> None:
+    """Refuses to bring or to track what a later checkout would remove, with whatever had been written into it.
+
+    Raises:
+        FormatError: One of the names, of a directory at `path`, is such a one.
+    """
+    for name in names:
+        if is_temporary(name):
+            below = os.path.join(path, os.fsencode(name))
+            raise FormatError(
+                f"{encode_name(below)} is named as mlvc names what it has not finished",
+                hint="give it another name, and add it again",
+            )
 
 
 class Directory:
@@ -354,11 +376,7 @@ def list_directory(fd: int, path: str, known: CachedDirectory) -> Listing:
                 if stamp is not None and stamp.startswith(packed):
                     entries[name] = stamp
                     unchanged += 1
-                elif (
-                    name.startswith(TEMPORARY_PREFIX)
-                    and _LEFTOVER.fullmatch(name)
-                    and stat.S_IFMT(status.st_mode) in _LEFTOVER_TYPES
-                ):
+                elif is_temporary(name) and stat.S_IFMT(status.st_mode) in _LEFTOVER_TYPES:
                     leftovers.append(name)
                 elif stat.S_ISDIR(status.st_mode):
                     directories.append(name)
@@ -375,7 +393,7 @@ def list_leftovers(fd: int) -> list[str]:
     Raises:
         OSError: As `listdir` raises it.
     """
-    return [name for name in os.listdir(fd) if _LEFTOVER.fullmatch(name)]
+    return list(filter(is_temporary, os.listdir(fd)))
 
 
 def recognise(seen: Directory, known: CachedDirectory, *, unchanged: int) -> None:

@@ -28,6 +28,7 @@ from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import (
     Directory,
     FileChangedError,
+    check_lasting,
     kind_of,
     list_leftovers,
     lstat_at,
@@ -135,6 +136,7 @@ class Worktree(WorktreeView):
             FileUnreadableError: A file cannot be read.
         """
         check_path(path)
+        check_lasting(b"", os.fsdecode(path).split("/"))
         self._cache.believe(self._store.holdings())
         now = self._cache.now()
         with self._at(path) as (fd, name):

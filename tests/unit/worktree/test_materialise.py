@@ -503,6 +503,26 @@ def test_half_written_files_of_a_killed_checkout_are_removed(place, entry):
     assert b"a person's" == (place.root / "data/.mlvc-tmp-notes").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "path", [".mlvc-tmp-0123456789abcdef", "data/.mlvc-tmp-0123456789abcdef/notes", "data/sub"]
+)
+def test_what_the_next_checkout_would_remove_is_not_brought(place, path):
+    """Promise 5: a tree cannot have a person write into what mlvc takes for its own half-written files."""
+    with place.store.writer() as writer:
+        blob = writer.add_blob(b"theirs")
+        inner = writer.add_tree([TreeEntry(b".mlvc-tmp-0123456789abcdef", Kind.FILE, blob, 6)])
+    entry = TrackedPath(os.fsencode(path), Kind.FILE, blob, 1, 6)
+    if path == "data/sub":
+        entry = TrackedPath(b"data/sub", Kind.DIRECTORY, inner, 1, 6)
+    with pytest.raises(FormatError, match="mlvc-tmp-0123456789abcdef"):
+        place.materialise([entry])
+    assert [".git"] == os.listdir(place.root)
+    place.write(path if "tmp" in path else "data/sub/.mlvc-tmp-0123456789abcdef/notes", b"mine")
+    named = path if "tmp" in path else "data/sub/.mlvc-tmp-0123456789abcdef"
+    with pytest.raises(FormatError, match="not finished"):
+        place.capture(named)
+
+
 def test_a_half_written_file_does_not_keep_its_directory(place, entry):
     """A directory that holds one is deleted, or gives way to a file, as if that were not there (promise 7)."""
     other = place.write("data/other", b"a file")
