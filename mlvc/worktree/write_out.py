@@ -129,18 +129,24 @@ def _fill_in(part: _Part, stamps: Sequence[Stamp], advance: Callable[[int], None
     return len(stamps)
 
 
-def _new_files(components: list[bytes], plan: DirectoryPlan) -> Iterator[_Part]:
-    """Yields the files that stand in nothing's place."""
+def _new_files(components: list[bytes], plan: DirectoryPlan, *, is_inside: bool = False) -> Iterator[_Part]:
+    """Yields the files that stand in nothing's place.
+
+    Args:
+        components: The names that lead to the directory.
+        plan: What happens in it.
+        is_inside: Whether it is in a tracked directory, which git ignores with all that a killed process left in it.
+    """
     new, temporary = plan.writes, ""
     if plan.seen.entries or plan.seen.children:
         new = [write for write in new if not _is_occupied(plan, write[0])]
-    elif components and not plan.children:
+    elif is_inside and not plan.children:
         temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
     if new:
         yield _Part(components, plan, new, temporary)
     for name, child in plan.children.items():
         if name not in plan.seen.entries:
-            yield from _new_files([*components, os.fsencode(name)], child)
+            yield from _new_files([*components, os.fsencode(name)], child, is_inside=bool(plan.tree))
 
 
 def _standing(plan: DirectoryPlan) -> list[tuple[str, TreeEntry]]:

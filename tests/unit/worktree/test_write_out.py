@@ -180,6 +180,10 @@ def test_a_killed_process(origin, target, monkeypatch, nameless):
 LEAF = "data/2/deep/er"
 
 
+def kill_this_process(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def temporaries(root):
     """Returns the directories that are being filled."""
     return [path for path in root.rglob(".mlvc-tmp-*") if path.is_dir()]
@@ -205,6 +209,17 @@ def test_a_process_that_is_killed_while_it_fills_a_directory(origin, target, mon
     assert not (target.root / LEAF).exists()
     assert temporaries(target.root) == []
     target.materialise([entry])
+    assert target.differences(entry) == []
+
+
+@whole_directories
+def test_nothing_is_left_beside_a_tracked_directory(origin, target, monkeypatch):
+    """What a killed checkout leaves lies in tracked directories, which git ignores, and nowhere else."""
+    for number in range(40):
+        origin.write(f"a/flat/{number}", b"%d" % number)
+    entry = origin.capture("a/flat")
+    monkeypatch.setattr(write_out, "new_directory", kill_this_process)
+    assert 40 == target.materialise([entry]).written
     assert target.differences(entry) == []
 
 
