@@ -129,8 +129,15 @@ class Planner:
             not what `current` says, with its stamp.
     """
 
-    def __init__(self, store: ObjectReader) -> None:
+    def __init__(self, store: ObjectReader, *, is_once: bool = False) -> None:
+        """Begins without any.
+
+        Args:
+            store: Where the contents are.
+            is_once: Whether no other checkout comes there later, which would remove what it takes for unfinished.
+        """
         self._store = store
+        self._is_once = is_once
         self._trees = BoundedTrees(store)
         self.replaced: list[tuple[bytes, Stamp]] = []
         self.risks: list[Risk] = []
@@ -160,7 +167,8 @@ class Planner:
             FileUnreadableError: A present file cannot be read.
             FormatError: Something is called as mlvc calls what it has not finished.
         """
-        check_lasting(path, target)
+        if not self._is_once:
+            check_lasting(path, target)
         plan = DirectoryPlan(seen)
         names = target.keys() | current.keys()
         if fd is None:

@@ -295,7 +295,7 @@ class Worktree(WorktreeView):
         else:
             check_path(source.path)
             wanted = nest({source.path: source})
-        planner = Planner(self._store)
+        planner = Planner(self._store, is_once=True)
         plan = planner.plan(None, b"", Directory(), wanted, {})
         if planner.missing:
             raise MissingObjectsError(planner.missing)

@@ -517,6 +517,8 @@ def test_what_the_next_checkout_would_remove_is_not_brought(place, path):
     with pytest.raises(FormatError, match="mlvc-tmp-0123456789abcdef"):
         place.materialise([entry])
     assert [".git"] == os.listdir(place.root)
+    place.worktree.export(inner, place.root / "out")
+    assert b"theirs" == (place.root / "out/.mlvc-tmp-0123456789abcdef").read_bytes()
     place.write(path if "tmp" in path else "data/sub/.mlvc-tmp-0123456789abcdef/notes", b"mine")
     named = path if "tmp" in path else "data/sub/.mlvc-tmp-0123456789abcdef"
     with pytest.raises(FormatError, match="not finished"):
