@@ -13,7 +13,7 @@ from mlvc.errors import MlvcError
 from mlvc.worktree.contents import add_contents, read_unchanged
 from mlvc.worktree.previous import Previous
 from mlvc.worktree.scan import Directory
-from mlvc.worktree.statcache import NO_DIGEST, Stamp, iter_stamps, iter_statuses, sizes_of, total_size
+from mlvc.worktree.statcache import Stamp, iter_stamps, iter_statuses, sizes_of, total_size
 
 if TYPE_CHECKING:
     from mlvc.ports import ObjectWriter, Sharing
@@ -87,6 +87,7 @@ def ingest(
         return
     tasks = list(_tasks(unread))
     del unread
+    stored: dict[int, bytes] = {}
     try:
         with context as sharing:
             for number, result in forks.fan_out(
@@ -95,30 +96,24 @@ def ingest(
                 end = _LENGTH.size + _LENGTH.unpack_from(result)[0]
                 sharing.adopt(result[end:])
                 if number < len(tasks):
-                    advance(_fill_in(tasks[number], iter_stamps(result[_LENGTH.size : end])))
+                    stored[number] = result[_LENGTH.size : end]
+                    advance(total_size([stored[number]]))
     except forks.WorkerFailedError:
         # What the process that failed had stored may not be durable.
-        for task in tasks:
-            _forget(task)
+        return
+    # Not before the processes are gone: each page that is changed here is there twice as long as they have it too.
+    for number, stamps in stored.items():
+        _fill_in(tasks[number], iter_stamps(stamps))
 
 
-def _fill_in(task: Sequence[_Part], stamps: Iterator[Stamp]) -> int:
-    """Notes what was stored, and returns how many bytes that were."""
-    size = 0
+def _fill_in(task: Sequence[_Part], stamps: Iterator[Stamp]) -> None:
+    """Notes what was stored."""
     for part in task:
         names = part.names
         stored = dict(zip(names, itertools.islice(stamps, len(names)), strict=True))
         if _UNREAD in stored.values():
             stored = {name: stamp for name, stamp in stored.items() if stamp != _UNREAD}
         part.seen.entries.update(stored)
-        size += total_size(stored.values())
-    return size
-
-
-def _forget(task: Sequence[_Part]) -> None:
-    for part in task:
-        for name in part.names:
-            part.seen.entries[name] = part.seen.entries[name].with_digest(NO_DIGEST)
 
 
 def _unread(
